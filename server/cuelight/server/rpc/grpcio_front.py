@@ -1,0 +1,226 @@
+"""The grpcio front: mounts method tables on `grpc.aio`. Runs wherever grpcio does.
+
+Messages are parsed and serialized here rather than by grpcio, so that a message that does not parse is
+INVALID_ARGUMENT with the name of its type, and so that no extra call stands between the wire and the handler.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from cuelight.server.errors import ConfigError, InvalidRequest
+from cuelight.server.rpc.context import Metadata
+from cuelight.server.rpc.failures import failed_call
+from cuelight.server.rpc.ledger import CallLedger, MethodLedger
+from cuelight.server.rpc.methods import Cardinality, Method, Service
+from cuelight.server.rpc.status import StatusCode
+from cuelight.server.rpc.tls import TlsFiles
+
+__all__ = ["GrpcioFront", "GrpcioFrontConfig"]
+
+_GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcioFrontConfig:
+    """Where to listen and what to let in. `port` 0 takes a free one; sizes are in bytes."""
+
+    host: str
+    port: int
+    max_message_bytes: int
+    tls: TlsFiles | None = None
+
+
+class GrpcioContext:
+    """`RpcContext` over grpcio's `ServicerContext`."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def metadata(self) -> Metadata:
+        """Return the request metadata; see `RpcContext`."""
+        return tuple((key, value) for key, value in self._context.invocation_metadata() or ())
+
+    def deadline(self) -> float | None:
+        """Return the deadline on the monotonic clock; see `RpcContext`."""
+        remaining = self._context.time_remaining()
+        return None if remaining is None else time.monotonic() + remaining
+
+    def peer(self) -> str:
+        """Return the caller's address; see `RpcContext`."""
+        return str(self._context.peer())
+
+    def set_trailing_metadata(self, metadata: Metadata) -> None:
+        """Set the trailing metadata; see `RpcContext`."""
+        self._context.set_trailing_metadata(tuple(metadata))
+
+
+class GrpcioFront:
+    """A `grpc.aio` server over method tables. Owned by the event loop it is started on."""
+
+    def __init__(self, config: GrpcioFrontConfig, services: Iterable[Service], ledger: CallLedger) -> None:
+        self._config = config
+        self._services = tuple(services)
+        self._ledger = ledger
+        self._server: grpc.aio.Server | None = None
+        self.port = 0
+
+    async def start(self) -> None:
+        """Bind the port and serve.
+
+        Raises: ConfigError when the address cannot be bound, which names it.
+        """
+        server = grpc.aio.server(options=_channel_options(self._config.max_message_bytes))
+        server.add_generic_rpc_handlers(tuple(self._generic_handler(service) for service in self._services))
+        address = f"{self._config.host}:{self._config.port}"
+        try:
+            self.port = self._bind(server, address)
+        except RuntimeError as error:
+            raise ConfigError(f"cannot listen on {address}: is the port in use?") from error
+        await server.start()
+        self._server = server
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop listening and give calls in flight `grace_s` seconds, then cancel them."""
+        if self._server is not None:
+            await self._server.stop(grace_s)
+
+    def _bind(self, server: grpc.aio.Server, address: str) -> int:
+        tls = self._config.tls
+        if tls is None:
+            return server.add_insecure_port(address)
+        credentials = grpc.ssl_server_credentials(
+            [(tls.private_key(), tls.certificate_chain())], tls.client_ca(), tls.client_ca() is not None
+        )
+        return server.add_secure_port(address, credentials)
+
+    def _generic_handler(self, service: Service) -> grpc.GenericRpcHandler:
+        handlers = {}
+        for path, method in service.paths():
+            entry = self._ledger.register(path, method.while_draining)
+            factory, call = _CALLS[method.cardinality]
+            handlers[method.name] = factory(call(method, entry, self._ledger))
+        return grpc.method_handlers_generic_handler(service.name, handlers)
+
+
+def _channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.so_reuseport", 0),
+        # Idle clients behind NATs ping often; answering them with GOAWAY too_many_pings cuts live streams.
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ("grpc.http2.max_ping_strikes", 0),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+
+
+_AioCall = Callable[[Any, Any], Any]
+
+
+def _response_of_one(takes_stream: bool) -> Callable[[Method, MethodLedger, CallLedger], _AioCall]:
+    def build(method: Method, entry: MethodLedger, ledger: CallLedger) -> _AioCall:
+        parse = _parser(method)
+        handler: Callable[..., Awaitable[Message]] = method.handler
+
+        async def call(body: Any, servicer_context: Any) -> bytes:
+            context = GrpcioContext(servicer_context)
+            try:
+                started = ledger.open(entry)
+            except Exception as error:
+                return await _refuse(entry, context, servicer_context, ledger, error)
+            code = StatusCode.OK
+            try:
+                request = _parsed(body, parse) if takes_stream else parse(body)
+                return (await handler(request, context)).SerializeToString()
+            except asyncio.CancelledError:
+                code = StatusCode.CANCELLED
+                raise
+            except Exception as error:
+                status = failed_call(entry.path, context, error)
+                code = status.code
+                return await servicer_context.abort(_GRPC_CODES[code], status.message, status.trailing_metadata)
+            finally:
+                ledger.close(entry, started, code)
+
+        return call
+
+    return build
+
+
+def _response_of_many(takes_stream: bool) -> Callable[[Method, MethodLedger, CallLedger], _AioCall]:
+    def build(method: Method, entry: MethodLedger, ledger: CallLedger) -> _AioCall:
+        parse = _parser(method)
+        handler: Callable[..., AsyncIterator[Message]] = method.handler
+
+        async def call(body: Any, servicer_context: Any) -> None:
+            context = GrpcioContext(servicer_context)
+            try:
+                started = ledger.open(entry)
+            except Exception as error:
+                await _refuse(entry, context, servicer_context, ledger, error)
+                return
+            code = StatusCode.OK
+            write = servicer_context.write
+            responses: AsyncIterator[Message] | None = None
+            try:
+                responses = handler(_parsed(body, parse) if takes_stream else parse(body), context)
+                async for response in responses:
+                    await write(response.SerializeToString())
+            except asyncio.CancelledError:
+                code = StatusCode.CANCELLED
+                raise
+            except Exception as error:
+                status = failed_call(entry.path, context, error)
+                code = status.code
+                await servicer_context.abort(_GRPC_CODES[code], status.message, status.trailing_metadata)
+            finally:
+                if responses is not None:
+                    await responses.aclose()  # type: ignore[attr-defined]
+                ledger.close(entry, started, code)
+
+        return call
+
+    return build
+
+
+async def _refuse(
+    entry: MethodLedger, context: GrpcioContext, servicer_context: Any, ledger: CallLedger, error: Exception
+) -> bytes:
+    status = failed_call(entry.path, context, error)
+    ledger.refuse(entry, status.code)
+    await servicer_context.abort(_GRPC_CODES[status.code], status.message, status.trailing_metadata)
+    return b""
+
+
+async def _parsed(bodies: AsyncIterator[bytes], parse: Callable[[bytes], Message]) -> AsyncIterator[Message]:
+    async for body in bodies:
+        yield parse(body)
+
+
+def _parser(method: Method) -> Callable[[bytes], Message]:
+    from_string = method.request_type.FromString
+    type_name = method.request_type.DESCRIPTOR.full_name
+
+    def parse(body: bytes) -> Message:
+        try:
+            return from_string(body)
+        except DecodeError as error:
+            raise InvalidRequest(f"the {len(body)} bytes of the message do not parse as {type_name}") from error
+
+    return parse
+
+
+_CALLS: dict[Cardinality, tuple[Callable[[_AioCall], Any], Callable[[Method, MethodLedger, CallLedger], _AioCall]]] = {
+    Cardinality.UNARY_UNARY: (grpc.unary_unary_rpc_method_handler, _response_of_one(takes_stream=False)),
+    Cardinality.UNARY_STREAM: (grpc.unary_stream_rpc_method_handler, _response_of_many(takes_stream=False)),
+    Cardinality.STREAM_UNARY: (grpc.stream_unary_rpc_method_handler, _response_of_one(takes_stream=True)),
+    Cardinality.STREAM_STREAM: (grpc.stream_stream_rpc_method_handler, _response_of_many(takes_stream=True)),
+}

@@ -1,0 +1,88 @@
+"""Services as data: one table of methods, which every front mounts in its own way.
+
+A handler is one of four shapes, told apart by `Cardinality`:
+
+    unary_unary     async def M(request, context) -> response
+    unary_stream    async def M(request, context) -> AsyncIterator[response]      (an async generator)
+    stream_unary    async def M(requests, context) -> response                    (requests: AsyncIterator)
+    stream_stream   async def M(requests, context) -> AsyncIterator[response]     (an async generator)
+
+Handlers raise `CuelightError`; anything else is an unexpected failure and reaches the caller as INTERNAL.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+__all__ = ["Cardinality", "Method", "Service", "service_from_descriptor"]
+
+
+class Cardinality(Enum):
+    """How many messages go each way."""
+
+    UNARY_UNARY = (False, False)
+    UNARY_STREAM = (False, True)
+    STREAM_UNARY = (True, False)
+    STREAM_STREAM = (True, True)
+
+    @property
+    def client_streams(self) -> bool:
+        """Whether the caller sends any number of messages."""
+        return self.value[0]
+
+    @property
+    def server_streams(self) -> bool:
+        """Whether the handler answers with any number of messages."""
+        return self.value[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One RPC: its name, its message types and the handler behind it."""
+
+    name: str
+    cardinality: Cardinality
+    request_type: type[Message]
+    response_type: type[Message]
+    handler: Callable[..., Any]
+    while_draining: bool = False
+    """Answered even while the server drains and beyond every limit: health, reflection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A fully qualified gRPC service name (`inference.GRPCInferenceService`) and its methods."""
+
+    name: str
+    methods: tuple[Method, ...]
+
+    def paths(self) -> Iterator[tuple[str, Method]]:
+        """Yield each method with its HTTP/2 path, `/package.Service/Method`."""
+        for method in self.methods:
+            yield f"/{self.name}/{method.name}", method
+
+
+def service_from_descriptor(
+    descriptor: ServiceDescriptor, servicer: object, while_draining: Collection[str] = ()
+) -> Service:
+    """Build the table of a proto service from the servicer's methods of the same names.
+
+    Raises: AttributeError when the servicer lacks a method of the proto.
+    """
+    methods = tuple(
+        Method(
+            name=method.name,
+            cardinality=Cardinality((method.client_streaming, method.server_streaming)),
+            request_type=GetMessageClass(method.input_type),
+            response_type=GetMessageClass(method.output_type),
+            handler=getattr(servicer, method.name),
+            while_draining=method.name in while_draining,
+        )
+        for method in descriptor.methods
+    )
+    return Service(descriptor.full_name, methods)
