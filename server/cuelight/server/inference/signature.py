@@ -28,13 +28,15 @@ class Padding:
     """An input whose `axis` may be padded with `value`, so that requests of different length share a batch.
 
     `length_input` names the INT64 input, of shape [batch], that the server fills with the true lengths; None when the
-    model needs none.
+    model needs none, in which case padding must not change the unpadded part of the outputs. `outputs` lists the
+    (output, axis) pairs that grow with the padded axis: they are cut back to each request's own length.
     """
 
     input: str
     axis: int
     length_input: str | None = None
     value: float = 0.0
+    outputs: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,139 @@
+"""The engine: one ONNX Runtime session and the one thread that runs it.
+
+An engine is built once and then only run. `run` is synchronous and releases the GIL; the batcher calls it on the
+engine's own thread, or, for a model whose step costs less than the hop to a thread, on the event loop. (ONNX Runtime
+allows concurrent runs of one session, so the rare large request of such a model may run on the thread meanwhile.)
+
+On CUDA, inputs and outputs go through an IOBinding, so that the copies are the engine's own and not the session's.
+"""
+
+import ctypes
+import math
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from cuelight.server.inference.datatypes import DATATYPES
+from cuelight.server.inference.signature import ModelSignature
+
+__all__ = ["CUDA_PROVIDER", "CPU_PROVIDER", "OrtEngine", "SessionConfig", "open_session"]
+
+CPU_PROVIDER = "CPUExecutionProvider"
+CUDA_PROVIDER = "CUDAExecutionProvider"
+
+Arrays = dict[str, NDArray[Any]]
+
+_ORT_LOG_ERROR = 3
+_CPU_ONLY = ("BYTES", "BF16")
+"""Outputs fetched to host memory by ONNX Runtime itself: strings live there, and NumPy cannot fetch BF16."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """How a session is built: on which device, with how many threads for one run."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    device_id: int = 0
+    threads: int = 1
+
+
+def open_session(model: Path, config: SessionConfig) -> ort.InferenceSession:
+    """Build a session that does not spin and logs errors only.
+
+    Raises: whatever ONNX Runtime raises on a file it cannot use; RuntimeError when the CUDA provider was asked for and
+    is not there, for ONNX Runtime itself would fall back to the CPU without a word.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = config.threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ORT_LOG_ERROR
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    session = ort.InferenceSession(str(model), options, providers=_providers(config))
+    if config.device == "cuda" and CUDA_PROVIDER not in session.get_providers():
+        raise RuntimeError(f"{CUDA_PROVIDER} is not available; onnxruntime offers {', '.join(session.get_providers())}")
+    return session
+
+
+class OrtEngine:
+    """One session with its thread. `run` maps input arrays to the outputs in the signature's order."""
+
+    def __init__(self, session: ort.InferenceSession, signature: ModelSignature, config: SessionConfig) -> None:
+        self.session = session
+        self.config = config
+        self.provider = str(session.get_providers()[0])
+        self.executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cuelight-engine")
+        self._signature = signature
+        self._output_names = list(signature.outputs)
+        tensors = (*signature.inputs.values(), *signature.outputs.values())
+        if config.device == "cuda":
+            self.run = self._run_bound
+        elif any(tensor.datatype.name == "BF16" for tensor in tensors):
+            self.run = self._run_values
+        else:
+            self.run = self._run_arrays
+
+    def close(self) -> None:
+        """End the thread once the run it is in has ended."""
+        self.executor.shutdown(wait=False)
+
+    def step_time_s(self, feeds: Arrays, repeats: int = 5) -> float:
+        """Return the fastest of `repeats` runs, in seconds: what a step costs when nothing disturbs it."""
+        fastest = math.inf
+        for _ in range(repeats):
+            started = time.perf_counter()
+            self.run(feeds)
+            fastest = min(fastest, time.perf_counter() - started)
+        return fastest
+
+    def _run_arrays(self, feeds: Arrays) -> Sequence[NDArray[Any]]:
+        outputs: Sequence[NDArray[Any]] = self.session.run(self._output_names, feeds)
+        return outputs
+
+    def _run_values(self, feeds: Arrays) -> Sequence[NDArray[Any]]:
+        values = {name: self._value(name, array) for name, array in feeds.items()}
+        outputs = self.session.run_with_ort_values(self._output_names, values)
+        return [_array(value) for value in outputs]
+
+    def _run_bound(self, feeds: Arrays) -> Sequence[NDArray[Any]]:
+        binding = self.session.io_binding()
+        for name, array in feeds.items():
+            if self._signature.inputs[name].datatype.name == "BYTES":
+                binding.bind_cpu_input(name, array)
+            else:
+                binding.bind_ortvalue_input(name, self._value(name, array))
+        for name, spec in self._signature.outputs.items():
+            binding.bind_output(name, "cpu" if spec.datatype.name in _CPU_ONLY else "cuda", self.config.device_id)
+        self.session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+        return [_array(value) for value in binding.get_outputs()]
+
+    def _value(self, name: str, array: NDArray[Any]) -> ort.OrtValue:
+        array = np.ascontiguousarray(array)
+        if self._signature.inputs[name].datatype.name == "BF16":
+            return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, DATATYPES["BF16"].onnx_number)
+        return ort.OrtValue.ortvalue_from_numpy(array, self.config.device, self.config.device_id)
+
+
+def _providers(config: SessionConfig) -> list[Any]:
+    if config.device == "cuda":
+        # TF32 keeps 10 bits of mantissa: golden vectors of an FP32 model would not agree.
+        return [(CUDA_PROVIDER, {"device_id": str(config.device_id), "use_tf32": "0"}), CPU_PROVIDER]
+    return [CPU_PROVIDER]
+
+
+def _array(value: ort.OrtValue) -> NDArray[Any]:
+    """Return the value as an array; BF16, which NumPy lacks, as the uint16 of its bits."""
+    if value.data_type() != "tensor(bfloat16)":
+        array: NDArray[Any] = value.numpy()
+        return array
+    shape = value.shape()
+    size_bytes = math.prod(shape) * 2
+    return np.frombuffer(ctypes.string_at(value.data_ptr(), size_bytes), np.uint16).reshape(shape)
