@@ -3,6 +3,7 @@
 Plain integers, owned by the event loop; nanoseconds throughout, as on the wire.
 """
 
+import time
 from dataclasses import dataclass, field
 
 __all__ = ["BatchStatistics", "Duration", "VersionStatistics"]
@@ -50,3 +51,26 @@ class VersionStatistics:
     compute_output: Duration = field(default_factory=Duration)
     batches: dict[int, BatchStatistics] = field(default_factory=dict)
     """Rows in the batch -> its figures."""
+
+    def record_request(self, rows: int, *, queue_ns: int, input_ns: int, infer_ns: int, output_ns: int) -> None:
+        """Count one request that was computed: its rows, its wait, and the durations of the batch it was in."""
+        self.inference_count += rows
+        self.queue.count += 1
+        self.queue.ns += queue_ns
+        self.compute_input.count += 1
+        self.compute_input.ns += input_ns
+        self.compute_infer.count += 1
+        self.compute_infer.ns += infer_ns
+        self.compute_output.count += 1
+        self.compute_output.ns += output_ns
+
+    def record_execution(self, rows: int, *, input_ns: int, infer_ns: int, output_ns: int) -> None:
+        """Count one run of the model over `rows` rows."""
+        self.execution_count += 1
+        self.last_inference_ms = time.time_ns() // 1_000_000
+        batch = self.batches.get(rows)
+        if batch is None:
+            batch = self.batches[rows] = BatchStatistics()
+        batch.compute_input.add(input_ns)
+        batch.compute_infer.add(infer_ns)
+        batch.compute_output.add(output_ns)

@@ -89,7 +89,9 @@ def decode_bytes(data: bytes | memoryview, name: str, shape: tuple[int, ...]) ->
     size = len(data)
     for index in range(count):
         if offset + 4 > size:
-            raise InvalidRequest(f'input "{name}": expected {count} BYTES elements for shape {_text(shape)}, got {index}')
+            raise InvalidRequest(
+                f'input "{name}": expected {count} BYTES elements for shape {_text(shape)}, got {index}'
+            )
         (length,) = _LENGTH.unpack_from(data, offset)
         offset += 4
         if length > size - offset:

@@ -14,7 +14,24 @@ from cuelight.server.rpc.status import StatusCode
 
 __all__ = ["LATENCY_BOUNDS_S", "CallLedger", "MethodLedger"]
 
-LATENCY_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LATENCY_BOUNDS_S = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
 """Upper bounds of the latency histogram's buckets, in seconds; one more bucket holds everything above."""
 
 _RETRY_AFTER_S = 0.1
@@ -58,7 +75,9 @@ class CallLedger:
             if self.draining:
                 raise ShuttingDown("the server is shutting down; call another one")
             if self.in_flight >= self.max_in_flight:
-                raise Overloaded(f"{self.in_flight} calls are in flight, the limit is {self.max_in_flight}", _RETRY_AFTER_S)
+                raise Overloaded(
+                    f"{self.in_flight} calls are in flight, the limit is {self.max_in_flight}", _RETRY_AFTER_S
+                )
             self.in_flight += 1
         method.in_flight += 1
         return perf_counter()

@@ -1,0 +1,175 @@
+"""One loaded version of a model: its engines, its batcher and its figures, from load to stop.
+
+Loading builds the sessions, warms them up, measures the step, and replays the golden vectors; only a version that
+agrees with them is returned. A version whose step costs well under a hop to another thread runs on the event loop
+(`inline`), where it answers without a future, a queue or a thread; every other version runs on its engines' threads.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuelight.inference.v2 import model_config_pb2
+from cuelight.server.errors import InferenceFailed
+from cuelight.server.inference.batch_queue import BatchingConfig
+from cuelight.server.inference.dynamic_batcher import DynamicBatcher
+from cuelight.server.inference.engine import OrtEngine
+from cuelight.server.inference.signature import WILDCARD, ModelSignature
+from cuelight.server.inference.statistics import VersionStatistics
+
+__all__ = ["INLINE_STEP_S", "ModelVersion", "StepTimes", "example_inputs", "measure_steps"]
+
+Arrays = dict[str, NDArray[Any]]
+
+INLINE_STEP_S = 0.000_15
+"""A step below this runs on the event loop: the hop to a thread and back costs about 0.2 ms (measured)."""
+
+_WILDCARD_WARM_UP_SIZE = 16
+
+_log = logging.getLogger("cuelight.model")
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """Seconds that one run takes, by number of rows: what warm-up measured when nothing disturbed it."""
+
+    by_rows: Mapping[int, float]
+
+    @property
+    def inline_rows(self) -> int:
+        """The most rows whose run may stay on the event loop; 0 when none may."""
+        return max((rows for rows, seconds in self.by_rows.items() if seconds < INLINE_STEP_S), default=0)
+
+
+def example_inputs(signature: ModelSignature, rows: int) -> Arrays:
+    """Return zeros of the model's input shapes, with 16 for every free size: something to warm up on."""
+    return {
+        name: np.zeros(
+            tuple(
+                rows if axis == 0 and signature.batches else (_WILDCARD_WARM_UP_SIZE if size == WILDCARD else size)
+                for axis, size in enumerate(spec.shape)
+            ),
+            spec.datatype.dtype,
+        )
+        if spec.datatype.name != "BYTES"
+        else np.full(tuple(1 if size == WILDCARD else size for size in spec.shape), b"", dtype=object)
+        for name, spec in signature.inputs.items()
+        if not spec.optional
+    }
+
+
+def measure_steps(engine: OrtEngine, signature: ModelSignature) -> StepTimes:
+    """Warm the engine up and time it over 1, 2, 4, ... rows for as long as a run may stay on the event loop.
+
+    Sizes that are not fixed are never inline, so such a model is only warmed up, and not timed beyond one row.
+    """
+    by_rows: dict[int, float] = {}
+    rows = 1
+    while True:
+        by_rows[rows] = engine.step_time_s(example_inputs(signature, rows))
+        if by_rows[rows] >= INLINE_STEP_S or rows * 2 > signature.max_batch_size or not signature.fixed:
+            return StepTimes(by_rows)
+        rows *= 2
+
+
+class ModelVersion:
+    """A version that serves. Owned by the event loop."""
+
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        config: model_config_pb2.ModelConfig,
+        signature: ModelSignature,
+        batching: BatchingConfig,
+        engines: list[OrtEngine],
+        steps: StepTimes,
+        *,
+        digest: str,
+        golden_cases: int,
+        directory: Path,
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.config = config
+        self.signature = signature
+        self.statistics = VersionStatistics()
+        self.provider = engines[0].provider
+        self.steps = steps
+        self.digest = digest
+        self.golden_cases = golden_cases
+        self.directory = directory
+        self.engines = engines
+        self._run = engines[0].run
+        self._output_names = tuple(signature.outputs)
+        self.inline_rows = _inline_rows(signature, batching, engines, steps)
+        self._batcher = DynamicBatcher(name, signature, batching, engines, self.statistics)
+
+    @property
+    def queue_depth(self) -> int:
+        """How many requests wait for an engine."""
+        return self._batcher.depth
+
+    @property
+    def running(self) -> int:
+        """How many engines run a batch now."""
+        return self._batcher.running
+
+    def run_inline(self, inputs: Arrays, rows: int) -> Arrays:
+        """Run a request of at most `inline_rows` rows here and now.
+
+        Raises: InferenceFailed when the model fails on it.
+        """
+        started_ns = time.perf_counter_ns()
+        try:
+            outputs = dict(zip(self._output_names, self._run(inputs), strict=True))
+        except Exception as error:
+            # The batch boundary of a batch of one: see DynamicBatcher.
+            _log.warning("model %s failed on a request", self.name, exc_info=error)
+            raise InferenceFailed(f'model "{self.name}" failed to run this request') from error
+        infer_ns = time.perf_counter_ns() - started_ns
+        self.statistics.record_request(rows, queue_ns=0, input_ns=0, infer_ns=infer_ns, output_ns=0)
+        self.statistics.record_execution(rows, input_ns=0, infer_ns=infer_ns, output_ns=0)
+        return outputs
+
+    def submit(
+        self, inputs: Arrays, rows: int, *, deadline_s: float | None, timeout_s: float = 0.0, priority: int = 0
+    ) -> Any:
+        """Queue a request and return the future of its outputs; see `DynamicBatcher.submit`."""
+        return self._batcher.submit(inputs, rows, deadline_s=deadline_s, timeout_s=timeout_s, priority=priority)
+
+    async def infer(
+        self, inputs: Arrays, *, deadline_s: float | None = None, timeout_s: float = 0.0, priority: int = 0
+    ) -> Arrays:
+        """Run one request, inline or through the queue, and return its outputs.
+
+        Raises: Overloaded, DeadlineExceeded, ShuttingDown, InferenceFailed.
+        """
+        rows = next(iter(inputs.values())).shape[0] if inputs and self.signature.batches else 1
+        if rows <= self.inline_rows:
+            return self.run_inline(inputs, rows)
+        outputs: Arrays = await self.submit(inputs, rows, deadline_s=deadline_s, timeout_s=timeout_s, priority=priority)
+        return outputs
+
+    async def stop(self) -> None:
+        """Answer everything that was accepted, then free the engines."""
+        await self._batcher.stop()
+        for engine in self.engines:
+            engine.close()
+
+
+def _inline_rows(
+    signature: ModelSignature, batching: BatchingConfig, engines: list[OrtEngine], steps: StepTimes
+) -> int:
+    """Return how many rows may run on the event loop; 0 where shapes vary, a delay is asked for or a GPU waits."""
+    if not signature.fixed or signature.padding or batching.max_queue_delay_s or len(engines) > 1:
+        return 0
+    if engines[0].config.device != "cpu":
+        return 0
+    return steps.inline_rows
