@@ -37,8 +37,15 @@ _log = logging.getLogger("cuelight.batcher")
 class Engine(Protocol):
     """What runs a batch: `run` is called on `executor`, one call at a time."""
 
-    executor: Executor
-    run: Callable[[Arrays], Sequence[NDArray[Any]]]
+    @property
+    def executor(self) -> Executor:
+        """The engine's one thread."""
+        ...
+
+    @property
+    def run(self) -> Callable[[Arrays], Sequence[NDArray[Any]]]:
+        """Map input arrays to the outputs, in the signature's order."""
+        ...
 
 
 class DynamicBatcher:

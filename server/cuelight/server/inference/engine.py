@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from cuelight.server.inference.datatypes import DATATYPES
 from cuelight.server.inference.signature import ModelSignature
 
-__all__ = ["CUDA_PROVIDER", "CPU_PROVIDER", "OrtEngine", "SessionConfig", "open_session"]
+__all__ = ["CPU_PROVIDER", "CUDA_PROVIDER", "OrtEngine", "SessionConfig", "open_session"]
 
 CPU_PROVIDER = "CPUExecutionProvider"
 CUDA_PROVIDER = "CUDAExecutionProvider"

@@ -158,7 +158,8 @@ def _from_raw(data: bytes | memoryview, spec: TensorSpec, shape: tuple[int, ...]
         )
     if datatype.name == "BOOL":
         # Any byte but 0 is true; a NumPy bool made of another byte than 0 or 1 misbehaves in comparisons.
-        return (np.frombuffer(data, np.uint8) != 0).reshape(shape)
+        truths: NDArray[np.bool_] = np.frombuffer(data, np.uint8) != 0
+        return truths.reshape(shape)
     return np.frombuffer(data, datatype.dtype).reshape(shape)
 
 

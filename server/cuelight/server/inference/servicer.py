@@ -1,0 +1,187 @@
+"""ModelInfer and ModelStreamInfer: from a request to the model and back.
+
+A request is *begun* (looked up, decoded, checked, run or queued), which never waits, and *finished* (encoded) once its
+outputs are there. A unary call does both. A stream answers in the order of its requests: while every answer is there at
+once (an inline model), it simply alternates; from the first request that has to queue on, a reader task begins up to
+`max_stream_in_flight` requests ahead, so that a stream alone can fill a batch. A request that fails on a stream is
+answered with `error_message`, and the stream goes on.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from cuelight.inference.v2 import open_inference_pb2 as pb
+from cuelight.server.inference.model_version import ModelVersion
+from cuelight.server.inference.responses import check_requested_outputs, encode_response
+from cuelight.server.inference.tensors import MemoryRegions, decode_inputs, rows_of
+from cuelight.server.rpc.context import RpcContext
+from cuelight.server.rpc.failures import failed_call
+
+__all__ = ["InferenceServicer", "Models"]
+
+Arrays = dict[str, NDArray[Any]]
+
+_STREAM_PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
+
+
+class Models(Protocol):
+    """Where versions are looked up: the repository."""
+
+    def get(self, name: str, version: str = "") -> ModelVersion:
+        """Return a version that serves; raises ModelNotFound or ModelNotReady."""
+        ...
+
+
+class InferenceServicer:
+    """The two RPCs that run models. Holds no state of its own."""
+
+    def __init__(self, models: Models, regions: MemoryRegions, max_stream_in_flight: int = 64) -> None:
+        self._models = models
+        self._regions = regions
+        self._max_stream_in_flight = max_stream_in_flight
+
+    async def ModelInfer(self, request: pb.ModelInferRequest, context: RpcContext) -> pb.ModelInferResponse:
+        """Run one request; see the proto for its errors."""
+        version, outputs = self._begin(request, context)
+        if isinstance(outputs, asyncio.Future):
+            outputs = await outputs
+        response = pb.ModelInferResponse(model_name=version.name, model_version=str(version.version), id=request.id)
+        encode_response(response, request, outputs, version.signature, self._regions)
+        return response
+
+    async def ModelStreamInfer(
+        self, requests: AsyncIterator[pb.ModelInferRequest], context: RpcContext
+    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+        """Run a stream of requests, in order; see the proto for its errors."""
+        async for request in requests:
+            begun = self._begin_on_stream(request, context)
+            if isinstance(begun, pb.ModelStreamInferResponse):
+                yield begun
+                continue
+            pipelined = self._pipelined(request, begun, requests, context)
+            try:
+                async for response in pipelined:
+                    yield response
+            finally:
+                await pipelined.aclose()
+            return
+
+    def _begin(self, request: pb.ModelInferRequest, context: RpcContext) -> "tuple[ModelVersion, Any]":
+        """Return the version with the outputs of the request or the future of them."""
+        version = self._models.get(request.model_name, request.model_version)
+        signature = version.signature
+        if len(request.outputs):
+            check_requested_outputs(request, signature)
+        inputs = decode_inputs(request, signature, self._regions)
+        rows = rows_of(inputs, signature)
+        if rows <= version.inline_rows:
+            return version, version.run_inline(inputs, rows)
+        priority, timeout_s = _queue_parameters(request)
+        return version, version.submit(
+            inputs, rows, deadline_s=context.deadline(), timeout_s=timeout_s, priority=priority
+        )
+
+    def _begin_on_stream(
+        self, request: pb.ModelInferRequest, context: RpcContext
+    ) -> "pb.ModelStreamInferResponse | tuple[ModelVersion, asyncio.Future[Arrays]]":
+        """Return the answer where it is there at once, else what it will be made of."""
+        try:
+            version, outputs = self._begin(request, context)
+            if isinstance(outputs, asyncio.Future):
+                return version, outputs
+            return self._stream_response(request, version, outputs)
+        except Exception as error:
+            # The batch boundary of a stream: a bad request is answered, and the stream lives on.
+            return _stream_error(request, context, error)
+
+    async def _pipelined(
+        self,
+        request: pb.ModelInferRequest,
+        begun: "tuple[ModelVersion, asyncio.Future[Arrays]]",
+        requests: AsyncIterator[pb.ModelInferRequest],
+        context: RpcContext,
+    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+        window: asyncio.Queue[Any] = asyncio.Queue(self._max_stream_in_flight)
+        window.put_nowait((request, begun))
+        reader = asyncio.create_task(self._read_ahead(requests, context, window))
+        pending = None
+        try:
+            while (item := await window.get()) is not None:
+                request, begun_or_answer = item
+                if isinstance(begun_or_answer, pb.ModelStreamInferResponse):
+                    yield begun_or_answer
+                    continue
+                version, pending = begun_or_answer
+                yield await self._finish_on_stream(request, version, pending, context)
+            await reader
+        finally:
+            reader.cancel()
+            _withdraw(window, pending)
+
+    async def _read_ahead(
+        self, requests: AsyncIterator[pb.ModelInferRequest], context: RpcContext, window: "asyncio.Queue[Any]"
+    ) -> None:
+        try:
+            async for request in requests:
+                await window.put((request, self._begin_on_stream(request, context)))
+        finally:
+            await window.put(None)
+
+    async def _finish_on_stream(
+        self,
+        request: pb.ModelInferRequest,
+        version: ModelVersion,
+        outputs: "asyncio.Future[Arrays]",
+        context: RpcContext,
+    ) -> pb.ModelStreamInferResponse:
+        try:
+            return self._stream_response(request, version, await outputs)
+        except Exception as error:
+            # As in _begin_on_stream.
+            return _stream_error(request, context, error)
+
+    def _stream_response(
+        self, request: pb.ModelInferRequest, version: ModelVersion, outputs: Arrays
+    ) -> pb.ModelStreamInferResponse:
+        answer = pb.ModelStreamInferResponse()
+        response = answer.infer_response
+        response.model_name = version.name
+        response.model_version = str(version.version)
+        response.id = request.id
+        encode_response(response, request, outputs, version.signature, self._regions)
+        if len(request.parameters) and request.parameters["triton_enable_empty_final_response"].bool_param:
+            response.parameters["triton_final_response"].bool_param = True
+        return answer
+
+
+def _queue_parameters(request: pb.ModelInferRequest) -> tuple[int, float]:
+    """Return the request's priority level (0: the default) and queue time-out in seconds (0: the model's)."""
+    parameters = request.parameters
+    if not len(parameters):
+        return 0, 0.0
+    priority = 0
+    if "priority" in parameters:
+        parameter = parameters["priority"]
+        priority = parameter.uint64_param or parameter.int64_param
+    timeout_us = parameters["timeout"].int64_param if "timeout" in parameters else 0
+    return priority, max(timeout_us, 0) / 1e6
+
+
+def _stream_error(request: pb.ModelInferRequest, context: RpcContext, error: Exception) -> pb.ModelStreamInferResponse:
+    answer = pb.ModelStreamInferResponse(error_message=failed_call(_STREAM_PATH, context, error).message)
+    answer.infer_response.id = request.id
+    answer.infer_response.model_name = request.model_name
+    return answer
+
+
+def _withdraw(window: "asyncio.Queue[Any]", pending: "asyncio.Future[Arrays] | None") -> None:
+    """Cancel what the stream still has in the model's queue: its caller is gone."""
+    if pending is not None:
+        pending.cancel()
+    while not window.empty():
+        item = window.get_nowait()
+        if item is not None and isinstance(item[1], tuple):
+            item[1][1].cancel()
