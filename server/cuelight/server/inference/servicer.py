@@ -8,7 +8,7 @@ answered with `error_message`, and the stream goes on.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class InferenceServicer:
 
     async def ModelStreamInfer(
         self, requests: AsyncIterator[pb.ModelInferRequest], context: RpcContext
-    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+    ) -> AsyncGenerator[pb.ModelStreamInferResponse, None]:
         """Run a stream of requests, in order; see the proto for its errors."""
         async for request in requests:
             begun = self._begin_on_stream(request, context)
@@ -103,13 +103,15 @@ class InferenceServicer:
         begun: "tuple[ModelVersion, asyncio.Future[Arrays]]",
         requests: AsyncIterator[pb.ModelInferRequest],
         context: RpcContext,
-    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
-        window: asyncio.Queue[Any] = asyncio.Queue(self._max_stream_in_flight)
+    ) -> AsyncGenerator[pb.ModelStreamInferResponse, None]:
+        window: asyncio.Queue[Any] = asyncio.Queue()
+        room = asyncio.Semaphore(self._max_stream_in_flight)
         window.put_nowait((request, begun))
-        reader = asyncio.create_task(self._read_ahead(requests, context, window))
-        pending = None
+        reader = asyncio.create_task(self._read_ahead(requests, context, window, room))
+        pending = begun[1]
         try:
             while (item := await window.get()) is not None:
+                room.release()
                 request, begun_or_answer = item
                 if isinstance(begun_or_answer, pb.ModelStreamInferResponse):
                     yield begun_or_answer
@@ -119,16 +121,23 @@ class InferenceServicer:
             await reader
         finally:
             reader.cancel()
-            _withdraw(window, pending)
+            pending.cancel()
+            _withdraw(window)
 
     async def _read_ahead(
-        self, requests: AsyncIterator[pb.ModelInferRequest], context: RpcContext, window: "asyncio.Queue[Any]"
+        self,
+        requests: AsyncIterator[pb.ModelInferRequest],
+        context: RpcContext,
+        window: "asyncio.Queue[Any]",
+        room: asyncio.Semaphore,
     ) -> None:
         try:
+            await room.acquire()
             async for request in requests:
-                await window.put((request, self._begin_on_stream(request, context)))
+                window.put_nowait((request, self._begin_on_stream(request, context)))
+                await room.acquire()
         finally:
-            await window.put(None)
+            window.put_nowait(None)
 
     async def _finish_on_stream(
         self,
@@ -177,10 +186,8 @@ def _stream_error(request: pb.ModelInferRequest, context: RpcContext, error: Exc
     return answer
 
 
-def _withdraw(window: "asyncio.Queue[Any]", pending: "asyncio.Future[Arrays] | None") -> None:
+def _withdraw(window: "asyncio.Queue[Any]") -> None:
     """Cancel what the stream still has in the model's queue: its caller is gone."""
-    if pending is not None:
-        pending.cancel()
     while not window.empty():
         item = window.get_nowait()
         if item is not None and isinstance(item[1], tuple):

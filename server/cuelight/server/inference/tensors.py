@@ -135,7 +135,7 @@ def _check_shape(spec: TensorSpec, shape: tuple[int, ...], max_batch_size: int) 
     if len(shape) != len(expected):
         raise _shape_error(spec, shape)
     for size, allowed in zip(shape, expected, strict=True):
-        if size < 0 or (size != allowed and allowed != WILDCARD):
+        if size < 0 or allowed not in (size, WILDCARD):
             raise _shape_error(spec, shape)
     if max_batch_size and not 0 < shape[0] <= max_batch_size:
         raise InvalidRequest(
