@@ -1,0 +1,195 @@
+"""What a server can be told: one frozen dataclass per concern, each field with unit, default and check.
+
+Values are read once (`config_file.py` for TOML and JSON, `cli.py` for flags) and passed down; nothing else reads
+files or environment for settings. Sizes are in bytes, durations in seconds.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from cuelight.server.errors import ConfigError
+from cuelight.server.rpc.tls import TlsFiles
+
+__all__ = [
+    "EngineConfig",
+    "LimitsConfig",
+    "LogConfig",
+    "RepositoryConfig",
+    "ServeConfig",
+    "ServerConfig",
+    "available_cores",
+]
+
+Front = Literal["auto", "envoy", "grpcio"]
+ControlMode = Literal["none", "explicit", "poll"]
+Device = Literal["auto", "cpu", "cuda"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
+
+_MAX_PORT = 65_535
+_CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+_MIN_MESSAGE_BYTES = 1024
+_MAX_MESSAGE_BYTES = 2**31 - 1
+"""protobuf's own limit. Source: https://protobuf.dev/programming-guides/proto-limits/"""
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use: its CPU affinity, cut to its container's CPU quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota_us, period_us = _CGROUP_CPU_MAX.read_text().split()
+        if quota_us != "max":
+            cores = min(cores, max(1, int(quota_us) // int(period_us)))
+    except (OSError, ValueError):
+        pass  # not Linux, not cgroup v2, or no controller: affinity is all that is known
+    return cores
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Where to listen, through which front, and how long to take leave.
+
+    The default host is every interface: a server in a container or on a fleet's machine that listens on loopback only
+    looks dead from outside, which is also why other model servers choose so. Put 127.0.0.1 where only this machine may
+    call.
+    """
+
+    host: str = "0.0.0.0"
+    port: int = 8001
+    """gRPC; 0 takes a free port."""
+    metrics_port: int = 8002
+    """HTTP: /metrics, /health/live, /health/ready; 0 takes a free port."""
+    front: Front = "auto"
+    """`auto` is envoy where it is installed and works, else grpcio."""
+    grace_period_s: float = 30.0
+    """From SIGTERM until calls that still run are cut."""
+
+    def __post_init__(self) -> None:
+        _check(bool(self.host), "server.host", self.host, "a host name or address")
+        for name, port in (("server.port", self.port), ("server.metrics_port", self.metrics_port)):
+            _check(0 <= port <= _MAX_PORT, name, port, f"0 (any free port) to {_MAX_PORT}")
+        _check(
+            self.port != self.metrics_port or not self.port,
+            "server.metrics_port",
+            self.metrics_port,
+            "a port other than server.port",
+        )
+        _check_choice("server.front", self.front, Front)
+        _check(self.grace_period_s >= 0, "server.grace_period_s", self.grace_period_s, "0 or more seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryConfig:
+    """Which models are served and who may change that."""
+
+    paths: tuple[Path, ...] = ()
+    """Model repositories; a model's name must be in one of them only."""
+    control_mode: ControlMode = "none"
+    """`none`: all models at start, none later. `explicit`: by RPC. `poll`: the folders are watched."""
+    load_models: tuple[str, ...] = ()
+    """With `explicit`: the models loaded at start; `*` stands for all."""
+    poll_interval_s: float = 15.0
+    """With `poll`: how often the folders are looked at."""
+    strict_readiness: bool = True
+    """Whether one model that failed to load keeps the whole server from being ready."""
+
+    def __post_init__(self) -> None:
+        _check(bool(self.paths), "repository.paths", "none", "at least one folder (--model-repository DIR)")
+        for path in self.paths:
+            if not path.is_dir():
+                raise ConfigError(f"repository.paths: no such folder: {path}")
+        _check_choice("repository.control_mode", self.control_mode, ControlMode)
+        _check(
+            not self.load_models or self.control_mode == "explicit",
+            "repository.load_models",
+            ", ".join(self.load_models),
+            'nothing unless repository.control_mode is "explicit"',
+        )
+        _check(self.poll_interval_s > 0, "repository.poll_interval_s", self.poll_interval_s, "more than 0 seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """What models run on."""
+
+    cores: int = field(default_factory=available_cores)
+    """Cores divided among a model's instances; default: affinity and container quota."""
+    device: Device = "auto"
+    """`auto` is CUDA where onnxruntime offers it, else the CPU; a model's `instance_group` decides before this."""
+    device_ids: tuple[int, ...] = (0,)
+    """CUDA devices that instances are spread over."""
+
+    def __post_init__(self) -> None:
+        _check(self.cores >= 1, "engine.cores", self.cores, "1 or more")
+        _check_choice("engine.device", self.device, Device)
+        _check(
+            bool(self.device_ids) and all(device_id >= 0 for device_id in self.device_ids),
+            "engine.device_ids",
+            list(self.device_ids),
+            "one or more device numbers from 0 on",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """What is refused before it costs anything."""
+
+    max_message_bytes: int = 64 * 1024 * 1024
+    """The largest message taken or sent: images and offline audio do not fit gRPC's own 4 MiB."""
+    max_calls_in_flight: int = 10_000
+    """Calls and open streams inside the server; one more is RESOURCE_EXHAUSTED."""
+    max_queue_size: int = 4096
+    """Requests that wait for one model, where its configuration sets no limit of its own."""
+    max_stream_in_flight: int = 64
+    """Requests of one stream that are inside the server; more are left to the transport's flow control."""
+
+    def __post_init__(self) -> None:
+        allowed = f"{_MIN_MESSAGE_BYTES} to {_MAX_MESSAGE_BYTES} bytes"
+        _check(
+            _MIN_MESSAGE_BYTES <= self.max_message_bytes <= _MAX_MESSAGE_BYTES,
+            "limits.max_message_bytes",
+            self.max_message_bytes,
+            allowed,
+        )
+        _check(self.max_calls_in_flight >= 1, "limits.max_calls_in_flight", self.max_calls_in_flight, "1 or more")
+        _check(self.max_queue_size >= 1, "limits.max_queue_size", self.max_queue_size, "1 or more")
+        _check(self.max_stream_in_flight >= 1, "limits.max_stream_in_flight", self.max_stream_in_flight, "1 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """What is logged and how; lines go to stderr."""
+
+    level: LogLevel = "info"
+    format: LogFormat = "text"
+    """`text` for people, `json` (one object a line) for log collectors."""
+    access_log: bool = False
+    """One line for every call that ends: costs throughput, so it is off unless asked for."""
+
+    def __post_init__(self) -> None:
+        _check_choice("log.level", self.level, LogLevel)
+        _check_choice("log.format", self.format, LogFormat)
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """Everything `cuelight serve` needs to know."""
+
+    repository: RepositoryConfig
+    server: ServerConfig = field(default_factory=ServerConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    tls: TlsFiles | None = None
+
+
+def _check(holds: bool, name: str, value: object, allowed: str) -> None:
+    if not holds:
+        raise ConfigError(f"{name}: got {value}, expected {allowed}")
+
+
+def _check_choice(name: str, value: str, choices: Any) -> None:
+    allowed = get_args(choices)
+    _check(value in allowed, name, repr(value), "one of " + ", ".join(allowed))
