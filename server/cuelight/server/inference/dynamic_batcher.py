@@ -149,7 +149,9 @@ class DynamicBatcher:
             if not self._stopping and (run_at_s := self._queue.wait_until(now_s)) is not None:
                 self._dispatch_handle = self._loop.call_later(run_at_s - now_s, self._dispatch)
                 return
+            waiting = self._queue.depth
             batch, given_up = self._queue.take(now_s)
+            self._statistics.cancel_count += waiting - self._queue.depth - len(batch) - len(given_up)
             for entry in given_up:
                 self._give_up(entry, now_s)
             if batch:
@@ -160,7 +162,7 @@ class DynamicBatcher:
 
     def _give_up(self, entry: QueueEntry, now_s: float) -> None:
         waited_ms = (now_s - entry.arrived_s) * 1000
-        _fail(entry, DeadlineExceeded(f'model "{self._name}": timed out after {waited_ms:.0f} ms in the queue'))
+        self._fail(entry, DeadlineExceeded(f'model "{self._name}": timed out after {waited_ms:.0f} ms in the queue'))
 
     def _compute(self, engine: Engine, batch: list[QueueEntry]) -> None:
         """Run a batch; on the engine's thread."""
@@ -192,9 +194,7 @@ class DynamicBatcher:
             outputs = dict(zip(self._output_names, engine.run(join([entry.inputs], self._signature)), strict=True))
         except Exception as error:
             _log.warning("model %s failed on a request", self._name, exc_info=error)
-            self._loop.call_soon_threadsafe(
-                _fail, entry, InferenceFailed(f'model "{self._name}" failed to run this request')
-            )
+            self._loop.call_soon_threadsafe(self._fail, entry, self._failure())
             return
         ended_ns = time.perf_counter_ns()
         times_ns = (started_ns, started_ns, ended_ns, ended_ns)
@@ -208,7 +208,7 @@ class DynamicBatcher:
 
     def _failed(self, engine: Engine, entry: QueueEntry) -> None:
         self._release(engine)
-        _fail(entry, InferenceFailed(f'model "{self._name}" failed to run this request'))
+        self._fail(entry, self._failure())
 
     def _release(self, engine: Engine) -> None:
         self._free.append(engine)
@@ -234,7 +234,10 @@ class DynamicBatcher:
             rows, input_ns=joined_ns - started_ns, infer_ns=ran_ns - joined_ns, output_ns=split_ns - ran_ns
         )
 
+    def _failure(self) -> InferenceFailed:
+        return InferenceFailed(f'model "{self._name}" failed to run this request')
 
-def _fail(entry: QueueEntry, error: Exception) -> None:
-    if not entry.future.done():
-        entry.future.set_exception(error)
+    def _fail(self, entry: QueueEntry, error: Exception) -> None:
+        self._statistics.fail_count += 1
+        if not entry.future.done():
+            entry.future.set_exception(error)

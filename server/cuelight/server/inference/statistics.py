@@ -1,76 +1,161 @@
 """What a model version has done since it was loaded, in the terms of ModelStatistics.
 
-Plain integers, owned by the event loop; nanoseconds throughout, as on the wire.
+Plain integers, owned by the event loop; nanoseconds throughout, as on the wire. What can be derived is derived when it
+is asked for, so that counting an inline request costs five additions.
 """
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 __all__ = ["BatchStatistics", "Duration", "VersionStatistics"]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Duration:
     """How often something happened and how long it took in all, in nanoseconds."""
 
     count: int = 0
     ns: int = 0
 
-    def add(self, ns: int, count: int = 1) -> None:
-        """Add `count` happenings that took `ns` nanoseconds together."""
-        self.count += count
-        self.ns += ns
 
-
-@dataclass(slots=True)
 class BatchStatistics:
     """The executions of one batch size (rows actually run)."""
 
-    compute_input: Duration = field(default_factory=Duration)
-    compute_infer: Duration = field(default_factory=Duration)
-    compute_output: Duration = field(default_factory=Duration)
+    __slots__ = ("executions", "infer_ns", "input_ns", "output_ns")
+
+    def __init__(self) -> None:
+        self.executions = 0
+        self.input_ns = 0
+        self.infer_ns = 0
+        self.output_ns = 0
+
+    @property
+    def compute_input(self) -> Duration:
+        """Gathering the batch."""
+        return Duration(self.executions, self.input_ns)
+
+    @property
+    def compute_infer(self) -> Duration:
+        """Running the model."""
+        return Duration(self.executions, self.infer_ns)
+
+    @property
+    def compute_output(self) -> Duration:
+        """Taking the batch's outputs apart."""
+        return Duration(self.executions, self.output_ns)
 
 
-@dataclass(slots=True)
 class VersionStatistics:
     """The figures of one loaded version.
 
-    `inference_count` counts rows, `execution_count` runs of the model; `queue` is from arrival to the start of the
-    batch, `compute_input` gathering it, `compute_infer` the run, `compute_output` handing the results back.
+    `inference_count` counts rows, `execution_count` runs of the model. Of the durations, each request counts once:
+    `queue` is from its arrival to the start of its batch, `compute_input`, `compute_infer` and `compute_output` are
+    those of the batch it was in, `success` is all four together.
     """
 
-    last_inference_ms: int = 0
-    inference_count: int = 0
-    execution_count: int = 0
-    success: Duration = field(default_factory=Duration)
-    fail: Duration = field(default_factory=Duration)
-    cancel: Duration = field(default_factory=Duration)
-    queue: Duration = field(default_factory=Duration)
-    compute_input: Duration = field(default_factory=Duration)
-    compute_infer: Duration = field(default_factory=Duration)
-    compute_output: Duration = field(default_factory=Duration)
-    batches: dict[int, BatchStatistics] = field(default_factory=dict)
-    """Rows in the batch -> its figures."""
+    __slots__ = (
+        "_infer_ns",
+        "_input_ns",
+        "_last_perf_ns",
+        "_output_ns",
+        "_queue_ns",
+        "_requests",
+        "batches",
+        "cancel_count",
+        "execution_count",
+        "fail_count",
+        "inference_count",
+    )
+
+    def __init__(self) -> None:
+        self.inference_count = 0
+        self.execution_count = 0
+        self.fail_count = 0
+        self.cancel_count = 0
+        self.batches: dict[int, BatchStatistics] = {}
+        self._requests = 0
+        self._queue_ns = 0
+        self._input_ns = 0
+        self._infer_ns = 0
+        self._output_ns = 0
+        self._last_perf_ns: int | None = None
+
+    def record_inline(self, rows: int, started_ns: int) -> None:
+        """Count a request that ran at once and alone: one execution, no queue, nothing to gather or hand out.
+
+        `started_ns` is of `time.perf_counter_ns()`.
+        """
+        self._last_perf_ns = now_ns = time.perf_counter_ns()
+        infer_ns = now_ns - started_ns
+        self.inference_count += rows
+        self.execution_count += 1
+        self._requests += 1
+        self._infer_ns += infer_ns
+        batch = self.batches.get(rows)
+        if batch is None:
+            batch = self.batches[rows] = BatchStatistics()
+        batch.executions += 1
+        batch.infer_ns += infer_ns
 
     def record_request(self, rows: int, *, queue_ns: int, input_ns: int, infer_ns: int, output_ns: int) -> None:
         """Count one request that was computed: its rows, its wait, and the durations of the batch it was in."""
         self.inference_count += rows
-        self.queue.count += 1
-        self.queue.ns += queue_ns
-        self.compute_input.count += 1
-        self.compute_input.ns += input_ns
-        self.compute_infer.count += 1
-        self.compute_infer.ns += infer_ns
-        self.compute_output.count += 1
-        self.compute_output.ns += output_ns
+        self._requests += 1
+        self._queue_ns += queue_ns
+        self._input_ns += input_ns
+        self._infer_ns += infer_ns
+        self._output_ns += output_ns
 
     def record_execution(self, rows: int, *, input_ns: int, infer_ns: int, output_ns: int) -> None:
         """Count one run of the model over `rows` rows."""
         self.execution_count += 1
-        self.last_inference_ms = time.time_ns() // 1_000_000
+        self._last_perf_ns = time.perf_counter_ns()
         batch = self.batches.get(rows)
         if batch is None:
             batch = self.batches[rows] = BatchStatistics()
-        batch.compute_input.add(input_ns)
-        batch.compute_infer.add(infer_ns)
-        batch.compute_output.add(output_ns)
+        batch.executions += 1
+        batch.input_ns += input_ns
+        batch.infer_ns += infer_ns
+        batch.output_ns += output_ns
+
+    @property
+    def last_inference_ms(self) -> int:
+        """When the model last ran, in milliseconds since the epoch; 0 when it never did."""
+        if self._last_perf_ns is None:
+            return 0
+        return (time.time_ns() - (time.perf_counter_ns() - self._last_perf_ns)) // 1_000_000
+
+    @property
+    def success(self) -> Duration:
+        """Requests that were answered."""
+        return Duration(self._requests, self._queue_ns + self._input_ns + self._infer_ns + self._output_ns)
+
+    @property
+    def fail(self) -> Duration:
+        """Requests that the model failed on, or that timed out in the queue. Their time is not kept."""
+        return Duration(self.fail_count, 0)
+
+    @property
+    def cancel(self) -> Duration:
+        """Requests whose caller left before they ran."""
+        return Duration(self.cancel_count, 0)
+
+    @property
+    def queue(self) -> Duration:
+        """From a request's arrival to the start of its batch."""
+        return Duration(self._requests, self._queue_ns)
+
+    @property
+    def compute_input(self) -> Duration:
+        """Gathering the batch a request is in."""
+        return Duration(self._requests, self._input_ns)
+
+    @property
+    def compute_infer(self) -> Duration:
+        """Running the batch a request is in."""
+        return Duration(self._requests, self._infer_ns)
+
+    @property
+    def compute_output(self) -> Duration:
+        """Taking apart the outputs of the batch a request is in."""
+        return Duration(self._requests, self._output_ns)
