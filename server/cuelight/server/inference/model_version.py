@@ -21,6 +21,7 @@ from cuelight.server.inference.batch_queue import BatchingConfig
 from cuelight.server.inference.direct_session import DirectSession
 from cuelight.server.inference.dynamic_batcher import DynamicBatcher
 from cuelight.server.inference.engine import OrtEngine
+from cuelight.server.inference.raw_path import RawPath
 from cuelight.server.inference.signature import WILDCARD, ModelSignature
 from cuelight.server.inference.statistics import VersionStatistics
 
@@ -111,6 +112,11 @@ class ModelVersion:
         self._direct = direct
         self._output_names = tuple(signature.outputs)
         self.inline_rows = inline_rows_of(signature, batching, engines, steps)
+        self.raw_path = (
+            RawPath(name, version, signature, direct, self.statistics, self.inline_rows, self.failure)
+            if direct is not None and self.inline_rows and RawPath.fits(signature)
+            else None
+        )
         self._batcher = DynamicBatcher(name, signature, batching, engines, self.statistics)
 
     @property
@@ -138,11 +144,15 @@ class ModelVersion:
                 outputs = dict(zip(self._output_names, self.engines[0].run(inputs), strict=True))
         except Exception as error:
             # The batch boundary of a batch of one: see DynamicBatcher.
-            self.statistics.fail_count += 1
-            _log.warning("model %s failed on a request", self.name, exc_info=error)
-            raise InferenceFailed(f'model "{self.name}" failed to run this request') from error
+            raise self.failure(error) from error
         self.statistics.record_inline(rows, started_ns)
         return outputs
+
+    def failure(self, error: Exception) -> InferenceFailed:
+        """Count and log a request that the model failed on, and return what its caller is told."""
+        self.statistics.fail_count += 1
+        _log.warning("model %s failed on a request", self.name, exc_info=error)
+        return InferenceFailed(f'model "{self.name}" failed to run this request')
 
     def submit(
         self, inputs: Arrays, rows: int, *, deadline_s: float | None, timeout_s: float = 0.0, priority: int = 0

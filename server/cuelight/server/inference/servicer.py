@@ -45,7 +45,10 @@ class InferenceServicer:
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: RpcContext) -> pb.ModelInferResponse:
         """Run one request; see the proto for its errors."""
-        version, outputs = self._begin(request, context)
+        version = self._models.get(request.model_name, request.model_version)
+        if version.raw_path is not None and (answer := version.raw_path.answer(request)) is not None:
+            return answer
+        outputs = self._begin(version, request, context)
         if isinstance(outputs, asyncio.Future):
             outputs = await outputs
         response = pb.ModelInferResponse(model_name=version.name, model_version=str(version.version), id=request.id)
@@ -69,27 +72,29 @@ class InferenceServicer:
                 await pipelined.aclose()
             return
 
-    def _begin(self, request: pb.ModelInferRequest, context: RpcContext) -> "tuple[ModelVersion, Any]":
-        """Return the version with the outputs of the request or the future of them."""
-        version = self._models.get(request.model_name, request.model_version)
+    def _begin(self, version: ModelVersion, request: pb.ModelInferRequest, context: RpcContext) -> Any:
+        """Return the outputs of the request or the future of them."""
         signature = version.signature
         if len(request.outputs):
             check_requested_outputs(request, signature)
         inputs = decode_inputs(request, signature, self._regions)
         rows = rows_of(inputs, signature)
         if rows <= version.inline_rows:
-            return version, version.run_inline(inputs, rows)
+            if version.raw_path is not None:
+                version.raw_path.remember(request)
+            return version.run_inline(inputs, rows)
         priority, timeout_s = _queue_parameters(request)
-        return version, version.submit(
-            inputs, rows, deadline_s=context.deadline(), timeout_s=timeout_s, priority=priority
-        )
+        return version.submit(inputs, rows, deadline_s=context.deadline(), timeout_s=timeout_s, priority=priority)
 
     def _begin_on_stream(
         self, request: pb.ModelInferRequest, context: RpcContext
     ) -> "pb.ModelStreamInferResponse | tuple[ModelVersion, asyncio.Future[Arrays]]":
         """Return the answer where it is there at once, else what it will be made of."""
         try:
-            version, outputs = self._begin(request, context)
+            version = self._models.get(request.model_name, request.model_version)
+            if version.raw_path is not None and (answer := version.raw_path.stream_answer(request)) is not None:
+                return answer
+            outputs = self._begin(version, request, context)
             if isinstance(outputs, asyncio.Future):
                 return version, outputs
             return self._stream_response(request, version, outputs)
