@@ -72,9 +72,19 @@ def _gauges(versions: list[ModelVersion]) -> Iterator[Metric]:
 def _counters(versions: list[ModelVersion]) -> Iterator[Metric]:
     inferences = CounterMetricFamily("cuelight_model_inferences", "Rows computed.", labels=_LABELS)
     executions = CounterMetricFamily("cuelight_model_executions", "Runs of the model.", labels=_LABELS)
+    requests = CounterMetricFamily(
+        "cuelight_model_requests",
+        "Requests a model took, by outcome: success, fail, cancel (the caller left before it ran).",
+        labels=[*_LABELS, "outcome"],
+    )
     for version in versions:
-        inferences.add_metric(_labels(version), version.statistics.inference_count)
-        executions.add_metric(_labels(version), version.statistics.execution_count)
+        statistics = version.statistics
+        inferences.add_metric(_labels(version), statistics.inference_count)
+        executions.add_metric(_labels(version), statistics.execution_count)
+        requests.add_metric([*_labels(version), "success"], statistics.success.count)
+        requests.add_metric([*_labels(version), "fail"], statistics.fail.count)
+        requests.add_metric([*_labels(version), "cancel"], statistics.cancel.count)
+    yield requests
     yield inferences
     yield executions
 
@@ -92,7 +102,7 @@ def _batch_sizes(versions: list[ModelVersion]) -> Metric:
     family = HistogramMetricFamily("cuelight_model_batch_rows", "Rows in the batches that were run.", labels=_LABELS)
     for version in versions:
         batches = version.statistics.batches
-        counts = {rows: batch.compute_infer.count for rows, batch in batches.items()}
+        counts = {rows: batch.executions for rows, batch in batches.items()}
         bounds = _bounds(version.signature.max_batch_size)
         within = [sum(count for rows, count in counts.items() if low < rows <= high) for low, high in _spans(bounds)]
         beyond = sum(counts.values()) - sum(within)

@@ -52,7 +52,6 @@ class OperationsPort:
         """Stop listening."""
         if self._server is not None:
             self._server.close()
-            await self._server.wait_closed()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Whoever sends no whole request in time or leaves early only loses its own answer.
