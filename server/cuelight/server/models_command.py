@@ -1,0 +1,39 @@
+"""`cuelight models`: what a running server serves, as a table. Needs the base install alone."""
+
+import grpc
+
+from cuelight.inference.v2 import open_inference_pb2 as pb
+from cuelight.inference.v2 import open_inference_pb2_grpc as pb_grpc
+from cuelight.server.errors import ConfigError
+from cuelight.server.table import format_table
+
+__all__ = ["list_served"]
+
+_TIMEOUT_S = 10.0
+_HEADER = ("model", "version", "state", "platform", "max batch", "reason")
+_NOTHING = "-"
+
+
+def list_served(url: str) -> int:
+    """Print the models of the server at `url` (`host:port`) and return the exit code: 0, or 1 if one is not ready.
+
+    Raises: ConfigError when no server answers there.
+    """
+    with grpc.insecure_channel(url) as channel:
+        stub = pb_grpc.GRPCInferenceServiceStub(channel)
+        try:
+            index = stub.RepositoryIndex(pb.RepositoryIndexRequest(), timeout=_TIMEOUT_S)
+            rows = [_row(stub, model) for model in index.models]
+        except grpc.RpcError as error:
+            raise ConfigError(f"{url}: {error.code().name}: {error.details()}") from error
+    print(format_table(_HEADER, rows) if rows else f"{url}: no models")
+    return 0 if all(model.state == "READY" for model in index.models) else 1
+
+
+def _row(stub: pb_grpc.GRPCInferenceServiceStub, model: pb.RepositoryIndexResponse.ModelIndex) -> tuple[str, ...]:
+    platform = max_batch = _NOTHING
+    if model.state == "READY":
+        request = pb.ModelConfigRequest(name=model.name, version=model.version)
+        config = stub.ModelConfig(request, timeout=_TIMEOUT_S).config
+        platform, max_batch = config.platform, str(config.max_batch_size)
+    return (model.name, model.version or _NOTHING, model.state or _NOTHING, platform, max_batch, model.reason)
