@@ -6,6 +6,7 @@
     ├── Forbidden                 the token does not cover what was asked for
     ├── NotFound                  the thing named is not here
     │   └── ModelNotFound
+    ├── ModelLoadFailed           a model could not be loaded or proven; what served before serves on
     ├── SequenceNotActive         a step of a sequence that never started, ended or expired
     ├── Overloaded                a queue, table or limit is full; retry with backoff
     ├── Unavailable               not now; soon, or on another server
@@ -26,6 +27,7 @@ __all__ = [
     "Forbidden",
     "InferenceFailed",
     "InvalidRequest",
+    "ModelLoadFailed",
     "ModelNotFound",
     "ModelNotReady",
     "NotFound",
@@ -64,6 +66,10 @@ class NotFound(CuelightError):
 
 class ModelNotFound(NotFound):
     """No model, or no version of it, of that name is in the repository."""
+
+
+class ModelLoadFailed(CuelightError):
+    """A load that was asked for failed: the message says why. What served before serves on."""
 
 
 class SequenceNotActive(CuelightError):

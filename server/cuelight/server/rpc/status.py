@@ -45,6 +45,7 @@ STATUS_OF_ERROR: dict[type[errors.CuelightError], StatusCode] = {
     errors.Forbidden: StatusCode.PERMISSION_DENIED,
     errors.NotFound: StatusCode.NOT_FOUND,
     errors.ModelNotFound: StatusCode.NOT_FOUND,
+    errors.ModelLoadFailed: StatusCode.FAILED_PRECONDITION,
     errors.SequenceNotActive: StatusCode.FAILED_PRECONDITION,
     errors.Overloaded: StatusCode.RESOURCE_EXHAUSTED,
     errors.Unavailable: StatusCode.UNAVAILABLE,

@@ -1,0 +1,342 @@
+"""The model repository: what is served, and every change to it.
+
+One task works off changes (load, unload, poll) one at a time; it alone writes the catalog, on the event loop. Files are
+read and versions built on one loader thread, also one at a time: so that warm-up measures undisturbed.
+
+    load: look at the folder -> choose versions -> build, warm up, prove (loader thread) -> swap -> drain the old one
+
+The swap is one dict write between two requests. The replaced version answers what it holds and is freed in the
+background. A version that fails changes nothing but its line in the index; while a version fails, none that serves is
+retired. Files that failed are tried again when they change, or when a load is asked for.
+"""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, TypeVarTuple
+
+from cuelight.server.config import RepositoryConfig
+from cuelight.server.errors import (
+    ConfigError,
+    CuelightError,
+    ModelLoadFailed,
+    ModelNotFound,
+    Overloaded,
+    ShuttingDown,
+    Unsupported,
+)
+from cuelight.server.inference.catalog import Catalog, IndexEntry, VersionState
+from cuelight.server.inference.config_text import ConfigText
+from cuelight.server.inference.load_override import LoadOverride
+from cuelight.server.inference.loader import ModelLoadError
+from cuelight.server.inference.model_config import check_identity
+from cuelight.server.inference.model_version import ModelVersion
+from cuelight.server.inference.repository_scan import ModelFolder, check_repositories, find_model, scan
+from cuelight.server.inference.version_loader import VersionLoader, read_config
+from cuelight.server.inference.version_policy import select_versions
+
+__all__ = ["ModelRepository", "Spawn"]
+
+_MAX_WAITING_CHANGES = 64
+
+_log = logging.getLogger("cuelight.repository")
+
+Ts = TypeVarTuple("Ts")
+T = TypeVar("T")
+Change = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Spawn(Protocol):
+    """Starts a background task whose death is noticed: `TaskGroup.create_task`."""
+
+    def __call__(self, coro: Coroutine[Any, Any, None], /) -> "asyncio.Task[None]":
+        """Start the task."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    folder: ModelFolder
+    text: ConfigText
+    versions: list[int]
+    temporary: Path | None
+    """The folder that files sent by a caller were written to: gone once they are loaded."""
+
+
+class _PlanFailed(Exception):
+    """No version of a model can be chosen; `folder` is what was looked at, None when it is not there."""
+
+    def __init__(self, folder: ModelFolder | None, reason: str) -> None:
+        super().__init__(reason)
+        self.folder = folder
+
+
+class ModelRepository:
+    """Owns the catalog, the loader thread and the one task that changes what is served. Lives on the event loop."""
+
+    def __init__(
+        self,
+        config: RepositoryConfig,
+        loader: VersionLoader,
+        spawn: Spawn,
+        ticks: AsyncIterator[None] | None = None,
+    ) -> None:
+        """`ticks` says when to look at the folders in control mode `poll`; default: every `poll_interval_s`."""
+        self._config = config
+        self._loader = loader
+        self._spawn = spawn
+        self._ticks = ticks if ticks is not None else _every(config.poll_interval_s)
+        self._catalog = Catalog()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cuelight-loader")
+        self._changes: asyncio.Queue[tuple[Change, asyncio.Future[None]]] = asyncio.Queue(_MAX_WAITING_CHANGES)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._draining: set[asyncio.Task[None]] = set()
+        self._started = False
+        self._stopping = False
+        self.get = self._catalog.get
+        self.serving = self._catalog.serving
+
+    @property
+    def ready(self) -> bool:
+        """Whether the start is over and, unless `strict_readiness` is off, every model that should serve does."""
+        return self._started and not (self._config.strict_readiness and self._catalog.not_serving())
+
+    async def start(self) -> None:
+        """Load what the control mode says. A model that fails is in the index with its reason; the others serve.
+
+        Raises: ConfigError naming a repository that does not exist, or a model in `load_models` that no repository has.
+        """
+        check_repositories(self._config.paths)
+        names = await self._off_loop(self._names_at_start)
+        self._tasks.append(self._spawn(self._work()))
+        await self._change(lambda: self._load_all(names))
+        if self._config.control_mode == "poll":
+            self._tasks.append(self._spawn(self._watch()))
+        self._started = True
+
+    async def stop(self) -> None:
+        """Take every version off the tables, and return once each has answered what it accepted."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        while not self._changes.empty():
+            _settle(self._changes.get_nowait()[1], _shutting_down())
+        for name in self._catalog.names():
+            self._drain(self._catalog.unwant(name))
+        await asyncio.gather(*self._draining)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def load(self, name: str, override: LoadOverride | None = None) -> None:
+        """Load a model, or load it anew, and return when it serves.
+
+        Raises: Unsupported unless the control mode is `explicit`; ModelNotFound; ModelLoadFailed with every reason.
+        """
+        self._check_explicit("load")
+        await self._change(lambda: self._load_named(name, override))
+
+    async def unload(self, name: str) -> None:
+        """Let no new request reach the model; those it has accepted are answered in the background.
+
+        Raises: Unsupported unless the control mode is `explicit`; ModelNotFound.
+        """
+        self._check_explicit("unload")
+        await self._change(lambda: self._unload_named(name))
+
+    async def poll(self) -> None:
+        """Look at the folders and load, reload and unload what has changed in them."""
+        await self._change(self._poll)
+
+    async def index(self) -> list[IndexEntry]:
+        """Return the state of every version that was looked at, and every other model that lies in a repository."""
+        entries = self._catalog.index()
+        known = {entry.name for entry in entries}
+        folders = await asyncio.to_thread(scan, self._config.paths)
+        entries += [
+            IndexEntry(name, "", VersionState.UNAVAILABLE, "not loaded") for name in folders if name not in known
+        ]
+        return sorted(entries, key=lambda entry: entry.name)
+
+    def failures(self) -> list[IndexEntry]:
+        """Return the versions, and the models, that should serve and do not."""
+        wanted = set(self._catalog.not_serving())
+        return [
+            entry for entry in self._catalog.index() if entry.name in wanted and entry.state is VersionState.UNAVAILABLE
+        ]
+
+    async def _change(self, change: Change) -> None:
+        if self._stopping:
+            raise _shutting_down()
+        if self._changes.full():
+            raise Overloaded(f"{self._changes.qsize()} changes to the model repository wait already")
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._changes.put_nowait((change, future))
+        await future
+
+    async def _work(self) -> None:
+        while True:
+            change, future = await self._changes.get()
+            if future.done():
+                continue
+            try:
+                await change()
+            except CuelightError as error:
+                _settle(future, error)
+            except asyncio.CancelledError:
+                _settle(future, _shutting_down())
+                raise
+            _settle(future)
+
+    async def _watch(self) -> None:
+        async for _ in self._ticks:
+            await self.poll()
+
+    async def _load_all(self, names: Iterable[str]) -> None:
+        for name in names:
+            await self._load(name)
+
+    async def _load_named(self, name: str, override: LoadOverride | None) -> None:
+        if await self._off_loop(find_model, self._config.paths, name) is None and not (override and override.files):
+            raise ModelNotFound(f'model "{name}": no such folder in {self._places()}')
+        await self._load(name, override, force=True)
+        if failures := self._catalog.failures(name):
+            raise ModelLoadFailed(f'model "{name}": {"; ".join(failures)}')
+
+    async def _unload_named(self, name: str) -> None:
+        if name in self._catalog.names():
+            self._drain(self._catalog.unwant(name))
+            _log.info("model %s: unloaded", name)
+        elif await self._off_loop(find_model, self._config.paths, name) is None:
+            raise ModelNotFound(f'model "{name}": no such folder in {self._places()}')
+
+    async def _poll(self) -> None:
+        try:
+            folders = await self._off_loop(scan, self._config.paths)
+        except OSError as error:
+            # A repository that cannot be read for a moment takes no model away.
+            _log.error("a model repository cannot be read, what serves goes on: %s", error)
+            return
+        for name in self._catalog.names():
+            if name not in folders and self._catalog.seen(name) is not None:
+                self._drain(self._catalog.unwant(name))
+                _log.info("model %s: its folder is gone, unloaded", name)
+        for name, folder in folders.items():
+            if self._catalog.seen(name) != folder:
+                await self._load(name)
+
+    async def _load(self, name: str, override: LoadOverride | None = None, force: bool = False) -> None:
+        """Bring a model to what its folder says; failures go to the catalog and the log."""
+        self._catalog.begin_model(name, None)
+        plan = None
+        try:
+            plan = await self._off_loop(self._plan, name, override)
+            self._catalog.begin_model(name, plan.folder)
+            for version in plan.versions:
+                if force or not self._catalog.is_settled(name, version, plan.folder.fingerprint(version)):
+                    await self._load_version(plan, version)
+            if not self._catalog.failures(name):
+                self._drain(self._catalog.retire(name, keep=plan.versions))
+        except _PlanFailed as failed:
+            self._catalog.begin_model(name, failed.folder)
+            self._catalog.fail_model(name, str(failed))
+            _log.error("model %s: %s", name, failed)
+        finally:
+            if plan is not None and plan.temporary is not None:
+                await self._off_loop(shutil.rmtree, plan.temporary)
+
+    def _plan(self, name: str, override: LoadOverride | None) -> _Plan:
+        """Choose what to load; on the loader thread."""
+        temporary = folder = None
+        try:
+            temporary = override.write_files(name) if override and override.files else None
+            folder = find_model([temporary] if temporary else self._config.paths, name)
+            if folder is None:
+                raise ModelLoadError(f"no such folder in {self._places()}")
+            if folder.duplicate_of is not None:
+                raise ModelLoadError(f"lies in {folder.duplicate_of} and in {folder.path}; one of them must go")
+            text = override.config if override and override.config else read_config(folder.path)
+            check_identity(name, text)
+            versions = select_versions(text.message.version_policy, folder.versions, text.source)
+        except (ModelLoadError, OSError) as error:
+            if temporary is not None:
+                shutil.rmtree(temporary)
+            raise _PlanFailed(folder, str(error)) from error
+        for ignored in folder.ignored:
+            _log.warning("model %s: folder %s is no version and is ignored", name, folder.path / ignored)
+        return _Plan(folder, text, versions, temporary)
+
+    async def _load_version(self, plan: _Plan, version: int) -> None:
+        name = plan.folder.name
+        fingerprint = plan.folder.fingerprint(version)
+        self._catalog.begin_version(name, version)
+        try:
+            prepared = await self._off_loop(self._loader.prepare, name, version, plan.folder.path, plan.text)
+        except ModelLoadError as error:
+            self._catalog.fail_version(name, version, fingerprint, str(error))
+            _log.error("model %s version %d is not served: %s", name, version, error)
+            return
+        except Exception as error:
+            # The load boundary: whatever one model's files bring about, the other models serve on.
+            self._catalog.fail_version(name, version, fingerprint, f"loading it failed unexpectedly: {error}")
+            _log.exception("model %s version %d is not served", name, version)
+            return
+        replaced = self._catalog.install(prepared.serve(), fingerprint)
+        _log.info("model %s version %d: serves, %s", name, version, prepared.summary())
+        if replaced is not None:
+            self._drain([replaced])
+
+    def _drain(self, versions: Iterable[ModelVersion]) -> None:
+        for version in versions:
+            task = self._spawn(self._end(version))
+            self._draining.add(task)
+            task.add_done_callback(self._draining.discard)
+
+    async def _end(self, version: ModelVersion) -> None:
+        await version.stop()
+        self._catalog.retired(version)
+
+    def _names_at_start(self) -> list[str]:
+        folders = scan(self._config.paths)
+        wanted = self._config.load_models
+        if self._config.control_mode != "explicit" or wanted == ("*",):
+            return list(folders)
+        for name in wanted:
+            if name not in folders:
+                raise ConfigError(f'repository.load_models: no model "{name}" in {self._places()}')
+        return list(wanted)
+
+    def _check_explicit(self, what: str) -> None:
+        mode = self._config.control_mode
+        if mode != "explicit":
+            raise Unsupported(
+                f'cannot {what} a model by request: the control mode is "{mode}"; '
+                'start the server with control mode "explicit"'
+            )
+
+    def _places(self) -> str:
+        return ", ".join(str(path) for path in self._config.paths)
+
+    async def _off_loop(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+
+
+async def _every(interval_s: float) -> AsyncIterator[None]:
+    while True:
+        await asyncio.sleep(interval_s)
+        yield
+
+
+def _settle(future: "asyncio.Future[None]", error: Exception | None = None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+
+
+def _shutting_down() -> ShuttingDown:
+    return ShuttingDown("the server is shutting down and changes no model")
