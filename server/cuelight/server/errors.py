@@ -9,6 +9,7 @@
     ├── ModelLoadFailed           a model could not be loaded or proven; what served before serves on
     ├── SequenceNotActive         a step of a sequence that never started, ended or expired
     ├── Overloaded                a queue, table or limit is full; retry with backoff
+    ├── MessageTooLarge           a message beyond the size limit, either way
     ├── Unavailable               not now; soon, or on another server
     │   ├── ModelNotReady
     │   └── ShuttingDown
@@ -27,6 +28,7 @@ __all__ = [
     "Forbidden",
     "InferenceFailed",
     "InvalidRequest",
+    "MessageTooLarge",
     "ModelLoadFailed",
     "ModelNotFound",
     "ModelNotReady",
@@ -82,6 +84,14 @@ class Overloaded(CuelightError):
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class MessageTooLarge(CuelightError):
+    """A message is larger than the limit; `direction` is `received` or `sent`."""
+
+    def __init__(self, direction: str, size_bytes: int, limit_bytes: int, at_least: bool = False) -> None:
+        size = f"at least {size_bytes}" if at_least else f"{size_bytes}"
+        super().__init__(f"{direction} message of {size} bytes, the limit is {limit_bytes} bytes")
 
 
 class Unavailable(CuelightError):

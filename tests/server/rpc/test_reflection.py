@@ -16,7 +16,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from cuelight.inference.v2 import open_inference_pb2
 from cuelight.server.rpc.changes import Changes
-from cuelight.server.rpc.grpcio_front import GrpcioFront, GrpcioFrontConfig
+from cuelight.server.rpc.front_config import FrontConfig
+from cuelight.server.rpc.grpcio_front import GrpcioFront
 from cuelight.server.rpc.health import HealthServicer, health_service
 from cuelight.server.rpc.ledger import CallLedger
 from cuelight.server.rpc.methods import Service
@@ -59,7 +60,7 @@ def channel() -> Iterator[grpc.Channel]:
         inference = Service("inference.GRPCInferenceService", ())
         health = health_service(HealthServicer(lambda name: True, Changes()))
         services = (inference, health, *reflection_services((inference, health)))
-        return GrpcioFront(GrpcioFrontConfig("127.0.0.1", 0, 1 << 20), services, CallLedger(10))
+        return GrpcioFront(FrontConfig("127.0.0.1", 0, 1 << 20), services, CallLedger(10))
 
     with in_thread(front) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield channel

@@ -2,7 +2,9 @@
 
 import logging
 import secrets
+from contextlib import suppress
 
+from cuelight.server.errors import InvalidRequest
 from cuelight.server.rpc.context import RpcContext
 from cuelight.server.rpc.status import Status, status_of
 
@@ -15,9 +17,10 @@ _log = logging.getLogger("cuelight.rpc")
 
 def request_id_of(context: RpcContext) -> str:
     """Return the request id the caller sent as `x-request-id`, or a new one of 16 hex digits."""
-    for key, value in context.metadata():
-        if key == REQUEST_ID_KEY and isinstance(value, str) and value:
-            return value[:128]
+    with suppress(InvalidRequest):  # broken metadata may be the very failure that is reported
+        for key, value in context.metadata():
+            if key == REQUEST_ID_KEY and isinstance(value, str) and value:
+                return value[:128]
     return secrets.token_hex(8)
 
 

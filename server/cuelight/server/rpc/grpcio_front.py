@@ -7,33 +7,23 @@ INVALID_ARGUMENT with the name of its type, and so that no extra call stands bet
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
-from cuelight.server.errors import ConfigError, InvalidRequest
+from cuelight.server.errors import ConfigError
 from cuelight.server.rpc.context import Metadata
 from cuelight.server.rpc.failures import failed_call
+from cuelight.server.rpc.front_config import FrontConfig
 from cuelight.server.rpc.ledger import CallLedger, MethodLedger
 from cuelight.server.rpc.methods import Cardinality, Method, Service
-from cuelight.server.rpc.status import StatusCode
-from cuelight.server.rpc.tls import TlsFiles
+from cuelight.server.rpc.parsing import Parse, parser_of
+from cuelight.server.rpc.status import Status, StatusCode
 
-__all__ = ["GrpcioFront", "GrpcioFrontConfig"]
+__all__ = ["GrpcioFront"]
 
 _GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
-
-
-@dataclass(frozen=True, slots=True)
-class GrpcioFrontConfig:
-    """Where to listen and what to let in. `port` 0 takes a free one; sizes are in bytes."""
-
-    host: str
-    port: int
-    max_message_bytes: int
-    tls: TlsFiles | None = None
 
 
 class GrpcioContext:
@@ -65,7 +55,7 @@ class GrpcioContext:
 class GrpcioFront:
     """A `grpc.aio` server over method tables. Owned by the event loop it is started on."""
 
-    def __init__(self, config: GrpcioFrontConfig, services: Iterable[Service], ledger: CallLedger) -> None:
+    def __init__(self, config: FrontConfig, services: Iterable[Service], ledger: CallLedger) -> None:
         self._config = config
         self._services = tuple(services)
         self._ledger = ledger
@@ -127,7 +117,7 @@ _AioCall = Callable[[Any, Any], Any]
 
 def _response_of_one(takes_stream: bool) -> Callable[[Method, MethodLedger, CallLedger], _AioCall]:
     def build(method: Method, entry: MethodLedger, ledger: CallLedger) -> _AioCall:
-        parse = _parser(method)
+        parse = parser_of(method)
         handler: Callable[..., Awaitable[Message]] = method.handler
 
         async def call(body: Any, servicer_context: Any) -> bytes:
@@ -146,7 +136,7 @@ def _response_of_one(takes_stream: bool) -> Callable[[Method, MethodLedger, Call
             except Exception as error:
                 status = failed_call(entry.path, context, error)
                 code = status.code
-                return await servicer_context.abort(_GRPC_CODES[code], status.message, status.trailing_metadata)
+                return await _abort(servicer_context, status)
             finally:
                 ledger.close(entry, started, code)
 
@@ -157,7 +147,7 @@ def _response_of_one(takes_stream: bool) -> Callable[[Method, MethodLedger, Call
 
 def _response_of_many(takes_stream: bool) -> Callable[[Method, MethodLedger, CallLedger], _AioCall]:
     def build(method: Method, entry: MethodLedger, ledger: CallLedger) -> _AioCall:
-        parse = _parser(method)
+        parse = parser_of(method)
         handler: Callable[..., AsyncIterator[Message]] = method.handler
 
         async def call(body: Any, servicer_context: Any) -> None:
@@ -180,7 +170,7 @@ def _response_of_many(takes_stream: bool) -> Callable[[Method, MethodLedger, Cal
             except Exception as error:
                 status = failed_call(entry.path, context, error)
                 code = status.code
-                await servicer_context.abort(_GRPC_CODES[code], status.message, status.trailing_metadata)
+                await _abort(servicer_context, status)
             finally:
                 if responses is not None:
                     await responses.aclose()  # type: ignore[attr-defined]
@@ -196,26 +186,17 @@ async def _refuse(
 ) -> bytes:
     status = failed_call(entry.path, context, error)
     ledger.refuse(entry, status.code)
+    return await _abort(servicer_context, status)
+
+
+async def _abort(servicer_context: Any, status: Status) -> bytes:
     await servicer_context.abort(_GRPC_CODES[status.code], status.message, status.trailing_metadata)
-    return b""
+    return b""  # never reached: abort raises
 
 
-async def _parsed(bodies: AsyncIterator[bytes], parse: Callable[[bytes], Message]) -> AsyncIterator[Message]:
+async def _parsed(bodies: AsyncIterator[bytes], parse: Parse) -> AsyncIterator[Message]:
     async for body in bodies:
         yield parse(body)
-
-
-def _parser(method: Method) -> Callable[[bytes], Message]:
-    from_string = method.request_type.FromString
-    type_name = method.request_type.DESCRIPTOR.full_name
-
-    def parse(body: bytes) -> Message:
-        try:
-            return from_string(body)
-        except DecodeError as error:
-            raise InvalidRequest(f"the {len(body)} bytes of the message do not parse as {type_name}") from error
-
-    return parse
 
 
 _CALLS: dict[Cardinality, tuple[Callable[[_AioCall], Any], Callable[[Method, MethodLedger, CallLedger], _AioCall]]] = {

@@ -48,6 +48,7 @@ STATUS_OF_ERROR: dict[type[errors.CuelightError], StatusCode] = {
     errors.ModelLoadFailed: StatusCode.FAILED_PRECONDITION,
     errors.SequenceNotActive: StatusCode.FAILED_PRECONDITION,
     errors.Overloaded: StatusCode.RESOURCE_EXHAUSTED,
+    errors.MessageTooLarge: StatusCode.RESOURCE_EXHAUSTED,
     errors.Unavailable: StatusCode.UNAVAILABLE,
     errors.ModelNotReady: StatusCode.UNAVAILABLE,
     errors.ShuttingDown: StatusCode.UNAVAILABLE,

@@ -1,0 +1,77 @@
+"""Streamed calls on the envoy front: many messages one way or both.
+
+Request messages are handed over as the handler asks for them, all those of one body chunk without a turn of the loop.
+Response messages gather in the `ResponseWriter`; when it is full the handler is not asked for more.
+"""
+
+from asyncio import CancelledError
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any
+
+from google.protobuf.message import Message
+
+from cuelight.server.errors import CuelightError
+from cuelight.server.rpc.asgi_call import AsgiCall
+from cuelight.server.rpc.asgi_mount import Headers, Mount
+from cuelight.server.rpc.asgi_requests import RequestStream, read_one
+from cuelight.server.rpc.asgi_response import ResponseWriter, Send, accepts_gzip
+from cuelight.server.rpc.framing import frame, gzip_frame
+from cuelight.server.rpc.parsing import parser_of
+from cuelight.server.rpc.status import Status, StatusCode
+
+__all__ = ["streamed_call"]
+
+
+def streamed_call(mount: Mount) -> Callable[[AsgiCall, Headers, Send], Coroutine[Any, Any, None]]:
+    """Return the coroutine function that serves calls of a method with a stream in either direction."""
+    ledger, entry = mount.ledger, mount.entry
+    parse = parser_of(mount.method)
+    answer = _answer_many if mount.method.cardinality.server_streams else _answer_one
+
+    async def serve(call: AsgiCall, headers: Headers, send: Send) -> None:
+        try:
+            started_s = ledger.open(entry)
+        except CuelightError as error:
+            mount.refuse(call, send, error)
+            return
+        status: Status | None = None
+        gzip = headers.get(b"grpc-encoding") == b"gzip" and accepts_gzip(headers)
+        writer = ResponseWriter(send, call.peer_gone, gzip)
+        call.bind_task()
+        mount.watch.add(call)
+        try:
+            if (timeout := headers.get(b"grpc-timeout")) is not None:
+                call.start_deadline(timeout)
+            await answer(mount, call, RequestStream(call, parse, headers, mount.max_message_bytes), writer)
+            status = Status(StatusCode.OK, "", call.trailing_metadata)
+        except (CancelledError, Exception) as error:
+            status = mount.failure(call, error)
+        finally:
+            mount.watch.remove(call)
+            call.stop_deadline()
+            writer.finish(status)
+            ledger.close(entry, started_s, StatusCode.CANCELLED if status is None else status.code)
+
+    return serve
+
+
+async def _answer_one(mount: Mount, call: AsgiCall, requests: RequestStream, writer: ResponseWriter) -> None:
+    response = await mount.method.handler(requests, call)
+    await _write(mount, response, requests, writer)
+
+
+async def _answer_many(mount: Mount, call: AsgiCall, requests: RequestStream, writer: ResponseWriter) -> None:
+    argument = requests if mount.method.cardinality.client_streams else await read_one(requests)
+    responses: AsyncGenerator[Message] = mount.method.handler(argument, call)
+    try:
+        async for response in responses:
+            await _write(mount, response, requests, writer)
+    finally:
+        await responses.aclose()
+
+
+async def _write(mount: Mount, response: Message, requests: RequestStream, writer: ResponseWriter) -> None:
+    message = mount.serialize(response)
+    compressed = requests.was_compressed and writer.gzip
+    if writer.write(await gzip_frame(message) if compressed else frame(message)):
+        await writer.room()

