@@ -1,5 +1,6 @@
 """A service that the tests of both fronts call, built from well-known messages."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -35,6 +36,9 @@ class ProbeApplication:
 
     async def start(self) -> None:
         pass
+
+    async def failure(self) -> BaseException:
+        return await asyncio.get_running_loop().create_future()
 
     async def drain(self) -> None:
         await self.ledger.drain()

@@ -31,6 +31,13 @@ class Application(Protocol):
         """
         ...
 
+    async def failure(self) -> BaseException:
+        """Return what broke a part of the server that it cannot do without; wait for ever while nothing did.
+
+        The front then drains and the process exits with code 1.
+        """
+        ...
+
     async def drain(self) -> None:
         """Report NOT_SERVING, refuse new calls and return once those in flight have ended."""
         ...

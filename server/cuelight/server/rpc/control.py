@@ -4,6 +4,7 @@
                          {"command": "drain", "grace_s": ...}
     worker -> launcher   {"event": "ready", "description": {...}}
                          {"event": "failed", "configuration": true, "message": ...}
+                         {"event": "broken", "message": ...}
                          {"event": "drained", "in_flight": ...}
 
 The end of the line in the worker means that the launcher died, by whatever signal. The worker then ends the whole

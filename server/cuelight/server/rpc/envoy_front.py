@@ -31,13 +31,14 @@ __all__ = ["run_envoy"]
 
 _STDERR_TAIL_LINES = 30
 _CONTROL_LINE_BYTES = 1 << 24
-_EXIT_TIMEOUT_S = 5.0
+_FAILED = 1
+_ENDED_AT_ONCE = 1
 
 
 def run_envoy(front: FrontConfig, *, factory: str, config_json: str, grace_s: float, announce: Announce) -> int:
     """Serve the application that `factory` builds until a signal ends it, and return the exit code.
 
-    0 after a drain, 128 + the signal when ended at once, 1 when Envoy died. `factory` is `module:function`, importable
+    0 after a drain; 1 when ended at once by a second signal, when a part of the server broke or when Envoy died. `factory` is `module:function`, importable
     by name; it is called in the Envoy process with `config_json`. Calls in flight get `grace_s` seconds to end.
 
     Raises: ConfigError when the port is taken, or from the application's start.
@@ -133,31 +134,37 @@ class _Launcher:
                     raise ConfigError(message)
                 case {"event": "failed", "message": message}:
                     print(f"cuelight: the application failed to start\n{message}", file=sys.stderr)
-                    return 1
-                case int(number):
-                    return 128 + number
+                    return _FAILED
+                case int():
+                    return _ENDED_AT_ONCE
                 case _Ended() as ended:
                     return self._died(ended)
         self._announce(await listening_port(admin_socket), description)
         draining = False
+        exit_code = 0
         while True:
             match await self._happenings.get():
-                case int(number) if draining:
-                    return 128 + number
+                case int() if draining:
+                    return _ENDED_AT_ONCE
                 case int():
                     draining = True
                     _tell(line, {"command": "drain", "grace_s": self._grace_s})
+                case {"event": "broken", "message": message}:
+                    print(f"cuelight: a part of the server died; leaving\n{message}", file=sys.stderr)
+                    exit_code = _FAILED
+                    draining = True
+                    _tell(line, {"command": "drain", "grace_s": self._grace_s})
                 case {"event": "drained"}:
-                    return await self._leave(process, admin_socket)
+                    await self._leave(process, admin_socket)
+                    return exit_code
                 case _Ended() as ended:
                     return self._died(ended)
 
-    async def _leave(self, process: asyncio.subprocess.Process, admin_socket: Path) -> int:
+    async def _leave(self, process: asyncio.subprocess.Process, admin_socket: Path) -> None:
         await answers_sent(admin_socket)
         process.terminate()
         while not isinstance(await self._happenings.get(), _Ended):
             pass
-        return 0
 
     def _died(self, ended: _Ended) -> int:
         tail = "".join(self._stderr_tail)
@@ -166,7 +173,7 @@ class _Launcher:
         print(
             f"cuelight: Envoy ended unexpectedly with status {ended.status}; its last lines:\n{tail}", file=sys.stderr
         )
-        return 1
+        return _FAILED
 
 
 def _tell(line: asyncio.StreamWriter, command: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ class EnvoyWorker:
         self._application: Application | None = None
         self._line: WorkerLine | None = None
         self._draining: asyncio.Task[None] | None = None
+        self._minding: asyncio.Task[None] | None = None
 
     def __call__(self, scope: dict[str, Any], receive: _Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Serve one HTTP request, or the lifespan before there is a front."""
@@ -77,9 +78,15 @@ class EnvoyWorker:
         self._front = AsgiFront(application.services, application.ledger, command["max_message_bytes"])
         assert self._line is not None
         self._line.send({"event": "ready", "description": application.describe()})
+        self._minding = asyncio.get_running_loop().create_task(self._mind(application, self._line))
+
+    async def _mind(self, application: Application, line: WorkerLine) -> None:
+        error = await application.failure()
+        line.send({"event": "broken", "message": "".join(traceback.format_exception(error))})
 
     async def _drain(self, grace_s: float) -> None:
-        assert self._application is not None and self._line is not None
+        assert self._application is not None and self._line is not None and self._minding is not None
+        self._minding.cancel()
         try:
             async with asyncio.timeout(grace_s):
                 await self._application.drain()
