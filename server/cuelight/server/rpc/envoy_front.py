@@ -38,8 +38,9 @@ _ENDED_AT_ONCE = 1
 def run_envoy(front: FrontConfig, *, factory: str, config_json: str, grace_s: float, announce: Announce) -> int:
     """Serve the application that `factory` builds until a signal ends it, and return the exit code.
 
-    0 after a drain; 1 when ended at once by a second signal, when a part of the server broke or when Envoy died. `factory` is `module:function`, importable
-    by name; it is called in the Envoy process with `config_json`. Calls in flight get `grace_s` seconds to end.
+    0 after a drain; 1 when a second signal ended it at once, a part of the server broke or Envoy died. `factory` is
+    `module:function`, importable by name; it is called in the Envoy process with `config_json`. Calls in flight get
+    `grace_s` seconds to end.
 
     Raises: ConfigError when the port is taken, or from the application's start.
     """
