@@ -10,7 +10,10 @@ __all__ = ["envoy_config"]
 _APP = "cuelight.server.rpc.envoy_worker:app"
 _MAX_CONCURRENT_STREAMS = 100_000
 """Streams a connection; how many calls run at once is the ledger's to limit, with a status the caller understands."""
-_SLACK_BYTES = 1 << 20
+_STREAM_WINDOW_BYTES = 1 << 20
+"""What a stream may send ahead of its handler, and what Envoy holds for a caller that reads slowly."""
+_CONNECTION_WINDOW_BYTES = 64 << 20
+"""Well above a stream's, so that a few held streams do not hold up the others on their connection."""
 _MAX_CONNECTIONS = 50_000
 
 
@@ -38,22 +41,22 @@ def envoy_config(front: FrontConfig, admin_socket: Path) -> dict[str, Any]:
     listener["enable_reuse_port"] = False
     listener["per_connection_buffer_limit_bytes"] = 1 << 20
     for filter_chain in listener["filter_chains"]:
-        filter_chain["filters"][-1]["typed_config"].update(_connection_manager(front))
+        filter_chain["filters"][-1]["typed_config"].update(_connection_manager())
     return config
 
 
-def _connection_manager(front: FrontConfig) -> dict[str, Any]:
-    window_bytes = front.max_message_bytes + _SLACK_BYTES
+def _connection_manager() -> dict[str, Any]:
     return {
         "codec_type": "HTTP2",
+        "server_header_transformation": "PASS_THROUGH",
         # A live stream may be silent for hours; Envoy would cut it after five minutes.
         "stream_idle_timeout": "0s",
         "request_timeout": "0s",
         "common_http_protocol_options": {"idle_timeout": "0s"},
         "http2_protocol_options": {
             "max_concurrent_streams": _MAX_CONCURRENT_STREAMS,
-            "initial_stream_window_size": min(window_bytes, 2**31 - 1),
-            "initial_connection_window_size": min(2 * window_bytes, 2**31 - 1),
+            "initial_stream_window_size": _STREAM_WINDOW_BYTES,
+            "initial_connection_window_size": _CONNECTION_WINDOW_BYTES,
             # Finds connections whose other end vanished without a word.
             "connection_keepalive": {"interval": "60s", "timeout": "20s"},
             "override_stream_error_on_invalid_http_message": True,
