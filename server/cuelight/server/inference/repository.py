@@ -51,9 +51,9 @@ Change = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Spawn(Protocol):
-    """Starts a background task whose death is noticed: `TaskGroup.create_task`."""
+    """Starts a background task whose death is noticed: `BackgroundTasks.create`."""
 
-    def __call__(self, coro: Coroutine[Any, Any, None], /) -> "asyncio.Task[None]":
+    def __call__(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         """Start the task."""
         ...
 
@@ -83,12 +83,17 @@ class ModelRepository:
         config: RepositoryConfig,
         loader: VersionLoader,
         spawn: Spawn,
+        changed: Callable[[], None] = lambda: None,
         ticks: AsyncIterator[None] | None = None,
     ) -> None:
-        """`ticks` says when to look at the folders in control mode `poll`; default: every `poll_interval_s`."""
+        """`changed` is called whenever another set of versions serves, or `ready` has changed.
+
+        `ticks` says when to look at the folders in control mode `poll`; default: every `poll_interval_s`.
+        """
         self._config = config
         self._loader = loader
         self._spawn = spawn
+        self._changed = changed
         self._ticks = ticks if ticks is not None else _every(config.poll_interval_s)
         self._catalog = Catalog()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cuelight-loader")
@@ -112,11 +117,12 @@ class ModelRepository:
         """
         check_repositories(self._config.paths)
         names = await self._off_loop(self._names_at_start)
-        self._tasks.append(self._spawn(self._work()))
+        self._tasks.append(self._spawn(self._work(), "model repository"))
         await self._change(lambda: self._load_all(names))
         if self._config.control_mode == "poll":
-            self._tasks.append(self._spawn(self._watch()))
+            self._tasks.append(self._spawn(self._watch(), "model repository poll"))
         self._started = True
+        self._changed()
 
     async def stop(self) -> None:
         """Take every version off the tables, and return once each has answered what it accepted."""
@@ -125,9 +131,8 @@ class ModelRepository:
             task.cancel()
         while not self._changes.empty():
             _settle(self._changes.get_nowait()[1], _shutting_down())
-        for name in self._catalog.names():
-            self._drain(self._catalog.unwant(name))
-        await asyncio.gather(*self._draining)
+        going = [version for name in self._catalog.names() for version in self._catalog.unwant(name)]
+        await asyncio.gather(*(version.stop() for version in going), *self._draining)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def load(self, name: str, override: LoadOverride | None = None) -> None:
@@ -188,6 +193,7 @@ class ModelRepository:
             except asyncio.CancelledError:
                 _settle(future, _shutting_down())
                 raise
+            self._changed()
             _settle(future)
 
     async def _watch(self) -> None:
@@ -290,7 +296,7 @@ class ModelRepository:
 
     def _drain(self, versions: Iterable[ModelVersion]) -> None:
         for version in versions:
-            task = self._spawn(self._end(version))
+            task = self._spawn(self._end(version), f"drain {version.name} {version.version}")
             self._draining.add(task)
             task.add_done_callback(self._draining.discard)
 
