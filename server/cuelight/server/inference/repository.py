@@ -12,11 +12,8 @@ retired. Files that failed are tried again when they change, or when a load is a
 
 import asyncio
 import logging
-import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 from cuelight.server.config import RepositoryConfig
@@ -30,14 +27,12 @@ from cuelight.server.errors import (
     Unsupported,
 )
 from cuelight.server.inference.catalog import Catalog, IndexEntry, VersionState
-from cuelight.server.inference.config_text import ConfigText
 from cuelight.server.inference.load_override import LoadOverride
+from cuelight.server.inference.load_plan import LoadPlan, PlanFailed, make_plan
 from cuelight.server.inference.loader import ModelLoadError
-from cuelight.server.inference.model_config import check_identity
 from cuelight.server.inference.model_version import ModelVersion
-from cuelight.server.inference.repository_scan import ModelFolder, check_repositories, find_model, scan
-from cuelight.server.inference.version_loader import VersionLoader, read_config
-from cuelight.server.inference.version_policy import select_versions
+from cuelight.server.inference.repository_scan import check_repositories, find_model, scan
+from cuelight.server.inference.version_loader import VersionLoader
 
 __all__ = ["ModelRepository", "Spawn"]
 
@@ -56,23 +51,6 @@ class Spawn(Protocol):
     def __call__(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         """Start the task."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    folder: ModelFolder
-    text: ConfigText
-    versions: list[int]
-    temporary: Path | None
-    """The folder that files sent by a caller were written to: gone once they are loaded."""
-
-
-class _PlanFailed(Exception):
-    """No version of a model can be chosen; `folder` is what was looked at, None when it is not there."""
-
-    def __init__(self, folder: ModelFolder | None, reason: str) -> None:
-        super().__init__(reason)
-        self.folder = folder
 
 
 class ModelRepository:
@@ -238,48 +216,27 @@ class ModelRepository:
         self._catalog.begin_model(name, None)
         plan = None
         try:
-            plan = await self._off_loop(self._plan, name, override)
+            plan = await self._off_loop(make_plan, self._config.paths, name, override)
             self._catalog.begin_model(name, plan.folder)
             for version in plan.versions:
                 if force or not self._catalog.is_settled(name, version, plan.folder.fingerprint(version)):
                     await self._load_version(plan, version)
             if not self._catalog.failures(name):
                 self._drain(self._catalog.retire(name, keep=plan.versions))
-        except _PlanFailed as failed:
+        except PlanFailed as failed:
             self._catalog.begin_model(name, failed.folder)
             self._catalog.fail_model(name, str(failed))
             _log.error("model %s: %s", name, failed)
         finally:
             if plan is not None and plan.temporary is not None:
-                await self._off_loop(shutil.rmtree, plan.temporary)
+                await self._off_loop(plan.clean_up)
 
-    def _plan(self, name: str, override: LoadOverride | None) -> _Plan:
-        """Choose what to load; on the loader thread."""
-        temporary = folder = None
-        try:
-            temporary = override.write_files(name) if override and override.files else None
-            folder = find_model([temporary] if temporary else self._config.paths, name)
-            if folder is None:
-                raise ModelLoadError(f"no such folder in {self._places()}")
-            if folder.duplicate_of is not None:
-                raise ModelLoadError(f"lies in {folder.duplicate_of} and in {folder.path}; one of them must go")
-            text = override.config if override and override.config else read_config(folder.path)
-            check_identity(name, text)
-            versions = select_versions(text.message.version_policy, folder.versions, text.source)
-        except (ModelLoadError, OSError) as error:
-            if temporary is not None:
-                shutil.rmtree(temporary)
-            raise _PlanFailed(folder, str(error)) from error
-        for ignored in folder.ignored:
-            _log.warning("model %s: folder %s is no version and is ignored", name, folder.path / ignored)
-        return _Plan(folder, text, versions, temporary)
-
-    async def _load_version(self, plan: _Plan, version: int) -> None:
+    async def _load_version(self, plan: LoadPlan, version: int) -> None:
         name = plan.folder.name
         fingerprint = plan.folder.fingerprint(version)
         self._catalog.begin_version(name, version)
         try:
-            prepared = await self._off_loop(self._loader.prepare, name, version, plan.folder.path, plan.text)
+            prepared = await self._off_loop(self._loader.prepare, name, version, plan.folder.path, plan.config)
         except ModelLoadError as error:
             self._catalog.fail_version(name, version, fingerprint, str(error))
             _log.error("model %s version %d is not served: %s", name, version, error)

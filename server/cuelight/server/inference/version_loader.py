@@ -3,24 +3,28 @@
 Everything here but `PreparedVersion.serve` is slow and runs on the repository's loader thread.
 """
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from cuelight.server.config import EngineConfig
-from cuelight.server.inference.config_text import ConfigText, parse_pbtxt
-from cuelight.server.inference.golden import read_golden, replay
+from cuelight.server.inference.config_text import ConfigText
+from cuelight.server.inference.direct_session import DirectSession, open_direct_session
+from cuelight.server.inference.golden import GoldenVectors, read_golden, replay
 from cuelight.server.inference.loader import LoadedEngines, ModelLoadError, file_digest, load_engines, open_for_facts
 from cuelight.server.inference.model_config import ResolvedModel, check_identity, resolve
-from cuelight.server.inference.model_version import ModelVersion
+from cuelight.server.inference.model_version import ModelVersion, inline_rows_of
 from cuelight.server.inference.onnx_facts import read_facts
+from cuelight.server.inference.signature import ModelSignature
+from cuelight.server.inference.tensors import rows_of
 
-__all__ = ["PreparedVersion", "VersionLoader", "read_config"]
+__all__ = ["PreparedVersion", "VersionLoader"]
 
-_CONFIG_FILE = "config.pbtxt"
 _GOLDEN_FILE = "golden.npz"
 
-_log = logging.getLogger("cuelight.repository")
+Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class PreparedVersion:
     directory: Path
     resolved: ResolvedModel
     loaded: LoadedEngines
+    direct: DirectSession | None
     digest: str
     golden_cases: int
 
@@ -53,22 +58,8 @@ class PreparedVersion:
             digest=self.digest,
             golden_cases=self.golden_cases,
             directory=self.directory,
+            direct=self.direct,
         )
-
-
-def read_config(folder: Path) -> ConfigText:
-    """Return a model's configuration, empty where it has no config.pbtxt.
-
-    Raises: ModelLoadError naming the file and what is wrong with it.
-    """
-    path = folder / _CONFIG_FILE
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ConfigText(source=str(folder))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelLoadError(f"{path}: cannot be read: {error}") from error
-    return parse_pbtxt(text, str(path))
 
 
 class VersionLoader:
@@ -92,15 +83,39 @@ class VersionLoader:
         session = open_for_facts(model, self._engine.cores)
         resolved = resolve(name, text, read_facts(session), folder, self._engine, self._max_queue_size)
         loaded = load_engines(model, resolved.signature, resolved.instances, self._engine.cores, session)
-        try:
-            if golden is not None:
-                for engine in loaded.engines:
-                    where = f'model "{name}" version {version}, {directory / _GOLDEN_FILE}'
-                    replay(golden, engine.run, resolved.signature, where)
-        except ModelLoadError:
-            for engine in loaded.engines:
-                engine.close()
-            raise
-        cases = len(golden.cases) if golden is not None else 0
-        _log.debug("model %s version %d: built and warmed up, %d golden cases agree", name, version, cases)
-        return PreparedVersion(name, version, directory, resolved, loaded, digest, cases)
+        direct = _direct_session(model, resolved, loaded)
+        cases = 0
+        if golden is not None:
+            cases = len(golden.cases)
+            where = f'model "{name}" version {version}, {directory / _GOLDEN_FILE}'
+            _prove(golden, resolved.signature, loaded, direct, where)
+        return PreparedVersion(name, version, directory, resolved, loaded, direct, digest, cases)
+
+
+def _direct_session(model: Path, resolved: ResolvedModel, loaded: LoadedEngines) -> DirectSession | None:
+    """Return the session for runs on the event loop, where the version is small enough for them."""
+    if not inline_rows_of(resolved.signature, resolved.batching, loaded.engines, loaded.steps):
+        return None
+    return open_direct_session(model, resolved.signature)
+
+
+def _prove(
+    golden: GoldenVectors, signature: ModelSignature, loaded: LoadedEngines, direct: DirectSession | None, where: str
+) -> None:
+    """Replay the golden vectors on everything that will answer requests; free it all where one disagrees."""
+
+    def run_directly(feeds: Arrays) -> list[NDArray[Any]]:
+        assert direct is not None
+        return list(direct.run(feeds, rows_of(feeds, signature)).values())
+
+    try:
+        for engine in loaded.engines:
+            replay(golden, engine.run, signature, where)
+        if direct is not None:
+            replay(golden, run_directly, signature, where)
+    except ModelLoadError:
+        for engine in loaded.engines:
+            engine.close()
+        if direct is not None:
+            direct.close()
+        raise
