@@ -5,7 +5,7 @@ process. The name is `module:function`, the function takes the JSON text and ret
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from cuelight.server.errors import ConfigError
@@ -14,8 +14,17 @@ from cuelight.server.rpc.methods import Service
 
 __all__ = ["Announce", "Application", "build_application"]
 
-Announce = Callable[[int, dict[str, Any]], None]
-"""Called once, when the port answers, with the port and with what `Application.describe` returned."""
+
+class Announce(Protocol):
+    """What the launcher tells the user. `description` is what `Application.describe` returns at that time."""
+
+    def listening(self, port: int, description: Mapping[str, Any]) -> None:
+        """The port answers."""
+        ...
+
+    def loaded(self, description: Mapping[str, Any]) -> None:
+        """The port answers, and what is loaded at the start has been loaded or has failed."""
+        ...
 
 
 class Application(Protocol):
@@ -25,16 +34,20 @@ class Application(Protocol):
     ledger: CallLedger
 
     async def start(self) -> None:
-        """Become ready to serve; the port opens afterwards.
+        """Become able to answer, and begin to load in the background; the port opens afterwards.
 
         Raises: ConfigError when the configuration turns out unusable.
         """
         ...
 
-    async def failure(self) -> BaseException:
-        """Return what broke a part of the server that it cannot do without; wait for ever while nothing did.
+    async def loaded(self) -> None:
+        """Return once what is loaded at the start has been loaded or has failed."""
+        ...
 
-        The front then drains and the process exits with code 1.
+    async def failure(self) -> BaseException:
+        """Return the error of a part that died while serving; the server then drains and ends.
+
+        A ConfigError means that the configuration turned out unusable.
         """
         ...
 

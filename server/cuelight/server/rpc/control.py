@@ -3,8 +3,9 @@
     launcher -> worker   {"command": "start", "factory": ..., "config_json": ..., "max_message_bytes": ...}
                          {"command": "drain", "grace_s": ...}
     worker -> launcher   {"event": "ready", "description": {...}}
+                         {"event": "loaded", "description": {...}}
+                         {"event": "died", "configuration": false, "message": ...}
                          {"event": "failed", "configuration": true, "message": ...}
-                         {"event": "broken", "message": ...}
                          {"event": "drained", "in_flight": ...}
 
 The end of the line in the worker means that the launcher died, by whatever signal. The worker then ends the whole

@@ -31,14 +31,13 @@ __all__ = ["run_envoy"]
 
 _STDERR_TAIL_LINES = 30
 _CONTROL_LINE_BYTES = 1 << 24
-_FAILED = 1
-_ENDED_AT_ONCE = 1
+_EXIT_TIMEOUT_S = 5.0
 
 
 def run_envoy(front: FrontConfig, *, factory: str, config_json: str, grace_s: float, announce: Announce) -> int:
     """Serve the application that `factory` builds until a signal ends it, and return the exit code.
 
-    0 after a drain; 1 when a second signal ended it at once, a part of the server broke or Envoy died. `factory` is
+    0 after a drain, 128 + the signal when ended at once, 1 when Envoy or a part of the application died. `factory` is
     `module:function`, importable by name; it is called in the Envoy process with `config_json`. Calls in flight get
     `grace_s` seconds to end.
 
@@ -126,38 +125,41 @@ class _Launcher:
             sys.stderr.write(self._stderr_tail[-1])
 
     async def _live(self, process: asyncio.subprocess.Process, line: asyncio.StreamWriter, admin_socket: Path) -> int:
-        description = None
-        while description is None:
-            match await self._happenings.get():
-                case {"event": "ready", "description": description}:
-                    pass
-                case {"event": "failed", "configuration": True, "message": message}:
-                    raise ConfigError(message)
-                case {"event": "failed", "message": message}:
-                    print(f"cuelight: the application failed to start\n{message}", file=sys.stderr)
-                    return _FAILED
-                case int():
-                    return _ENDED_AT_ONCE
-                case _Ended() as ended:
-                    return self._died(ended)
-        self._announce(await listening_port(admin_socket), description)
-        draining = False
-        exit_code = 0
+        match await self._happenings.get():
+            case {"event": "ready", "description": description}:
+                self._announce.listening(await listening_port(admin_socket), description)
+                return await self._serve(process, line, admin_socket)
+            case {"event": "failed", "configuration": True, "message": message}:
+                raise ConfigError(message)
+            case {"event": "failed", "message": message}:
+                print(f"cuelight: the application failed to start\n{message}", file=sys.stderr)
+                return 1
+            case int(number):
+                return 128 + number
+            case _Ended() as ended:
+                return self._died(ended)
+        raise AssertionError("the worker told something before it was ready")
+
+    async def _serve(self, process: asyncio.subprocess.Process, line: asyncio.StreamWriter, admin_socket: Path) -> int:
+        draining, code = False, 0
         while True:
             match await self._happenings.get():
-                case int() if draining:
-                    return _ENDED_AT_ONCE
+                case int(number) if draining:
+                    return 128 + number
                 case int():
                     draining = True
                     _tell(line, {"command": "drain", "grace_s": self._grace_s})
-                case {"event": "broken", "message": message}:
-                    print(f"cuelight: a part of the server died; leaving\n{message}", file=sys.stderr)
-                    exit_code = _FAILED
-                    draining = True
+                case {"event": "loaded", "description": description}:
+                    self._announce.loaded(description)
+                case {"event": "died", "configuration": True, "message": message}:
+                    raise ConfigError(message)
+                case {"event": "died", "message": message}:
+                    print(f"cuelight: a part of the server died, it stops\n{message}", file=sys.stderr)
+                    draining, code = True, 1
                     _tell(line, {"command": "drain", "grace_s": self._grace_s})
                 case {"event": "drained"}:
                     await self._leave(process, admin_socket)
-                    return exit_code
+                    return code
                 case _Ended() as ended:
                     return self._died(ended)
 
@@ -174,7 +176,7 @@ class _Launcher:
         print(
             f"cuelight: Envoy ended unexpectedly with status {ended.status}; its last lines:\n{tail}", file=sys.stderr
         )
-        return _FAILED
+        return 1
 
 
 def _tell(line: asyncio.StreamWriter, command: dict[str, Any]) -> None:

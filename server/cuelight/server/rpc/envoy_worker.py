@@ -4,7 +4,8 @@ pyvoy starts the ASGI lifespan on its event loop before Envoy opens the port. Th
 `start`, builds the application and starts it; only when that has succeeded does the lifespan complete and the port
 open. `drain` comes over the same line, because SIGTERM would make Envoy cut its streams at once.
 
-States: waiting for `start` -> starting -> serving -> draining -> drained; a failure to start ends the process.
+States: waiting for `start` -> starting -> serving -> draining -> drained; a failure to start ends the process, and of a
+part that dies while serving the launcher is told, which then drains.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ class EnvoyWorker:
         self._application: Application | None = None
         self._line: WorkerLine | None = None
         self._draining: asyncio.Task[None] | None = None
-        self._minding: asyncio.Task[None] | None = None
+        self._telling: list[asyncio.Task[None]] = []
 
     def __call__(self, scope: dict[str, Any], receive: _Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Serve one HTTP request, or the lifespan before there is a front."""
@@ -78,21 +79,32 @@ class EnvoyWorker:
         self._front = AsgiFront(application.services, application.ledger, command["max_message_bytes"])
         assert self._line is not None
         self._line.send({"event": "ready", "description": application.describe()})
-        self._minding = asyncio.get_running_loop().create_task(self._mind(application, self._line))
+        loop = asyncio.get_running_loop()
+        self._telling = [
+            loop.create_task(self._tell_loaded(application, self._line)),
+            loop.create_task(self._tell_death(application, self._line)),
+        ]
 
-    async def _mind(self, application: Application, line: WorkerLine) -> None:
+    async def _tell_loaded(self, application: Application, line: WorkerLine) -> None:
+        await application.loaded()
+        line.send({"event": "loaded", "description": application.describe()})
+
+    async def _tell_death(self, application: Application, line: WorkerLine) -> None:
         error = await application.failure()
-        line.send({"event": "broken", "message": "".join(traceback.format_exception(error))})
+        configuration = isinstance(error, ConfigError)
+        message = str(error) if configuration else "".join(traceback.format_exception(error))
+        line.send({"event": "died", "configuration": configuration, "message": message})
 
     async def _drain(self, grace_s: float) -> None:
-        assert self._application is not None and self._line is not None and self._minding is not None
-        self._minding.cancel()
+        assert self._application is not None and self._line is not None
         try:
             async with asyncio.timeout(grace_s):
                 await self._application.drain()
         except TimeoutError:
             pass
         in_flight = self._application.ledger.in_flight
+        for task in self._telling:
+            task.cancel()
         await self._application.stop()
         self._line.send({"event": "drained", "in_flight": in_flight})
 

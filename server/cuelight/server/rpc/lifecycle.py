@@ -1,7 +1,7 @@
 """From start to exit: background tasks that nobody forgets, and the signals that end a server.
 
     SIGTERM or SIGINT   drain: NOT_SERVING, new calls refused, calls in flight finished, then batchers and engines
-    the same again      leave at once, exit code 1
+    the same again      leave at once, exit code 128 + the signal
     a task died         the same drain, exit code 1: a server that lost a part of itself must not look healthy
 
 Each process has one `BackgroundTasks`; it owns the TaskGroup, and the event loop owns it.
@@ -68,7 +68,7 @@ class BackgroundTasks:
 
 
 class ExitSignals:
-    """SIGTERM and SIGINT: the first asks for a drain, the second ends the process at once, with exit code 1."""
+    """SIGTERM and SIGINT: the first asks for a drain, the second ends the process at once."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -83,6 +83,6 @@ class ExitSignals:
         if self.asked.is_set():
             _log.warning("%s again: leaving at once", number.name)
             # An engine's thread in a long run would hold up every gentler exit.
-            os._exit(1)
+            os._exit(128 + number)
         _log.info("%s: finishing what is in flight", number.name)
         self.asked.set()
