@@ -85,7 +85,7 @@ class _Block(nn.Module):
         self._skips = stride == 1 and channels_in == channels_out
 
     def forward(self, image: Tensor) -> Tensor:
-        hidden = image
+        hidden: Tensor = image
         if self._expands:
             hidden = nn.functional.relu6(self._bn0(self._expand_conv(hidden)))
         hidden = nn.functional.relu6(self._bn1(self._depthwise_conv(hidden)))
