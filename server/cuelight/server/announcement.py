@@ -1,0 +1,74 @@
+"""What `cuelight serve` prints at the start: one line a fact, a table of models, and READY when it is.
+
+Scripts may wait for the line that begins with READY or NOT READY: the port answers by then, and loading has ended.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any
+
+from cuelight.server.config import ServeConfig
+from cuelight.server.table import format_table
+
+__all__ = ["StartAnnouncement", "describe_models"]
+
+_HEADER = ("model", "version", "inputs", "outputs", "max batch", "runs on", "step", "proven")
+
+
+class StartAnnouncement:
+    """Prints what the front and the application tell. Owned by the process that the user started."""
+
+    def __init__(self, config: ServeConfig, write: Callable[[str], None]) -> None:
+        self._config = config
+        self._write = write
+        self._started_s = monotonic()
+
+    def front(self, version: str, front: str, reason: str) -> None:
+        """Say which server and which front this is, before anything slow begins."""
+        repositories = ", ".join(str(path) for path in self._config.repository.paths)
+        self._write(f"cuelight {version}")
+        self._write(f"repository  {repositories} (control mode {self._config.repository.control_mode})")
+        self._write(f"front       {front} ({reason})")
+
+    def listening(self, port: int, description: Mapping[str, Any]) -> None:
+        """Say where: the port answers now."""
+        host = _shown(self._config.server.host)
+        security = "no TLS" if self._config.tls is None else "TLS"
+        if self._config.tls is not None and self._config.tls.client_ca_file is not None:
+            security = "TLS, clients show certificates"
+        self._write(f"gRPC        {host}:{port} ({security})")
+        self._write(f"metrics     http://{host}:{description['metrics_port']}/metrics")
+
+    def loaded(self, description: Mapping[str, Any]) -> None:
+        """Say what is served and whether the server is ready: loading has ended."""
+        self._write("")
+        self._write(describe_models(description["models"]))
+        for failure in description["failures"]:
+            self._write(f"NOT SERVED  {failure}")
+        seconds = monotonic() - self._started_s
+        self._write(f"\n{'READY' if description['ready'] else 'NOT READY'} after {seconds:.1f} s")
+
+
+def describe_models(models: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of models that serve."""
+    if not models:
+        return "no model is loaded"
+    return format_table(_HEADER, [_row(model) for model in models])
+
+
+def _row(model: Mapping[str, Any]) -> tuple[str, ...]:
+    instances, where = model["instances"], "inline" if model["inline_rows"] else "queued"
+    return (
+        model["name"],
+        str(model["version"]),
+        ", ".join(f"{name} {tensor}" for name, tensor in model["inputs"].items()),
+        ", ".join(f"{name} {tensor}" for name, tensor in model["outputs"].items()),
+        str(model["max_batch_size"] or "none"),
+        f"{model['provider'].removesuffix('ExecutionProvider')} x{instances}, {where}",
+        f"{model['step_s'] * 1000:.3g} ms",
+        f"{model['golden_cases']} golden" if model["golden_cases"] else "UNPROVEN",
+    )
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,42 @@
+"""`cuelight serve`: choose the front, say what happens, serve, return the exit code."""
+
+import importlib.util
+
+from cuelight.server.announcement import StartAnnouncement
+from cuelight.server.config import ServeConfig
+from cuelight.server.config_file import to_json
+from cuelight.server.rpc.front_config import FrontConfig
+from cuelight.server.rpc.log_format import LogOutput
+
+__all__ = ["choose_front", "serve"]
+
+_FACTORY = "cuelight.server.app:build"
+
+
+def serve(config: ServeConfig, version: str) -> int:
+    """Serve until asked to stop, and return the exit code. Raises: ConfigError."""
+    LogOutput(config.log).install()
+    announcement = StartAnnouncement(config, lambda line: print(line, flush=True))
+    front, reason = choose_front(config.server.front)
+    announcement.front(version, front, reason)
+    where = FrontConfig(config.server.host, config.server.port, config.limits.max_message_bytes, config.tls)
+    if front == "envoy":
+        from cuelight.server.rpc.envoy_front import run_envoy as run  # noqa: PLC0415
+    else:
+        from cuelight.server.rpc.grpcio_server import run_grpcio as run  # noqa: PLC0415
+    return run(
+        where,
+        factory=_FACTORY,
+        config_json=to_json(config),
+        grace_s=config.server.grace_period_s,
+        announce=announcement,
+    )
+
+
+def choose_front(asked: str) -> tuple[str, str]:
+    """Return the front to serve with and why."""
+    if asked != "auto":
+        return asked, "asked for"
+    if importlib.util.find_spec("pyvoy") is None:
+        return "grpcio", "auto: pyvoy is not installed"
+    return "envoy", "auto: pyvoy is installed"
