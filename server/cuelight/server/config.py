@@ -167,6 +167,8 @@ class LogConfig:
     """`text` for people, `json` (one object a line) for log collectors."""
     access_log: bool = False
     """One line for every call that ends: costs throughput, so it is off unless asked for."""
+    trace_folder: Path = Path()
+    """Where traces that clients ask for (RPC TraceSetting) are written."""
 
     def __post_init__(self) -> None:
         _check_choice("log.level", self.level, LogLevel)

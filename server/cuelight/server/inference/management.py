@@ -3,6 +3,7 @@
 Handlers know no transport; the proto says what each takes and which errors it can end with.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from cuelight.inference.v2 import open_inference_pb2 as pb
@@ -44,20 +45,23 @@ class ManagementServicer:
         log_settings: LogSettings,
         tracer: Tracer,
         server_version: str,
+        is_ready: Callable[[], bool] | None = None,
     ) -> None:
+        """`is_ready` answers ServerReady; default: whether the repository is ready."""
         self._repository = repository
         self._shared_memory = shared_memory
         self._log_settings = log_settings
         self._tracer = tracer
         self._server_version = server_version
+        self._is_ready = is_ready if is_ready is not None else lambda: repository.ready
 
     async def ServerLive(self, request: pb.ServerLiveRequest, context: RpcContext) -> pb.ServerLiveResponse:
         """Return true: a server that answers is alive."""
         return pb.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: pb.ServerReadyRequest, context: RpcContext) -> pb.ServerReadyResponse:
-        """Return whether every model that should serve does."""
-        return pb.ServerReadyResponse(ready=self._repository.ready)
+        """Return whether every model that should serve does, and the server takes calls."""
+        return pb.ServerReadyResponse(ready=self._is_ready())
 
     async def ModelReady(self, request: pb.ModelReadyRequest, context: RpcContext) -> pb.ModelReadyResponse:
         """Return whether a version serves; false for a model that is not here."""

@@ -1,0 +1,131 @@
+"""The composition root of `cuelight serve`: from a configuration to services, and from start to stop.
+
+Both fronts build it by name (`cuelight.server.app:build`), the envoy front inside another process. Loading models is a
+background task: the server is live at once, and ready when every model it must serve is.
+"""
+
+import asyncio
+from typing import Any
+
+from prometheus_client import PROCESS_COLLECTOR
+
+from cuelight.server.config import ServeConfig
+from cuelight.server.config_file import from_json
+from cuelight.server.description import describe_repository
+from cuelight.server.errors import ModelNotFound, ModelNotReady
+from cuelight.server.inference.log_settings import LogSettings
+from cuelight.server.inference.management import ManagementServicer
+from cuelight.server.inference.metrics import ModelMetrics
+from cuelight.server.inference.repository import ModelRepository
+from cuelight.server.inference.service import inference_service
+from cuelight.server.inference.servicer import InferenceServicer
+from cuelight.server.inference.shared_memory import SharedMemoryRegions
+from cuelight.server.inference.tracer import Tracer
+from cuelight.server.inference.version_loader import VersionLoader
+from cuelight.server.rpc.access_log import with_access_log
+from cuelight.server.rpc.changes import Changes
+from cuelight.server.rpc.health import HealthServicer, health_service
+from cuelight.server.rpc.ledger import CallLedger
+from cuelight.server.rpc.lifecycle import BackgroundTasks
+from cuelight.server.rpc.log_format import LogOutput
+from cuelight.server.rpc.methods import Service
+from cuelight.server.rpc.metrics import CallMetrics
+from cuelight.server.rpc.operations import OperationsPort
+from cuelight.server.rpc.reflection import reflection_services
+from cuelight.server.version import server_version
+
+__all__ = ["InferenceApplication", "build"]
+
+
+def build(config_json: str) -> "InferenceApplication":
+    """Build the application from `config_file.to_json`; the name that fronts call. Needs a running event loop."""
+    return InferenceApplication(from_json(config_json))
+
+
+class InferenceApplication:
+    """Owns everything behind the port. Lives on the event loop that serves the calls."""
+
+    def __init__(self, config: ServeConfig) -> None:
+        log = LogOutput(config.log)
+        log.install()
+        self.ledger = CallLedger(config.limits.max_calls_in_flight)
+        self._tasks = BackgroundTasks()
+        self._changes = Changes()
+        self._loaded = asyncio.Event()
+        self._repository = ModelRepository(
+            config.repository,
+            VersionLoader(config.engine, config.limits.max_queue_size),
+            self._tasks.create,
+            self._changes.notify,
+        )
+        self._health = HealthServicer(self._is_ready, self._changes)
+        self.services = self._mounted(config, log)
+        self._operations = OperationsPort(
+            config.server.host,
+            config.server.metrics_port,
+            (CallMetrics(self.ledger), ModelMetrics(self._repository.serving), PROCESS_COLLECTOR),
+            self._ready,
+        )
+
+    async def start(self) -> None:
+        """Listen for operators and begin to load models. Raises: ConfigError when the metrics port is taken."""
+        await self._operations.start()
+        await self._tasks.start()
+        self._tasks.create(self._load(), "load models")
+
+    async def loaded(self) -> None:
+        """Return once every model that is loaded at the start serves or has failed."""
+        await self._loaded.wait()
+
+    async def failure(self) -> BaseException:
+        """Return the error of the first background task that died; of loading, ConfigError for unusable settings."""
+        return await self._tasks.failure()
+
+    async def drain(self) -> None:
+        """Report NOT_SERVING, refuse new calls and return once those in flight have ended."""
+        self.ledger.draining = True
+        self._changes.notify()
+        await self.ledger.drain()
+
+    async def stop(self) -> None:
+        """End what runs beside the calls, in order: watches, batchers and engines, other tasks, the operations port."""
+        self._health.close()
+        await self._repository.stop()
+        await self._tasks.stop()
+        await self._operations.stop()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the startup message shows."""
+        return {"metrics_port": self._operations.port, **describe_repository(self._repository)}
+
+    async def _load(self) -> None:
+        await self._repository.start()
+        self._loaded.set()
+
+    def _ready(self) -> bool:
+        return self._repository.ready and not self.ledger.draining
+
+    def _is_ready(self, name: str) -> bool | None:
+        """Answer for the health service: the whole server, or one model."""
+        if not name or any(service.name == name for service in self.services):
+            return self._ready()
+        try:
+            self._repository.get(name)
+        except ModelNotReady:
+            return False
+        except ModelNotFound:
+            return None
+        return not self.ledger.draining
+
+    def _mounted(self, config: ServeConfig, log: LogOutput) -> tuple[Service, ...]:
+        regions = SharedMemoryRegions()
+        tracer = Tracer(config.log.trace_folder, self._tasks.create)
+        served = (
+            inference_service(
+                InferenceServicer(self._repository, regions, config.limits.max_stream_in_flight),
+                ManagementServicer(self._repository, regions, LogSettings(log), tracer, server_version(), self._ready),
+            ),
+            health_service(self._health),
+        )
+        services = (*served, *reflection_services(served))
+        return tuple(with_access_log(service) for service in services) if config.log.access_log else services

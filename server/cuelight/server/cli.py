@@ -1,0 +1,169 @@
+"""The command `cuelight`: reads the command line, runs one of its commands, returns the exit code.
+
+    0   done; for `serve`: asked to stop, and stopped
+    1   failed while running; for `models --model-repository`: a model failed to load or to prove itself
+    2   the command line or the configuration is unusable
+
+Each command imports what it needs when it runs, so that `--help` is there at once.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cuelight.server.errors import ConfigError
+from cuelight.server.version import server_version
+
+__all__ = ["main"]
+
+_EXIT_CONFIG = 2
+_EXPORTERS_NEED = ("torch", "onnx", "onnxruntime", "safetensors", "tqdm", "cuelight.exporters")
+
+
+@dataclass(frozen=True, slots=True)
+class _Flag:
+    """A flag of `serve` that sets one field of the configuration."""
+
+    flag: str
+    section: str
+    field: str
+    text: str
+    options: Mapping[str, Any]
+
+    @property
+    def dest(self) -> str:
+        return f"{self.section}.{self.field}"
+
+
+def _flag(flag: str, target: str, text: str, **options: Any) -> _Flag:
+    section, field = target.split(".")
+    return _Flag(flag, section, field, text, options)
+
+
+_SERVE_FLAGS = (
+    _flag(
+        "--model-repository", "repository.paths", "folder of models; repeat for more", action="append", metavar="DIR"
+    ),
+    _flag(
+        "--model-control-mode",
+        "repository.control_mode",
+        "who loads models after the start: nobody, RPCs, or changes of the folder (default: none)",
+        choices=["none", "explicit", "poll"],
+    ),
+    _flag(
+        "--load-model",
+        "repository.load_models",
+        "with explicit: a model to load at the start, * for all; repeat for more",
+        action="append",
+        metavar="NAME",
+    ),
+    _flag(
+        "--poll-interval",
+        "repository.poll_interval_s",
+        "with poll: between two looks (default: 15)",
+        type=float,
+        metavar="S",
+    ),
+    _flag("--host", "server.host", "address to listen on (default: 0.0.0.0, every interface)"),
+    _flag("--port", "server.port", "gRPC port, 0 for any free one (default: 8001)", type=int),
+    _flag("--metrics-port", "server.metrics_port", "port of /metrics and /health (default: 8002)", type=int),
+    _flag("--front", "server.front", "what speaks HTTP/2 (default: auto)", choices=["auto", "envoy", "grpcio"]),
+    _flag(
+        "--grace-period",
+        "server.grace_period_s",
+        "from SIGTERM until calls are cut (default: 30)",
+        type=float,
+        metavar="S",
+    ),
+    _flag("--device", "engine.device", "what models run on (default: auto)", choices=["auto", "cpu", "cuda"]),
+    _flag("--cores", "engine.cores", "cores for models (default: all this process may use)", type=int, metavar="N"),
+    _flag("--log-level", "log.level", "default: info", choices=["debug", "info", "warning", "error"]),
+    _flag("--log-format", "log.format", "default: text", choices=["text", "json"]),
+    _flag("--access-log", "log.access_log", "log every call", action="store_true", default=None),
+    _flag("--trace-folder", "log.trace_folder", "where traces go (default: the working directory)", metavar="DIR"),
+    _flag("--tls-certificate", "tls.certificate_file", "PEM file; turns TLS on", metavar="FILE"),
+    _flag("--tls-private-key", "tls.private_key_file", "PEM file", metavar="FILE"),
+    _flag(
+        "--tls-client-ca", "tls.client_ca_file", "PEM file; clients must show a certificate it signed", metavar="FILE"
+    ),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line (default: the process's own) and return the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words[:1] == ["export"]:
+            return _export(words[1:])
+        arguments = _parser().parse_args(words)
+        if arguments.command == "serve":
+            return _serve(arguments)
+        return _models(arguments)
+    except ConfigError as error:
+        print(f"cuelight: error: {error}", file=sys.stderr)
+        return _EXIT_CONFIG
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cuelight", description="Serve trained models over gRPC.")
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    serve = commands.add_parser("serve", help="serve the models of one or more repositories")
+    serve.add_argument("--config", type=Path, metavar="FILE.toml", help="settings; flags win over it")
+    for flag in _SERVE_FLAGS:
+        serve.add_argument(flag.flag, dest=flag.dest, help=flag.text, **flag.options)
+    models = commands.add_parser("models", help="list a running server's models, or check a repository offline")
+    where = models.add_mutually_exclusive_group(required=True)
+    where.add_argument("--url", metavar="HOST:PORT", help="a running server")
+    where.add_argument("--model-repository", action="append", metavar="DIR", help="load and prove every model in it")
+    commands.add_parser("export", add_help=False, help="turn trained models into a repository (cuelight export --help)")
+    return parser
+
+
+class _ShowVersion(argparse.Action):
+    """Looks the version up when asked for, and not at every start."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"cuelight {server_version()}")
+        parser.exit()
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from cuelight.server.config_file import build_config, merge, read_toml  # noqa: PLC0415
+    from cuelight.server.serve_command import serve  # noqa: PLC0415
+
+    sections: dict[str, dict[str, Any]] = {}
+    for flag in _SERVE_FLAGS:
+        value = getattr(arguments, flag.dest)
+        if value is not None:
+            sections.setdefault(flag.section, {})[flag.field] = value
+    below = read_toml(arguments.config) if arguments.config else {}
+    return serve(build_config(merge(below, sections)), server_version())
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    if arguments.url:
+        from cuelight.server.models_command import list_served  # noqa: PLC0415
+
+        return list_served(arguments.url)
+    from cuelight.server.check_command import check_offline  # noqa: PLC0415
+
+    return check_offline([Path(folder) for folder in arguments.model_repository])
+
+
+def _export(words: list[str]) -> int:
+    try:
+        exporters = importlib.import_module("cuelight.exporters.cli")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith(_EXPORTERS_NEED):
+            raise
+        raise ConfigError(
+            f'export needs {error.name}, which is not installed: pip install "cuelight[exporters]"'
+        ) from error
+    return int(exporters.main(words) or 0)
