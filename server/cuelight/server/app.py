@@ -5,6 +5,7 @@ background task: the server is live at once, and ready when every model it must 
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from prometheus_client import PROCESS_COLLECTOR
@@ -12,7 +13,7 @@ from prometheus_client import PROCESS_COLLECTOR
 from cuelight.server.config import ServeConfig
 from cuelight.server.config_file import from_json
 from cuelight.server.description import describe_repository
-from cuelight.server.errors import ModelNotFound, ModelNotReady
+from cuelight.server.errors import ModelNotFound, ModelNotReady, ShuttingDown
 from cuelight.server.inference.log_settings import LogSettings
 from cuelight.server.inference.management import ManagementServicer
 from cuelight.server.inference.metrics import ModelMetrics
@@ -99,8 +100,9 @@ class InferenceApplication:
         return {"metrics_port": self._operations.port, **describe_repository(self._repository)}
 
     async def _load(self) -> None:
-        await self._repository.start()
-        self._loaded.set()
+        with suppress(ShuttingDown):  # asked to leave before everything was loaded
+            await self._repository.start()
+            self._loaded.set()
 
     def _ready(self) -> bool:
         return self._repository.ready and not self.ledger.draining

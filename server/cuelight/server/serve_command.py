@@ -1,10 +1,10 @@
 """`cuelight serve`: choose the front, say what happens, serve, return the exit code."""
 
-import importlib.util
-
 from cuelight.server.announcement import StartAnnouncement
 from cuelight.server.config import ServeConfig
 from cuelight.server.config_file import to_json
+from cuelight.server.errors import ConfigError
+from cuelight.server.rpc.envoy_available import envoy_available
 from cuelight.server.rpc.front_config import FrontConfig
 from cuelight.server.rpc.log_format import LogOutput
 
@@ -34,9 +34,12 @@ def serve(config: ServeConfig, version: str) -> int:
 
 
 def choose_front(asked: str) -> tuple[str, str]:
-    """Return the front to serve with and why."""
-    if asked != "auto":
+    """Return the front to serve with and why. Raises: ConfigError when envoy was asked for and cannot run here."""
+    if asked == "grpcio":
         return asked, "asked for"
-    if importlib.util.find_spec("pyvoy") is None:
-        return "grpcio", "auto: pyvoy is not installed"
-    return "envoy", "auto: pyvoy is installed"
+    why_not = envoy_available()
+    if asked == "envoy":
+        if why_not is not None:
+            raise ConfigError(f"server.front: envoy cannot run here: {why_not}")
+        return asked, "asked for"
+    return ("envoy", "auto: it runs here") if why_not is None else ("grpcio", f"auto: {why_not}")

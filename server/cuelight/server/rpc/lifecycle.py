@@ -30,6 +30,7 @@ class BackgroundTasks:
         self._closing = asyncio.Event()
         self._opened = asyncio.Event()
         self._holder: asyncio.Task[None] | None = None
+        self._told = False
 
     async def start(self) -> None:
         """Open the group; tasks may be created from now on."""
@@ -49,15 +50,20 @@ class BackgroundTasks:
         try:
             await asyncio.shield(self._holder)
         except BaseExceptionGroup as group:
+            self._told = True
             return group.exceptions[0]
         never: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         return await never
 
     async def stop(self) -> None:
-        """Cancel what still runs and return once all of it has ended. Failures were told by `failure`."""
-        if self._holder is not None:
-            self._closing.set()
-            await asyncio.wait([self._holder])
+        """Cancel what still runs and return once all of it has ended. A failure that nobody was told of is logged."""
+        if self._holder is None:
+            return
+        self._closing.set()
+        await asyncio.wait([self._holder])
+        error = self._holder.exception()
+        if error is not None and not self._told:
+            _log.error("a background task died while the server stopped", exc_info=error)
 
     async def _hold(self) -> None:
         async with self._group:
