@@ -5,7 +5,6 @@ background task: the server is live at once, and ready when every model it must 
 """
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
 from prometheus_client import PROCESS_COLLECTOR
@@ -13,7 +12,7 @@ from prometheus_client import PROCESS_COLLECTOR
 from cuelight.server.config import ServeConfig
 from cuelight.server.config_file import from_json
 from cuelight.server.description import describe_repository
-from cuelight.server.errors import ModelNotFound, ModelNotReady, ShuttingDown
+from cuelight.server.errors import ModelNotFound, ModelNotReady
 from cuelight.server.inference.log_settings import LogSettings
 from cuelight.server.inference.management import ManagementServicer
 from cuelight.server.inference.metrics import ModelMetrics
@@ -53,6 +52,7 @@ class InferenceApplication:
         self._tasks = BackgroundTasks()
         self._changes = Changes()
         self._loaded = asyncio.Event()
+        self._loading: asyncio.Task[None] | None = None
         self._repository = ModelRepository(
             config.repository,
             VersionLoader(config.engine, config.limits.max_queue_size),
@@ -72,7 +72,7 @@ class InferenceApplication:
         """Listen for operators and begin to load models. Raises: ConfigError when the metrics port is taken."""
         await self._operations.start()
         await self._tasks.start()
-        self._tasks.create(self._load(), "load models")
+        self._loading = self._tasks.create(self._load(), "load models")
 
     async def loaded(self) -> None:
         """Return once every model that is loaded at the start serves or has failed."""
@@ -91,6 +91,9 @@ class InferenceApplication:
     async def stop(self) -> None:
         """End what runs beside the calls, in order: watches, batchers and engines, other tasks, the operations port."""
         self._health.close()
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
         await self._repository.stop()
         await self._tasks.stop()
         await self._operations.stop()
@@ -100,9 +103,8 @@ class InferenceApplication:
         return {"metrics_port": self._operations.port, **describe_repository(self._repository)}
 
     async def _load(self) -> None:
-        with suppress(ShuttingDown):  # asked to leave before everything was loaded
-            await self._repository.start()
-            self._loaded.set()
+        await self._repository.start()
+        self._loaded.set()
 
     def _ready(self) -> bool:
         return self._repository.ready and not self.ledger.draining

@@ -7,10 +7,11 @@ import json
 import sys
 from typing import Any
 
+from cuelight.server.rpc.grpcio_runner import run_grpcio
+
 from cuelight.server.errors import ConfigError
 from cuelight.server.rpc.envoy_front import run_envoy
 from cuelight.server.rpc.front_config import FrontConfig
-from cuelight.server.rpc.grpcio_runner import run_grpcio
 from cuelight.server.rpc.tls import TlsFiles
 
 RUN = {"envoy": run_envoy, "grpcio": run_grpcio}
