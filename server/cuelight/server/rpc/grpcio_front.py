@@ -21,7 +21,7 @@ from cuelight.server.rpc.methods import Cardinality, Method, Service
 from cuelight.server.rpc.parsing import Parse, parser_of
 from cuelight.server.rpc.status import Status, StatusCode
 
-__all__ = ["GrpcioFront"]
+__all__ = ["GrpcioContext", "GrpcioFront"]
 
 _GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
