@@ -1,0 +1,43 @@
+"""The Cuelight client: needs grpcio, protobuf and numpy, and lives beside tritonclient and riva.client."""
+
+from cuelight.client.channel import Channel, Tls
+from cuelight.client.errors import (
+    CuelightClientError,
+    DeadlineExceeded,
+    InvalidRequest,
+    NotActive,
+    NotAllowed,
+    NotFound,
+    Overloaded,
+    ServerError,
+    Unavailable,
+    Unsupported,
+)
+from cuelight.client.inference import InferenceClient
+from cuelight.client.retries import RetryPolicy
+from cuelight.client.speech import SegmentRules, SpeechSegment, SpeechSegmenter, detect_speech, speech_probabilities
+from cuelight.client.vision import Classification, classify
+
+__all__ = [
+    "Channel",
+    "Classification",
+    "CuelightClientError",
+    "DeadlineExceeded",
+    "InferenceClient",
+    "InvalidRequest",
+    "NotActive",
+    "NotAllowed",
+    "NotFound",
+    "Overloaded",
+    "RetryPolicy",
+    "SegmentRules",
+    "ServerError",
+    "SpeechSegment",
+    "SpeechSegmenter",
+    "Tls",
+    "Unavailable",
+    "Unsupported",
+    "classify",
+    "detect_speech",
+    "speech_probabilities",
+]

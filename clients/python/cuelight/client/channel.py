@@ -1,0 +1,137 @@
+"""One connection to a server: address, TLS, message limits, deadlines and retries."""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import grpc
+
+from cuelight.client.errors import error_from
+from cuelight.client.retries import RetryPolicy, pushback_of
+
+__all__ = ["Channel", "Tls"]
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+"""The server's own default; both sides of a call are bounded by it."""
+
+_KEEPALIVE_MS = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Encrypt the connection. PEM files; without `ca_file` the system's authorities are trusted.
+
+    `certificate_file` and `private_key_file` identify the client to a server that asks for it; `server_name` is
+    expected in the server's certificate in place of the address.
+    """
+
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    private_key_file: Path | None = None
+    server_name: str | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Return grpcio's credentials; raises OSError for a file that cannot be read."""
+        files = (self.ca_file, self.private_key_file, self.certificate_file)
+        return grpc.ssl_channel_credentials(*(None if file is None else file.read_bytes() for file in files))
+
+
+class Channel:
+    """A connection that may be used from many threads. Close it, or use it in a `with` block.
+
+    `timeout_s` is the deadline of a unary call that names none; None waits for ever.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        tls: Tls | None = None,
+        timeout_s: float | None = 60.0,
+        retries: RetryPolicy | None = None,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+    ) -> None:
+        self.address = address
+        self.timeout_s = timeout_s
+        self._retries = retries if retries is not None else RetryPolicy()
+        self._closed = Event()
+        options: list[tuple[str, Any]] = [
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", max_message_bytes),
+            ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+            # Retries are made here, where they can be bounded by the caller's deadline and seen by tests.
+            ("grpc.enable_retries", 0),
+        ]
+        if tls is None:
+            self.grpc_channel = grpc.insecure_channel(address, options)
+        else:
+            if tls.server_name is not None:
+                options.append(("grpc.ssl_target_name_override", tls.server_name))
+            self.grpc_channel = grpc.secure_channel(address, tls.credentials(), options)
+
+    def __enter__(self) -> "Channel":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; calls in flight are cancelled and nothing is retried any more."""
+        self._closed.set()
+        self.grpc_channel.close()
+
+    def call(self, path: str, request: Any, response_type: type, timeout_s: float | None = None) -> Any:
+        """Make a unary call, again where that may help, and return the response.
+
+        Raises: CuelightClientError of the kind that the last attempt failed with.
+        """
+        method = self.grpc_channel.unary_unary(
+            path, request_serializer=_serialize, response_deserializer=_parser(response_type)
+        )
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        attempt = 1
+        while True:
+            remaining_s = None if deadline_s is None else max(deadline_s - time.monotonic(), 0.0)
+            try:
+                return method(request, timeout=remaining_s)
+            except grpc.RpcError as error:
+                left_s = None if deadline_s is None else deadline_s - time.monotonic()
+                delay_s = self._retries.delay_s(attempt, error.code(), pushback_of(error), left_s, random.random())
+                if delay_s is None or self._closed.wait(delay_s):
+                    raise error_from(error) from None
+                attempt += 1
+
+    def stream(
+        self, path: str, requests: Iterable[Any], response_type: type, timeout_s: float | None = None
+    ) -> Iterator[Any]:
+        """Make a bidirectional call and yield its responses; leaving the iteration cancels the call.
+
+        Not retried: what a server has already taken in cannot be known here.
+
+        Raises: CuelightClientError of the kind that the call failed with.
+        """
+        method = self.grpc_channel.stream_stream(
+            path, request_serializer=_serialize, response_deserializer=_parser(response_type)
+        )
+        call = method(iter(requests), timeout=timeout_s)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise error_from(error) from None
+        finally:
+            call.cancel()
+
+
+def _serialize(message: Any) -> bytes:
+    data: bytes = message.SerializeToString()
+    return data
+
+
+def _parser(response_type: Any) -> Callable[[bytes], Any]:
+    parse: Callable[[bytes], Any] = response_type.FromString
+    return parse

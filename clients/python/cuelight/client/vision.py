@@ -1,0 +1,78 @@
+"""Photos to labels. Decoding JPEG and PNG needs Pillow: `pip install cuelight[vision]`."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuelight.client.errors import InvalidRequest
+from cuelight.client.inference import InferenceClient
+
+__all__ = ["Classification", "classify", "prepare_image"]
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """One label with its probability, 0 to 1."""
+
+    label: str
+    probability: float
+
+
+def classify(
+    client: InferenceClient,
+    image: bytes | str | Path | NDArray[np.uint8],
+    *,
+    model: str = "efficientnet_lite0",
+    top_k: int = 5,
+) -> list[Classification]:
+    """Return the `top_k` most probable labels, best first.
+
+    `image` is an encoded file (bytes or path) or pixels (height, width, 3) uint8 RGB. Labels and preprocessing are the
+    model's own, read from the server.
+
+    Raises: InvalidRequest for an image that cannot be decoded or a model that does not describe itself; otherwise as
+    `InferenceClient.infer`.
+    """
+    batch = prepare_image(image, client.described(model, "preprocessing"))
+    labels = client.described(model, "labels")
+    (logits,) = client.infer(model, {"image": batch}).values()
+    scores = np.exp(logits[0].astype(np.float64) - logits[0].max())
+    probabilities = scores / scores.sum()
+    best = np.argsort(-probabilities, kind="stable")[:top_k]
+    return [Classification(labels[index], float(probabilities[index])) for index in best]
+
+
+def prepare_image(image: bytes | str | Path | NDArray[np.uint8], how: dict[str, Any]) -> NDArray[np.float32]:
+    """Return (1, 3, height, width) float32: shorter side resized, centre cropped, scaled and normalized.
+
+    `how` is a model's `preprocessing`. Raises: InvalidRequest for an image that cannot be decoded.
+    """
+    pil, picture = _decoded(image)
+    scale = how["resize"]["short_side"] / min(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    picture = picture.resize(size, getattr(pil.Resampling, how["resize"]["interpolation"].upper()))
+    height, width = how["crop"]
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    pixels = np.asarray(picture.crop((left, top, left + width, top + height)), np.float32)
+    mean, std = np.array(how["mean"], np.float32), np.array(how["std"], np.float32)
+    normal = (pixels * np.float32(how["scale"]) - mean) / std
+    return np.ascontiguousarray(normal.transpose(2, 0, 1)[np.newaxis])
+
+
+def _decoded(image: bytes | str | Path | NDArray[np.uint8]) -> tuple[Any, Any]:
+    try:
+        from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 (an extra of the base install)
+    except ImportError as error:
+        raise InvalidRequest("decoding images needs Pillow: pip install cuelight[vision]") from error
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise InvalidRequest(f"expected pixels (height, width, 3) uint8, got {image.shape} {image.dtype}")
+        return Image, Image.fromarray(image)
+    try:
+        return Image, Image.open(io.BytesIO(image) if isinstance(image, bytes) else image).convert("RGB")
+    except (UnidentifiedImageError, OSError) as error:
+        raise InvalidRequest(f"cannot decode the image: {error}") from error
