@@ -1,0 +1,96 @@
+"""The whole way at once: start a server over exported models, call it with real input, stop it.
+
+`make demo` runs this. The server is the installed `cuelight serve`; the clients are the examples beside this file, each
+in a process of its own.
+"""
+
+import argparse
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+START_LIMIT_S = 120
+STOP_LIMIT_S = 40
+
+
+def main() -> int:
+    """Run the demo and return its exit code: 0 when everything worked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model-repository", type=Path, default=Path("models"))
+    parser.add_argument("--front", default="auto")
+    options = parser.parse_args()
+    samples = fetched_samples()
+    print_proofs(options.model_repository)
+    title("Starting the server")
+    server, url = started(options.model_repository, options.front)
+    try:
+        title(f"What is on this photo?  {samples['photo']}")
+        example("classify_photo.py", samples["photo"], "--url", url)
+        title(f"Where does somebody speak?  {samples['recording']}")
+        example("detect_speech.py", samples["recording"], "--url", url)
+        title("The same server through tritonclient, unmodified")
+        example("tritonclient_infer.py", "--url", url)
+    finally:
+        title("Stopping the server")
+        server.send_signal(signal.SIGTERM)
+        code = server.wait(STOP_LIMIT_S)
+        print(f"  ended with exit code {code}")
+    return code
+
+
+def title(text: str) -> None:
+    """Print a heading, in bold where a person looks."""
+    bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    print(f"\n{bold}{text}{plain}", flush=True)
+
+
+def fetched_samples() -> dict[str, str]:
+    """Fetch the photo and the recording, once, and return their paths."""
+    title("Fetching a photo and a recording")
+    command = [sys.executable, "-m", "cuelight.exporters", "samples", "--out", "samples"]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    print("  " + printed.strip().replace("\n", "\n  "))
+    return dict(line.split(maxsplit=1) for line in printed.splitlines())
+
+
+def print_proofs(repository: Path) -> None:
+    """Print the parity report that each exported file carries in its metadata."""
+    import onnxruntime  # noqa: PLC0415 (the examples themselves do without it)
+
+    title("What the exported files say of their own proof")
+    for path in sorted(repository.glob("*/*/model.onnx")):
+        session = onnxruntime.InferenceSession(str(path))
+        parity = json.loads(session.get_modelmeta().custom_metadata_map["cuelight.parity"])
+        print(f"  {path.parent}: {parity['comparisons']} comparisons with PyTorch {parity['torch']}")
+        for row in parity["worst"]:
+            share = row["share_of_tolerance"]
+            print(f"      {row['output']:<16}off by at most {row['max_abs_error']:.1e}, {share:.1%} of what is allowed")
+
+
+def started(repository: Path, front: str) -> tuple["subprocess.Popen[str]", str]:
+    """Start `cuelight serve` on free ports, print what it prints until it is ready, and return it with its address."""
+    command = [sys.executable, "-m", "cuelight.server", "serve", "--model-repository", str(repository)]
+    command += ["--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", "--front", front]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert server.stdout is not None
+    url = ""
+    for line in server.stdout:
+        print(f"  {line}", end="", flush=True)
+        if found := re.match(r"gRPC\s+(\S+)", line):
+            url = found[1]
+        if line.startswith("READY"):
+            return server, url
+    raise SystemExit(f"the server ended with exit code {server.wait(START_LIMIT_S)} before it was ready")
+
+
+def example(script: str, *arguments: str) -> None:
+    """Run one of the examples beside this file in a process of its own."""
+    subprocess.run([sys.executable, str(HERE / script), *arguments], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
