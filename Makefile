@@ -50,8 +50,8 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Cuelight needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --progress-bar on --quiet torch==2.13.0
-	$(BIN)/python -m pip install --progress-bar on --quiet --editable '.[server,exporters,vision,dev]'
+	$(BIN)/python -m pip install torch==2.13.0
+	$(BIN)/python -m pip install --editable '.[server,exporters,vision,dev]'
 	touch $@
 
 clean:  ## remove the environment, the exported models and everything cached
