@@ -61,6 +61,12 @@ class _ModelRecord:
     seen: ModelFolder | None = None
     versions: dict[int, _VersionRecord] = field(default_factory=dict)
 
+    def reason(self, record: _VersionRecord) -> str:
+        if record.serving is None:
+            return record.reason
+        failure = record.reason or self.failure
+        return f"a reload failed, the version loaded before serves on: {failure}" if failure else ""
+
     def serving(self) -> dict[int, ModelVersion]:
         return {number: record.serving for number, record in sorted(self.versions.items()) if record.serving}
 
@@ -92,7 +98,7 @@ class Catalog:
         entries: list[IndexEntry] = []
         for name, model in sorted(self._models.items()):
             for number, record in sorted(model.versions.items()):
-                entries.append(IndexEntry(name, str(number), record.state, record.reason))
+                entries.append(IndexEntry(name, str(number), record.state, model.reason(record)))
             if model.failure and not model.serving():
                 entries.append(IndexEntry(name, "", VersionState.UNAVAILABLE, model.failure))
         return entries
@@ -100,6 +106,10 @@ class Catalog:
     def names(self) -> list[str]:
         """Return the models that were ever looked at."""
         return sorted(self._models)
+
+    def is_wanted(self, name: str) -> bool:
+        """Whether the model should serve: it was loaded, and not unloaded since."""
+        return self._models[name].wanted
 
     def not_serving(self) -> list[str]:
         """Return the models that should serve and do not."""
@@ -117,11 +127,7 @@ class Catalog:
 
     def fail_model(self, name: str, reason: str) -> None:
         """Note that no version of it can be chosen; what serves goes on."""
-        model = self._models[name]
-        model.failure = reason
-        for record in model.versions.values():
-            if record.serving:
-                record.reason = f"a reload failed, the version loaded before serves on: {reason}"
+        self._models[name].failure = reason
 
     def is_settled(self, name: str, version: int, fingerprint: Fingerprint) -> bool:
         """Whether these very files serve already, or failed already."""
@@ -138,7 +144,7 @@ class Catalog:
         """Note that a version could not be built or proven; one of that number that serves goes on."""
         record = self._models[name].versions[version]
         record.fingerprint = fingerprint
-        record.reason = f"a reload failed, the version loaded before serves on: {reason}" if record.serving else reason
+        record.reason = reason
         record.state = VersionState.READY if record.serving else VersionState.UNAVAILABLE
 
     def install(self, version: ModelVersion, fingerprint: Fingerprint) -> ModelVersion | None:
@@ -149,11 +155,10 @@ class Catalog:
         self._publish(version.name)
         return replaced
 
-    def failures(self, name: str) -> list[str]:
-        """Return what keeps the model, or versions of it, from being as its folder says."""
-        model = self._models[name]
-        reasons = [record.reason for record in model.versions.values() if record.reason not in ("", UNLOADED)]
-        return [model.failure] * bool(model.failure) + reasons
+    def failures(self, name: str, versions: Collection[int]) -> list[str]:
+        """Return why those of these versions that failed did."""
+        records = self._models[name].versions
+        return [records[version].reason for version in versions if records[version].reason]
 
     def retire(self, name: str, keep: Collection[int] = ()) -> list[ModelVersion]:
         """Take the versions that are not in `keep` off the tables and return those that served.
@@ -178,9 +183,14 @@ class Catalog:
         return self.retire(name)
 
     def retired(self, version: ModelVersion) -> None:
-        """Note that a version has answered its last request."""
-        record = self._models[version.name].versions.get(version.version)
-        if record is not None and record.state is VersionState.UNLOADING:
+        """Note that a version has answered its last request; one that others replaced is forgotten."""
+        model = self._models[version.name]
+        record = model.versions.get(version.version)
+        if record is None or record.state is not VersionState.UNLOADING:
+            return
+        if model.wanted:
+            del model.versions[version.version]
+        else:
             record.state = VersionState.UNAVAILABLE
 
     def _publish(self, name: str) -> None:
@@ -202,7 +212,7 @@ class Catalog:
         if model is None:
             raise ModelNotFound(f'model "{name}": not in the repository; models: {", ".join(self._models) or "none"}')
         record = model.versions.get(number) if number is not None else None
-        if number is not None and record is None:
+        if number is not None and (record is None or (model.wanted and record.state is VersionState.UNLOADING)):
             there = ", ".join(str(known) for known in model.serving()) or "none"
             raise ModelNotFound(f'model "{name}": no version {number}; versions that serve: {there}')
         if record is not None:

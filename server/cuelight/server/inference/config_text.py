@@ -50,7 +50,8 @@ _REFUSED: tuple[tuple[str, object, str], ...] = (
 )
 """`Message.field`, the value that does not apply, and what is allowed."""
 
-_SETS_MAX_BATCH_SIZE = re.compile(r'^[^#"\']*\bmax_batch_size\s*:', re.MULTILINE)
+_STRING_OR_COMMENT = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|#[^\n]*""")
+_SETS_MAX_BATCH_SIZE = re.compile(r"\bmax_batch_size\s*:")
 """proto3 does not tell an explicit 0 from nothing, and the two mean different things here."""
 
 
@@ -79,7 +80,7 @@ def parse_pbtxt(text: str, source: str) -> ConfigText:
         line = error.GetLine()
         raise ModelLoadError(f"{source}, line {line}: {reason}" if line else f"{source}: {reason}") from error
     _check(message, "", source)
-    return ConfigText(message, bool(_SETS_MAX_BATCH_SIZE.search(text)), source)
+    return ConfigText(message, bool(_SETS_MAX_BATCH_SIZE.search(_STRING_OR_COMMENT.sub("", text))), source)
 
 
 def parse_json(text: str, source: str) -> ConfigText:
@@ -90,7 +91,9 @@ def parse_json(text: str, source: str) -> ConfigText:
     message = model_config_pb2.ModelConfig()
     try:
         keys = json.loads(text)
-        json_format.Parse(text, message)
+        if not isinstance(keys, dict):
+            raise ModelLoadError(f"{source}: expected a JSON object")
+        json_format.ParseDict(keys, message)
     except (ValueError, json_format.ParseError, RecursionError) as error:
         raise ModelLoadError(f"{source}: {error}") from error
     _check(message, "", source)

@@ -1,4 +1,4 @@
-"""What a load is going to do: from which folder, under which configuration, which versions. Reads files; opens no model."""
+"""What a load is going to do: which versions, from which folder, by which configuration. No model is opened here."""
 
 import logging
 import shutil

@@ -20,6 +20,7 @@ from cuelight.server.config import RepositoryConfig
 from cuelight.server.errors import (
     ConfigError,
     CuelightError,
+    InvalidRequest,
     ModelLoadFailed,
     ModelNotFound,
     Overloaded,
@@ -31,7 +32,7 @@ from cuelight.server.inference.load_override import LoadOverride
 from cuelight.server.inference.load_plan import LoadPlan, PlanFailed, make_plan
 from cuelight.server.inference.loader import ModelLoadError
 from cuelight.server.inference.model_version import ModelVersion
-from cuelight.server.inference.repository_scan import check_repositories, find_model, scan
+from cuelight.server.inference.repository_scan import check_repositories, find_model, is_model_name, scan
 from cuelight.server.inference.version_loader import VersionLoader
 
 __all__ = ["ModelRepository", "Spawn"]
@@ -183,10 +184,12 @@ class ModelRepository:
             await self._load(name)
 
     async def _load_named(self, name: str, override: LoadOverride | None) -> None:
-        if await self._off_loop(find_model, self._config.paths, name) is None and not (override and override.files):
+        if override and override.files:
+            if not is_model_name(name):
+                raise InvalidRequest(f'model_name "{name}": expected the name of a folder')
+        elif await self._off_loop(find_model, self._config.paths, name) is None:
             raise ModelNotFound(f'model "{name}": no such folder in {self._places()}')
-        await self._load(name, override, force=True)
-        if failures := self._catalog.failures(name):
+        if failures := await self._load(name, override, force=True):
             raise ModelLoadFailed(f'model "{name}": {"; ".join(failures)}')
 
     async def _unload_named(self, name: str) -> None:
@@ -204,15 +207,15 @@ class ModelRepository:
             _log.error("a model repository cannot be read, what serves goes on: %s", error)
             return
         for name in self._catalog.names():
-            if name not in folders and self._catalog.seen(name) is not None:
+            if name not in folders and self._catalog.is_wanted(name):
                 self._drain(self._catalog.unwant(name))
                 _log.info("model %s: its folder is gone, unloaded", name)
         for name, folder in folders.items():
             if self._catalog.seen(name) != folder:
                 await self._load(name)
 
-    async def _load(self, name: str, override: LoadOverride | None = None, force: bool = False) -> None:
-        """Bring a model to what its folder says; failures go to the catalog and the log."""
+    async def _load(self, name: str, override: LoadOverride | None = None, force: bool = False) -> list[str]:
+        """Bring a model to what its folder says, and return why that failed, where it did."""
         self._catalog.begin_model(name, None)
         plan = None
         try:
@@ -221,12 +224,15 @@ class ModelRepository:
             for version in plan.versions:
                 if force or not self._catalog.is_settled(name, version, plan.folder.fingerprint(version)):
                     await self._load_version(plan, version)
-            if not self._catalog.failures(name):
+            failures = self._catalog.failures(name, plan.versions)
+            if not failures:
                 self._drain(self._catalog.retire(name, keep=plan.versions))
+            return failures
         except PlanFailed as failed:
             self._catalog.begin_model(name, failed.folder)
             self._catalog.fail_model(name, str(failed))
             _log.error("model %s: %s", name, failed)
+            return [str(failed)]
         finally:
             if plan is not None and plan.temporary is not None:
                 await self._off_loop(plan.clean_up)
@@ -260,6 +266,7 @@ class ModelRepository:
     async def _end(self, version: ModelVersion) -> None:
         await version.stop()
         self._catalog.retired(version)
+        self._changed()
 
     def _names_at_start(self) -> list[str]:
         folders = scan(self._config.paths)

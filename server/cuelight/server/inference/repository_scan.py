@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cuelight.server.errors import ConfigError
 
-__all__ = ["Fingerprint", "ModelFolder", "check_repositories", "find_model", "scan"]
+__all__ = ["Fingerprint", "ModelFolder", "check_repositories", "find_model", "is_model_name", "scan"]
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
@@ -63,9 +63,14 @@ def scan(paths: Sequence[Path]) -> dict[str, ModelFolder]:
     return folders
 
 
+def is_model_name(name: str) -> bool:
+    """Whether a folder of a repository may be a model of that name: one part of a path, not hidden."""
+    return bool(name) and not name.startswith(".") and Path(name).name == name and "\0" not in name
+
+
 def find_model(paths: Sequence[Path], name: str) -> ModelFolder | None:
     """Return the model of that name, looked up afresh; None when no repository has it."""
-    if not name or name.startswith(".") or Path(name).name != name:
+    if not is_model_name(name):
         return None
     found = [path / name for path in paths if (path / name).is_dir()]
     return _model(found[-1], found[0] if len(found) > 1 else None) if found else None
