@@ -12,7 +12,7 @@ from cuelight.server.table import format_table
 
 __all__ = ["StartAnnouncement", "describe_models"]
 
-_HEADER = ("model", "version", "inputs", "outputs", "max batch", "runs on", "step", "proven")
+_HEADER = ("model", "version", "max batch", "runs on", "step", "proven")
 
 
 class StartAnnouncement:
@@ -50,24 +50,31 @@ class StartAnnouncement:
 
 
 def describe_models(models: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table of models that serve."""
+    """Return the table of models that serve, each row followed by what the model takes and gives."""
     if not models:
         return "no model is loaded"
-    return format_table(_HEADER, [_row(model) for model in models])
+    header, *rows = format_table(_HEADER, [_row(model) for model in models]).splitlines()
+    lines = [header]
+    for row, model in zip(rows, models, strict=True):
+        lines += [row, f"    {_tensors(model['inputs'])} -> {_tensors(model['outputs'])}"]
+    return "\n".join(lines)
 
 
 def _row(model: Mapping[str, Any]) -> tuple[str, ...]:
-    instances, where = model["instances"], "inline" if model["inline_rows"] else "queued"
+    where = "inline" if model["inline_rows"] else "queued"
+    cases = model["golden_cases"]
     return (
         model["name"],
         str(model["version"]),
-        ", ".join(f"{name} {tensor}" for name, tensor in model["inputs"].items()),
-        ", ".join(f"{name} {tensor}" for name, tensor in model["outputs"].items()),
         str(model["max_batch_size"] or "none"),
-        f"{model['provider'].removesuffix('ExecutionProvider')} x{instances}, {where}",
+        f"{model['provider'].removesuffix('ExecutionProvider')} x{model['instances']}, {where}",
         f"{model['step_s'] * 1000:.3g} ms",
-        f"{model['golden_cases']} golden" if model["golden_cases"] else "UNPROVEN",
+        f"by {cases} golden case{'s' if cases > 1 else ''}" if cases else "UNPROVEN",
     )
+
+
+def _tensors(tensors: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {tensor}" for name, tensor in tensors.items())
 
 
 def _shown(host: str) -> str:

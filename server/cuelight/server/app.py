@@ -28,6 +28,7 @@ from cuelight.server.rpc.health import HealthServicer, health_service
 from cuelight.server.rpc.ledger import CallLedger
 from cuelight.server.rpc.lifecycle import BackgroundTasks
 from cuelight.server.rpc.log_format import LogOutput
+from cuelight.server.rpc.memory import settle_memory
 from cuelight.server.rpc.methods import Service
 from cuelight.server.rpc.metrics import CallMetrics
 from cuelight.server.rpc.operations import OperationsPort
@@ -104,6 +105,7 @@ class InferenceApplication:
 
     async def _load(self) -> None:
         await self._repository.start()
+        settle_memory()
         self._loaded.set()
 
     def _ready(self) -> bool:
