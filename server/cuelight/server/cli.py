@@ -21,7 +21,7 @@ from cuelight.server.version import server_version
 __all__ = ["main"]
 
 _EXIT_CONFIG = 2
-_EXPORTERS_NEED = ("torch", "onnx", "onnxruntime", "safetensors", "tqdm", "cuelight.exporters")
+_EXPORTERS_NEED = ("cuelight", "numpy", "onnx", "onnxruntime", "safetensors", "torch", "tqdm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,15 @@ _SERVE_FLAGS = (
         type=float,
         metavar="S",
     ),
-    _flag("--host", "server.host", "address to listen on (default: 0.0.0.0, every interface)"),
-    _flag("--port", "server.port", "gRPC port, 0 for any free one (default: 8001)", type=int),
-    _flag("--metrics-port", "server.metrics_port", "port of /metrics and /health (default: 8002)", type=int),
+    _flag("--host", "server.host", "address to listen on (default: 0.0.0.0, every interface)", metavar="ADDRESS"),
+    _flag("--port", "server.port", "gRPC port, 0 for any free one (default: 8001)", type=int, metavar="PORT"),
+    _flag(
+        "--metrics-port",
+        "server.metrics_port",
+        "port of /metrics and /health (default: 8002)",
+        type=int,
+        metavar="PORT",
+    ),
     _flag("--front", "server.front", "what speaks HTTP/2 (default: auto)", choices=["auto", "envoy", "grpcio"]),
     _flag(
         "--grace-period",
@@ -160,10 +166,10 @@ def _models(arguments: argparse.Namespace) -> int:
 def _export(words: list[str]) -> int:
     try:
         exporters = importlib.import_module("cuelight.exporters.cli")
+        return int(exporters.main(words) or 0)
     except ModuleNotFoundError as error:
-        if not (error.name or "").startswith(_EXPORTERS_NEED):
+        if (error.name or "").split(".")[0] not in _EXPORTERS_NEED:
             raise
         raise ConfigError(
             f'export needs {error.name}, which is not installed: pip install "cuelight[exporters]"'
         ) from error
-    return int(exporters.main(words) or 0)

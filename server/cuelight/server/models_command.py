@@ -1,10 +1,11 @@
 """`cuelight models`: what a running server serves, as a table. Needs the base install alone."""
 
+import sys
+
 import grpc
 
 from cuelight.inference.v2 import open_inference_pb2 as pb
 from cuelight.inference.v2 import open_inference_pb2_grpc as pb_grpc
-from cuelight.server.errors import ConfigError
 from cuelight.server.table import format_table
 
 __all__ = ["list_served"]
@@ -15,9 +16,9 @@ _NOTHING = "-"
 
 
 def list_served(url: str) -> int:
-    """Print the models of the server at `url` (`host:port`) and return the exit code: 0, or 1 if one is not ready.
+    """Print the models of the server at `url` (`host:port`).
 
-    Raises: ConfigError when no server answers there.
+    Returns the exit code: 0, or 1 if a model is not ready or no server answers there.
     """
     with grpc.insecure_channel(url) as channel:
         stub = pb_grpc.GRPCInferenceServiceStub(channel)
@@ -25,7 +26,8 @@ def list_served(url: str) -> int:
             index = stub.RepositoryIndex(pb.RepositoryIndexRequest(), timeout=_TIMEOUT_S)
             rows = [_row(stub, model) for model in index.models]
         except grpc.RpcError as error:
-            raise ConfigError(f"{url}: {error.code().name}: {error.details()}") from error
+            print(f"cuelight: error: {url}: {error.code().name}: {error.details()}", file=sys.stderr)
+            return 1
     print(format_table(_HEADER, rows) if rows else f"{url}: no models")
     return 0 if all(model.state == "READY" for model in index.models) else 1
 

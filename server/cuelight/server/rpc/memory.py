@@ -1,5 +1,4 @@
-"""Memory once everything is loaded: what will live as long as the process is taken out of the garbage collector's rounds,
-and what loading left over goes back to the system."""
+"""Memory once all is loaded: what stays is spared the garbage collector's rounds, what is left over goes back."""
 
 import ctypes
 import gc
