@@ -18,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from cuelight.inference.v2 import open_inference_pb2 as pb
 from cuelight.inference.v2 import open_inference_pb2_grpc as pb_grpc
 from cuelight.server.rpc.envoy_available import envoy_available
-from tests.e2e.serve_process import ServeProcess, run_cuelight, running_server
-from tests.tiny_models import write_doubling_model
+from tests.scale_models import golden, scale_model, write_version
+from tests.serve_process import ServeProcess, run_cuelight, running_server
 
 TIMEOUT_S = 30.0
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -32,7 +32,7 @@ FRONTS = ["grpcio", pytest.param("envoy", marks=pytest.mark.skipif(WHY_NO_ENVOY 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     folder = tmp_path / "models"
-    write_doubling_model(folder)
+    write_version(folder, "doubling", 1, scale_model(2.0), golden(2.0))
     return folder
 
 
@@ -55,8 +55,8 @@ def channel(server: ServeProcess) -> Iterator[grpc.Channel]:
 
 def doubling_request(value: float, rows: int = 1) -> pb.ModelInferRequest:
     request = pb.ModelInferRequest(model_name="doubling", id=str(value))
-    request.inputs.add(name="x", datatype="FP32", shape=[rows, 3])
-    request.raw_input_contents.append(np.full((rows, 3), value, np.float32).tobytes())
+    request.inputs.add(name="x", datatype="FP32", shape=[rows, 4])
+    request.raw_input_contents.append(np.full((rows, 4), value, np.float32).tobytes())
     return request
 
 
@@ -122,7 +122,7 @@ def test_it_says_what_it_serves_and_where(server: ServeProcess, front: str) -> N
     assert f"front       {front} (asked for)" in text
     assert f"gRPC        127.0.0.1:{server.port} (no TLS)" in text
     assert re.search(r"^doubling  1  .* CPU x1, .* ms  by 1 golden case$", text, re.MULTILINE)
-    assert "    x FP32 [-1,3] -> y FP32 [-1,3]\n" in text
+    assert "    x FP32 [-1,4] -> y FP32 [-1,4]\n" in text
     assert server.printed[-1].startswith("READY after ")
 
 
@@ -226,7 +226,7 @@ def test_kill_leaves_nothing_behind_that_holds_the_port(server: ServeProcess) ->
 def test_a_model_that_fails_keeps_the_server_from_being_ready_and_is_named(
     front: str, repository: Path, tmp_path: Path
 ) -> None:
-    write_doubling_model(repository, "wrong", golden_factor=3.0)
+    write_version(repository, "wrong", 1, scale_model(2.0), golden(3.0))
     with (
         running_server(repository, tmp_path / "log", front=front) as server,
         grpc.insecure_channel(server.target) as channel,

@@ -9,8 +9,8 @@ import grpc
 import pytest
 
 from cuelight.server.cli import main
-from tests.e2e.serve_process import environment, run_cuelight, running_server
-from tests.tiny_models import write_doubling_model
+from tests.scale_models import golden, scale_model, write_version
+from tests.serve_process import environment, run_cuelight, running_server
 
 
 def run_without(modules: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -124,7 +124,7 @@ def test_export_without_its_extra_says_what_to_install(missing: str) -> None:
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     folder = tmp_path / "models"
-    write_doubling_model(folder)
+    write_version(folder, "doubling", 1, scale_model(2.0), golden(2.0))
     return folder
 
 
@@ -136,11 +136,11 @@ def test_an_offline_check_shows_what_would_be_served(repository: Path) -> None:
     assert lines[0].split() == ["MODEL", "VERSION", "MAX", "BATCH", "RUNS", "ON", "STEP", "PROVEN"]
     assert lines[1].startswith("doubling  1 ")
     assert lines[1].endswith("by 1 golden case")
-    assert lines[2] == "    x FP32 [-1,3] -> y FP32 [-1,3]"
+    assert lines[2] == "    x FP32 [-1,4] -> y FP32 [-1,4]"
 
 
 def test_an_offline_check_fails_for_a_model_that_does_not_prove_itself(repository: Path) -> None:
-    write_doubling_model(repository, "wrong", golden_factor=3.0)
+    write_version(repository, "wrong", 1, scale_model(2.0), golden(3.0))
 
     ended = run_cuelight("models", "--model-repository", str(repository))
 
@@ -150,7 +150,7 @@ def test_an_offline_check_fails_for_a_model_that_does_not_prove_itself(repositor
 
 
 def test_a_running_server_s_models_are_listed_with_the_base_install_alone(repository: Path, tmp_path: Path) -> None:
-    write_doubling_model(repository, "wrong", golden_factor=3.0)
+    write_version(repository, "wrong", 1, scale_model(2.0), golden(3.0))
     with running_server(repository, tmp_path / "log") as server:
         ended = run_without(
             "onnxruntime prometheus_client grpc_health grpc_reflection", "models", "--url", server.target

@@ -93,7 +93,7 @@ class RepositoryConfig:
     poll_interval_s: float = 15.0
     """With `poll`: how often the folders are looked at."""
     strict_readiness: bool = True
-    """Whether one model that failed to load keeps the whole server from being ready."""
+    """Whether one model that failed to load at the start keeps the whole server from being ready."""
 
     def __post_init__(self) -> None:
         _check(bool(self.paths), "repository.paths", "none", "at least one folder (--model-repository DIR)")

@@ -78,6 +78,20 @@ def test_a_broken_new_version_never_takes_traffic(tmp_path: Path) -> None:
     run(scenario)
 
 
+def test_a_broken_model_that_comes_later_takes_no_traffic_from_the_others(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        write_version(tmp_path, "m", 1, scale_model(1.0))
+        async with running(tmp_path, mode="poll") as repository:
+            write_version(tmp_path, "late", 1, b"broken")
+            await repository.poll()
+
+            assert [entry.name for entry in repository.failures()] == ["late"]
+            assert repository.ready
+            assert await answer(repository) == 1.0
+
+    run(scenario)
+
+
 def test_a_version_whose_replacement_fails_serves_on_and_says_so(tmp_path: Path) -> None:
     async def scenario() -> None:
         write_version(tmp_path, "m", 1, scale_model(1.0))

@@ -80,14 +80,20 @@ class ModelRepository:
         self._tasks: list[asyncio.Task[None]] = []
         self._draining: set[asyncio.Task[None]] = set()
         self._started = False
+        self._of_the_start: frozenset[str] = frozenset()
         self._stopping = False
         self.get = self._catalog.get
         self.serving = self._catalog.serving
 
     @property
     def ready(self) -> bool:
-        """Whether the start is over and, unless `strict_readiness` is off, every model that should serve does."""
-        return self._started and not (self._config.strict_readiness and self._catalog.not_serving())
+        """Whether the start is over and, unless `strict_readiness` is off, every model of the start serves.
+
+        A model that comes later and is slow or broken takes no traffic away from those that serve.
+        """
+        if not self._started or not self._config.strict_readiness:
+            return self._started
+        return self._of_the_start.isdisjoint(self._catalog.not_serving())
 
     async def start(self) -> None:
         """Load what the control mode says. A model that fails is in the index with its reason; the others serve.
@@ -96,6 +102,7 @@ class ModelRepository:
         """
         check_repositories(self._config.paths)
         names = await self._off_loop(self._names_at_start)
+        self._of_the_start = frozenset(names)
         self._tasks.append(self._spawn(self._work(), "model repository"))
         await self._change(lambda: self._load_all(names))
         if self._config.control_mode == "poll":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 SOURCE_ROOTS = ("protos", "server", "exporters", "clients/python")
 EXIT_TIMEOUT_S = 60.0
 
