@@ -60,6 +60,7 @@ class InferenceApplication:
             self._tasks.create,
             self._changes.notify,
         )
+        self._tracer = Tracer(config.log.trace_folder, self._tasks.create)
         self._health = HealthServicer(self._is_ready, self._changes)
         self.services = self._mounted(config, log)
         self._operations = OperationsPort(
@@ -96,6 +97,7 @@ class InferenceApplication:
             self._loading.cancel()
             await asyncio.wait([self._loading])
         await self._repository.stop()
+        await self._tracer.stop()
         await self._tasks.stop()
         await self._operations.stop()
 
@@ -125,11 +127,12 @@ class InferenceApplication:
 
     def _mounted(self, config: ServeConfig, log: LogOutput) -> tuple[Service, ...]:
         regions = SharedMemoryRegions()
-        tracer = Tracer(config.log.trace_folder, self._tasks.create)
         served = (
             inference_service(
-                InferenceServicer(self._repository, regions, config.limits.max_stream_in_flight),
-                ManagementServicer(self._repository, regions, LogSettings(log), tracer, server_version(), self._ready),
+                InferenceServicer(self._repository, regions, self._tracer, config.limits.max_stream_in_flight),
+                ManagementServicer(
+                    self._repository, regions, LogSettings(log), self._tracer, server_version(), self._ready
+                ),
             ),
             health_service(self._health),
         )

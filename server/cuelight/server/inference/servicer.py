@@ -17,6 +17,7 @@ from cuelight.inference.v2 import open_inference_pb2 as pb
 from cuelight.server.inference.model_version import ModelVersion
 from cuelight.server.inference.responses import check_requested_outputs, encode_response
 from cuelight.server.inference.tensors import MemoryRegions, decode_inputs, rows_of
+from cuelight.server.inference.tracer import Tracer
 from cuelight.server.rpc.context import RpcContext
 from cuelight.server.rpc.failures import failed_call
 
@@ -38,22 +39,28 @@ class Models(Protocol):
 class InferenceServicer:
     """The two RPCs that run models. Holds no state of its own."""
 
-    def __init__(self, models: Models, regions: MemoryRegions, max_stream_in_flight: int = 64) -> None:
+    def __init__(self, models: Models, regions: MemoryRegions, tracer: Tracer, max_stream_in_flight: int = 64) -> None:
         self._models = models
         self._regions = regions
+        self._tracer = tracer
         self._max_stream_in_flight = max_stream_in_flight
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: RpcContext) -> pb.ModelInferResponse:
         """Run one request; see the proto for its errors."""
         version = self._models.get(request.model_name, request.model_version)
-        if version.raw_path is not None and (answer := version.raw_path.answer(request)) is not None:
-            return answer
-        outputs = self._begin(version, request, context)
-        if isinstance(outputs, asyncio.Future):
-            outputs = await outputs
-        response = pb.ModelInferResponse(model_name=version.name, model_version=str(version.version), id=request.id)
-        encode_response(response, request, outputs, version.signature, self._regions)
-        return response
+        trace = self._tracer.begin(version.name, version.version, request.id) if self._tracer.enabled else None
+        try:
+            if version.raw_path is not None and (answer := version.raw_path.answer(request)) is not None:
+                return answer
+            outputs = self._begin(version, request, context)
+            if isinstance(outputs, asyncio.Future):
+                outputs = await outputs
+            response = pb.ModelInferResponse(model_name=version.name, model_version=str(version.version), id=request.id)
+            encode_response(response, request, outputs, version.signature, self._regions)
+            return response
+        finally:
+            if trace is not None:
+                self._tracer.end(trace)
 
     async def ModelStreamInfer(
         self, requests: AsyncIterator[pb.ModelInferRequest], context: RpcContext
@@ -90,17 +97,24 @@ class InferenceServicer:
         self, request: pb.ModelInferRequest, context: RpcContext
     ) -> "pb.ModelStreamInferResponse | tuple[ModelVersion, asyncio.Future[Arrays]]":
         """Return the answer where it is there at once, else what it will be made of."""
+        trace = pending = None
         try:
             version = self._models.get(request.model_name, request.model_version)
+            if self._tracer.enabled:
+                trace = self._tracer.begin(version.name, version.version, request.id)
             if version.raw_path is not None and (answer := version.raw_path.stream_answer(request)) is not None:
                 return answer
             outputs = self._begin(version, request, context)
             if isinstance(outputs, asyncio.Future):
+                pending = outputs
                 return version, outputs
             return self._stream_response(request, version, outputs)
         except Exception as error:
             # The batch boundary of a stream: a bad request is answered, and the stream lives on.
             return _stream_error(request, context, error)
+        finally:
+            if trace is not None:
+                self._tracer.end_with(trace, pending)
 
     async def _pipelined(
         self,

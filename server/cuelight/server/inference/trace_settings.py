@@ -3,6 +3,7 @@
 Source: Triton's trace extension.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from cuelight.server.errors import InvalidRequest, Unsupported
 
 __all__ = ["TraceSettings", "updated"]
+
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def _at_least(least: int) -> Callable[[str, Sequence[str]], int]:
 
 def _file(name: str, given: Sequence[str]) -> str:
     # Any caller may set it: a path would let them overwrite whatever the server can write.
-    if len(given) != 1 or not given[0].replace("-", "_").replace(".", "_").isidentifier():
+    if len(given) != 1 or not _FILE_NAME.fullmatch(given[0]):
         raise _error(name, given, "a file name of letters, digits, _, - and ., which lies in the server's trace folder")
     return given[0]
 

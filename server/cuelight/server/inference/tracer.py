@@ -13,8 +13,9 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cuelight.server.inference.repository import Spawn
 from cuelight.server.inference.trace_settings import TraceSettings, updated
@@ -119,6 +120,13 @@ class Tracer:
         if len(scope.traces) >= frequency or not (scope.settings.count or scope.open) or not scope.settings.timestamps:
             self._write(scope)
 
+    def end_with(self, trace: Trace, outputs: "asyncio.Future[Any] | None") -> None:
+        """End the trace when the outputs are there, or now where nothing is awaited."""
+        if outputs is None:
+            self.end(trace)
+        else:
+            outputs.add_done_callback(lambda _: self.end(trace))
+
     async def stop(self) -> None:
         """Write what is buffered and return once it is on disk."""
         self.enabled = False
@@ -148,9 +156,20 @@ def _write_file(path: Path, traces: list[Trace]) -> None:
         entries.append({"id": trace.number, "timestamps": stamps})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(entries), encoding="utf-8")
+        with _new_file(path) as file:
+            json.dump(entries, file)
     except OSError as error:
         # A full disk costs traces and no request.
         _log.error("%d traces cannot be written to %s: %s", len(traces), path, error)
         return
-    _log.info("%d traces written to %s", len(traces), path)
+    _log.info("%d traces written to %s", len(traces), file.name)
+
+
+def _new_file(path: Path) -> TextIO:
+    """Create a file of that name, or with a number behind it: callers choose names, and must overwrite nothing."""
+    for number in count(-1):
+        try:
+            return (path if number < 0 else path.with_name(f"{path.name}.{number}")).open("x", encoding="utf-8")
+        except FileExistsError:
+            continue
+    raise AssertionError("numbers do not end")
