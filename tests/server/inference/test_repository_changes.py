@@ -1,6 +1,8 @@
 """Models that are replaced, added and removed while the server runs."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -251,3 +253,25 @@ def test_after_stop_nothing_serves_and_nothing_is_loaded(tmp_path: Path) -> None
                 await repository.load("m")
 
     run(scenario)
+
+
+def test_a_replaced_version_frees_its_session_at_once_and_refuses_those_who_still_hold_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        write_version(tmp_path, "m", 1, scale_model(1.0))
+        changes = Changes()
+        async with running(tmp_path, mode="explicit", load_models=("m",), changed=changes.notify) as repository:
+            old = repository.get("m")
+            executor = old.engines[0].executor
+            session = weakref.ref(old.engines[0].session)
+            await repository.unload("m")
+            await settled(repository, changes)
+            await asyncio.to_thread(executor.shutdown)
+            assert session() is None
+            with pytest.raises(ShuttingDown, match='model "m" is being unloaded'):
+                await old.infer(ones())
+
+    gc.disable()
+    try:
+        run(scenario)
+    finally:
+        gc.enable()

@@ -174,7 +174,9 @@ class ModelVersion:
         return outputs
 
     async def stop(self) -> None:
-        """Answer everything that was accepted, then free the engines."""
+        """Answer everything that was accepted, then free the engines; whoever still holds the version is refused."""
+        self.inline_rows = 0
+        self.raw_path = None
         await self._batcher.stop()
         for engine in self.engines:
             engine.close()
