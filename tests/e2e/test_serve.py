@@ -141,10 +141,11 @@ def test_it_answers_inference_health_and_the_operations_port(server: ServeProces
 
 def test_the_scrape_tells_what_happened(server: ServeProcess, channel: grpc.Channel) -> None:
     inference = pb_grpc.GRPCInferenceServiceStub(channel)
-    for rows in (1, 3):
-        inference.ModelInfer(doubling_request(1.0, rows), timeout=TIMEOUT_S)
+    requests = [doubling_request(1.0, rows) for rows in (1, 3)]
+    answers = [inference.ModelInfer(request, timeout=TIMEOUT_S) for request in requests]
+    refused = pb.ModelInferRequest(model_name="tripling")
     with pytest.raises(grpc.RpcError):
-        inference.ModelInfer(pb.ModelInferRequest(model_name="tripling"), timeout=TIMEOUT_S)
+        inference.ModelInfer(refused, timeout=TIMEOUT_S)
 
     # A caller may have its answer a moment before the call is counted.
     scrapes = (Scrape(get(server, "/metrics")[1]) for _ in range(1000))
@@ -154,6 +155,10 @@ def test_the_scrape_tells_what_happened(server: ServeProcess, channel: grpc.Chan
     assert value("cuelight_requests_total", method=infer, code="OK") == 2
     assert value("cuelight_requests_total", method=infer, code="NOT_FOUND") == 1
     assert value("cuelight_request_seconds_count", method=infer) == 3
+    assert value("cuelight_received_messages_total", method=infer) == 3
+    assert value("cuelight_received_bytes_total", method=infer) == sum(r.ByteSize() for r in (*requests, refused))
+    assert value("cuelight_sent_messages_total", method=infer) == 2
+    assert value("cuelight_sent_bytes_total", method=infer) == sum(answer.ByteSize() for answer in answers)
     assert value("cuelight_model_inferences_total", model="doubling", version="1") == 4
     assert value("cuelight_model_requests_total", model="doubling", version="1", outcome="success") == 2
     assert value("cuelight_model_loaded", model="doubling", provider="CPUExecutionProvider") == 1

@@ -12,6 +12,7 @@ from cuelight.server.rpc.disconnects import DisconnectWatch
 from cuelight.server.rpc.failures import failed_call
 from cuelight.server.rpc.ledger import CallLedger, MethodLedger
 from cuelight.server.rpc.methods import Method
+from cuelight.server.rpc.parsing import serialized
 from cuelight.server.rpc.status import Status
 
 __all__ = ["Headers", "Mount"]
@@ -34,7 +35,7 @@ class Mount:
 
         Raises: MessageTooLarge beyond the limit.
         """
-        message = response.SerializeToString()
+        message = serialized(response, self.entry)
         if len(message) > self.max_message_bytes:
             raise MessageTooLarge("sent", len(message), self.max_message_bytes)
         return message

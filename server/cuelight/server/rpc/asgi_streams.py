@@ -25,7 +25,7 @@ __all__ = ["streamed_call"]
 def streamed_call(mount: Mount) -> Callable[[AsgiCall, Headers, Send], Coroutine[Any, Any, None]]:
     """Return the coroutine function that serves calls of a method with a stream in either direction."""
     ledger, entry = mount.ledger, mount.entry
-    parse = parser_of(mount.method)
+    parse = parser_of(mount.method, mount.entry)
     answer = _answer_many if mount.method.cardinality.server_streams else _answer_one
 
     async def serve(call: AsgiCall, headers: Headers, send: Send) -> None:

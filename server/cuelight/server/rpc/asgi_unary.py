@@ -36,7 +36,7 @@ def unary_call(mount: Mount) -> Callable[[AsgiCall, Headers, Send], Coroutine[An
     """Return the coroutine function that serves calls of a unary method."""
     ledger, entry, limit = mount.ledger, mount.entry, mount.max_message_bytes
     handler: Callable[[Message, AsgiCall], Coroutine[Any, Any, Message]] = mount.method.handler
-    parse = parser_of(mount.method)
+    parse = parser_of(mount.method, mount.entry)
 
     async def serve(call: AsgiCall, headers: Headers, send: Send) -> None:
         try:

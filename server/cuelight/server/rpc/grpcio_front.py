@@ -18,7 +18,7 @@ from cuelight.server.rpc.failures import failed_call
 from cuelight.server.rpc.front_config import FrontConfig
 from cuelight.server.rpc.ledger import CallLedger, MethodLedger
 from cuelight.server.rpc.methods import Cardinality, Method, Service
-from cuelight.server.rpc.parsing import Parse, parser_of
+from cuelight.server.rpc.parsing import Parse, parser_of, serialized
 from cuelight.server.rpc.status import Status, StatusCode
 
 __all__ = ["GrpcioContext", "GrpcioFront"]
@@ -117,7 +117,7 @@ _AioCall = Callable[[Any, Any], Any]
 
 def _response_of_one(takes_stream: bool) -> Callable[[Method, MethodLedger, CallLedger], _AioCall]:
     def build(method: Method, entry: MethodLedger, ledger: CallLedger) -> _AioCall:
-        parse = parser_of(method)
+        parse = parser_of(method, entry)
         handler: Callable[..., Awaitable[Message]] = method.handler
 
         async def call(body: Any, servicer_context: Any) -> bytes:
@@ -129,7 +129,7 @@ def _response_of_one(takes_stream: bool) -> Callable[[Method, MethodLedger, Call
             code = StatusCode.OK
             try:
                 request = _parsed(body, parse) if takes_stream else parse(body)
-                return (await handler(request, context)).SerializeToString()
+                return serialized(await handler(request, context), entry)
             except asyncio.CancelledError:
                 code = StatusCode.CANCELLED
                 raise
@@ -147,7 +147,7 @@ def _response_of_one(takes_stream: bool) -> Callable[[Method, MethodLedger, Call
 
 def _response_of_many(takes_stream: bool) -> Callable[[Method, MethodLedger, CallLedger], _AioCall]:
     def build(method: Method, entry: MethodLedger, ledger: CallLedger) -> _AioCall:
-        parse = parser_of(method)
+        parse = parser_of(method, entry)
         handler: Callable[..., AsyncIterator[Message]] = method.handler
 
         async def call(body: Any, servicer_context: Any) -> None:
@@ -163,7 +163,7 @@ def _response_of_many(takes_stream: bool) -> Callable[[Method, MethodLedger, Cal
             try:
                 responses = handler(_parsed(body, parse) if takes_stream else parse(body), context)
                 async for response in responses:
-                    await write(response.SerializeToString())
+                    await write(serialized(response, entry))
             except asyncio.CancelledError:
                 code = StatusCode.CANCELLED
                 raise

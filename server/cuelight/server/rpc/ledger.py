@@ -38,9 +38,20 @@ _RETRY_AFTER_S = 0.1
 
 
 class MethodLedger:
-    """The figures of one method since the process started."""
+    """The figures of one method since the process started. Bytes are of messages, decompressed, without framing."""
 
-    __slots__ = ("ended", "in_flight", "latency_counts", "path", "seconds_sum", "while_draining")
+    __slots__ = (
+        "ended",
+        "in_flight",
+        "latency_counts",
+        "path",
+        "received_bytes",
+        "received_messages",
+        "seconds_sum",
+        "sent_bytes",
+        "sent_messages",
+        "while_draining",
+    )
 
     def __init__(self, path: str, while_draining: bool) -> None:
         self.path = path
@@ -48,6 +59,10 @@ class MethodLedger:
         self.in_flight = 0
         self.ended = [0] * len(StatusCode)
         self.seconds_sum = 0.0
+        self.received_messages = 0
+        self.received_bytes = 0
+        self.sent_messages = 0
+        self.sent_bytes = 0
         self.latency_counts = [0] * (len(LATENCY_BOUNDS_S) + 1)
 
 

@@ -1,6 +1,6 @@
 """Prometheus metrics of calls, read from the ledger when they are scraped: a call itself pays nothing for them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -9,6 +9,13 @@ from cuelight.server.rpc.ledger import LATENCY_BOUNDS_S, CallLedger, MethodLedge
 from cuelight.server.rpc.status import StatusCode
 
 __all__ = ["CallMetrics"]
+
+_MESSAGE_FIGURES: tuple[tuple[str, str, Callable[[MethodLedger], int]], ...] = (
+    ("received_messages", "Messages that came.", lambda entry: entry.received_messages),
+    ("received_bytes", "Bytes of the messages that came, without framing.", lambda entry: entry.received_bytes),
+    ("sent_messages", "Messages that were sent.", lambda entry: entry.sent_messages),
+    ("sent_bytes", "Bytes of the messages that were sent, without framing.", lambda entry: entry.sent_bytes),
+)
 
 
 class CallMetrics:
@@ -23,6 +30,11 @@ class CallMetrics:
         yield _requests(methods)
         yield _in_flight(methods)
         yield _latency(methods)
+        for name, text, figure_of in _MESSAGE_FIGURES:
+            family = CounterMetricFamily(f"cuelight_{name}", text, labels=["method"])
+            for method, entry in methods.items():
+                family.add_metric([method], figure_of(entry))
+            yield family
         draining = GaugeMetricFamily(
             "cuelight_draining", "1 while the server finishes its calls and takes no new ones."
         )
