@@ -62,3 +62,15 @@ def write_version(
 def ones(rows: int = 1) -> Arrays:
     """Return a request of ones for `scale_model`: the answer is the factor."""
     return {"x": np.ones((rows, 4), np.float32)}
+
+
+def rows_of_five_model() -> onnx.ModelProto:
+    """Return a model that takes `x` [batch, size], size a multiple of 5, and gives `y` [batch, size / 5, 5]."""
+    graph = helper.make_graph(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        "rows_of_five",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "size"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", "fifth", 5])],
+        [helper.make_tensor("shape", TensorProto.INT64, [3], [0, -1, 5])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

@@ -68,7 +68,7 @@ def _row(model: Mapping[str, Any]) -> tuple[str, ...]:
         str(model["version"]),
         str(model["max_batch_size"] or "none"),
         f"{model['provider'].removesuffix('ExecutionProvider')} x{model['instances']}, {where}",
-        f"{model['step_s'] * 1000:.3g} ms",
+        f"{model['step_s'] * 1000:.3g} ms" if model["step_s"] is not None else "not measured",
         f"by {cases} golden case{'s' if cases > 1 else ''}" if cases else "UNPROVEN",
     )
 

@@ -1,5 +1,6 @@
 """What a repository serves, as JSON values: it travels from the process that serves to the one that prints."""
 
+import math
 from typing import Any
 
 from cuelight.server.inference.model_version import ModelVersion
@@ -30,6 +31,6 @@ def _describe(version: ModelVersion) -> dict[str, Any]:
         "provider": version.provider,
         "instances": len(version.engines),
         "inline_rows": version.inline_rows,
-        "step_s": version.steps.by_rows[1],
+        "step_s": step_s if math.isfinite(step_s := version.steps.by_rows[1]) else None,
         "golden_cases": version.golden_cases,
     }

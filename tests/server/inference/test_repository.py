@@ -1,13 +1,16 @@
 """The model repository over real models: what is served at start, and in each control mode."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cuelight.server.errors import (
     ConfigError,
     CuelightError,
+    InferenceFailed,
     InvalidRequest,
     ModelNotFound,
     ModelNotReady,
@@ -15,7 +18,7 @@ from cuelight.server.errors import (
 )
 from cuelight.server.rpc.changes import Changes
 from tests.running_repository import Mode, answer, index, run, running, settled
-from tests.scale_models import golden, ones, scale_model, write_version
+from tests.scale_models import golden, ones, rows_of_five_model, scale_model, write_version
 
 
 def test_without_a_config_the_highest_version_serves(tmp_path: Path) -> None:
@@ -208,5 +211,21 @@ def test_load_and_unload_name_the_mode_that_forbids_them(mode: Mode, tmp_path: P
             for change in (repository.load, repository.unload):
                 with pytest.raises(Unsupported, match=f'control mode is "{mode}"'):
                     await change("m")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_a_model_that_does_not_take_invented_sizes_serves_all_the_same(proven: bool, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        x = np.arange(10, dtype=np.float32).reshape(1, 10)
+        vectors = {"0/inputs/x": x, "0/outputs/y": x.reshape(1, 2, 5), "atol": 0.0, "rtol": 0.0}
+        write_version(tmp_path, "m", 1, rows_of_five_model(), vectors if proven else None)
+        async with running(tmp_path) as repository:
+            version = repository.get("m")
+            assert math.isfinite(version.steps.by_rows[1]) is proven
+            assert (await version.infer({"x": x}))["y"].tolist() == x.reshape(1, 2, 5).tolist()
+            with pytest.raises(InferenceFailed):
+                await version.infer({"x": x[:, :7]})
 
     run(scenario)

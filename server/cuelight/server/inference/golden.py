@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cuelight.server.inference.loader import ModelLoadError
 from cuelight.server.inference.signature import ModelSignature, TensorSpec
 
-__all__ = ["Case", "GoldenVectors", "read_golden", "replay"]
+__all__ = ["Case", "GoldenVectors", "example_of", "read_golden", "replay"]
 
 Arrays = dict[str, NDArray[Any]]
 Run = Callable[[Arrays], Sequence[NDArray[Any]]]
@@ -59,6 +59,14 @@ def read_golden(path: Path) -> GoldenVectors | None:
                 return _vectors({name: archive[name] for name in archive.files}, path)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ModelLoadError(f"{path}: cannot be read: {error}") from error
+
+
+def example_of(golden: GoldenVectors, signature: ModelSignature, where: str) -> Arrays:
+    """Return the first case's inputs: a request that the model is known to take.
+
+    Raises: ModelLoadError naming `where` when they are not of the model's names and datatypes.
+    """
+    return _feeds(golden.cases[0], signature, f'{where}: golden case "{golden.cases[0].name}"')
 
 
 def replay(golden: GoldenVectors, run: Run, signature: ModelSignature, where: str) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cuelight.server.config import EngineConfig
 from cuelight.server.inference.config_text import ConfigText
 from cuelight.server.inference.direct_session import DirectSession, open_direct_session
-from cuelight.server.inference.golden import GoldenVectors, read_golden, replay
+from cuelight.server.inference.golden import GoldenVectors, example_of, read_golden, replay
 from cuelight.server.inference.loader import LoadedEngines, ModelLoadError, file_digest, load_engines, open_for_facts
 from cuelight.server.inference.model_config import ResolvedModel, check_identity, resolve
 from cuelight.server.inference.model_version import ModelVersion, inline_rows_of
@@ -82,12 +82,13 @@ class VersionLoader:
         digest = file_digest(model)
         session = open_for_facts(model, self._engine.cores)
         resolved = resolve(name, text, read_facts(session), folder, self._engine, self._max_queue_size)
-        loaded = load_engines(model, resolved.signature, resolved.instances, self._engine.cores, session)
+        where = f'model "{name}" version {version}, {directory / _GOLDEN_FILE}'
+        example = example_of(golden, resolved.signature, where) if golden is not None else None
+        loaded = load_engines(model, resolved.signature, resolved.instances, self._engine.cores, session, example)
         direct = _direct_session(model, resolved, loaded)
         cases = 0
         if golden is not None:
             cases = len(golden.cases)
-            where = f'model "{name}" version {version}, {directory / _GOLDEN_FILE}'
             _prove(golden, resolved.signature, loaded, direct, where)
         return PreparedVersion(name, version, directory, resolved, loaded, direct, digest, cases)
 
