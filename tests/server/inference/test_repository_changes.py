@@ -214,6 +214,7 @@ def test_a_repository_that_cannot_be_read_for_a_moment_takes_no_model_away(tmp_p
             repository_path.rename(tmp_path / "elsewhere")
             await repository.poll()
             assert await answer(repository) == 6.0
+            assert await index(repository) == {"m/1": ("READY", "")}
 
     run(scenario)
 

@@ -220,7 +220,9 @@ class _OrtApi:
 
     def _made(self, place: int, *typed: tuple[Any, Any]) -> int:
         made = _Pointer()
-        create = self._function(place, *(kind for kind, _ in typed), ctypes.POINTER(_Pointer))
+        # Without the lock: opening a large file takes seconds, and the event loop must not stand still for them.
+        prototype = ctypes.CFUNCTYPE(_Pointer, *(kind for kind, _ in typed), ctypes.POINTER(_Pointer))
+        create = prototype(self._table[place] or 0)
         self._check(create(*(value for _, value in typed), ctypes.byref(made)))
         return made.value or 0
 

@@ -145,7 +145,11 @@ class ModelRepository:
         """Return the state of every version that was looked at, and every other model that lies in a repository."""
         entries = self._catalog.index()
         known = {entry.name for entry in entries}
-        folders = await asyncio.to_thread(scan, self._config.paths)
+        try:
+            folders = await asyncio.to_thread(scan, self._config.paths)
+        except OSError as error:
+            _log.error("a model repository cannot be read: %s", error)
+            folders = {}
         entries += [
             IndexEntry(name, "", VersionState.UNAVAILABLE, "not loaded") for name in folders if name not in known
         ]
