@@ -79,7 +79,7 @@ def test_bytes_elements_carry_their_length() -> None:
 
     arrays = decode_inputs(request(raw=raw, datatype="BYTES"), signature("BYTES"), NO_REGIONS)
 
-    assert arrays["x"].tolist() == [[b"abc", b""]]
+    assert arrays["x"].tolist() == [["abc", ""]]
     assert encode_bytes(arrays["x"]) == raw
 
 
@@ -95,7 +95,7 @@ def test_bytes_elements_carry_their_length() -> None:
         ("INT64", {"int64_contents": [-(2**63), 5]}, [-(2**63), 5]),
         ("FP32", {"fp32_contents": [0.5, -1.0]}, [0.5, -1.0]),
         ("FP64", {"fp64_contents": [0.1, -1.0]}, [0.1, -1.0]),
-        ("BYTES", {"bytes_contents": [b"a", b"\xff"]}, [b"a", b"\xff"]),
+        ("BYTES", {"bytes_contents": [b"a", b"\xc3\xbc"]}, ["a", "ü"]),
     ],
 )
 def test_typed_contents_are_taken_as_well(datatype: str, contents: dict[str, Any], expected: list[Any]) -> None:
@@ -146,6 +146,7 @@ def test_a_wrong_request_names_the_offender(wrong: pb.ModelInferRequest, message
         (b"\x03\x00\x00\x00ab", "element 0 claims 3 bytes, 2 bytes are left"),
         (b"\x01\x00\x00\x00a", "expected 2 BYTES elements for shape \\[1,2\\], got 1"),
         (b"\x00\x00\x00\x00" * 3, "4 bytes follow the 2 elements"),
+        (b"\x00\x00\x00\x00\x02\x00\x00\x00a\xff", "element 1 is not UTF-8 at byte 1"),
     ],
 )
 def test_broken_bytes_elements_are_refused(raw: bytes, message: str) -> None:

@@ -79,9 +79,10 @@ def rows_of(arrays: Arrays, signature: ModelSignature) -> int:
 
 
 def decode_bytes(data: bytes | memoryview, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return the elements of a raw BYTES tensor: each is preceded by its length, 4 bytes, little-endian.
+    """Return the elements of a raw BYTES tensor as str: each is preceded by its length, 4 bytes, little-endian.
 
-    Raises: InvalidRequest when the lengths do not add up or the number of elements is not that of `shape`.
+    Raises: InvalidRequest when the lengths do not add up, the number of elements is not that of `shape`, or an element
+    is not UTF-8.
     """
     count = math.prod(shape)
     array = np.empty(count, dtype=object)
@@ -98,7 +99,7 @@ def decode_bytes(data: bytes | memoryview, name: str, shape: tuple[int, ...]) ->
             raise InvalidRequest(
                 f'input "{name}": element {index} claims {length} bytes, {size - offset} bytes are left'
             )
-        array[index] = bytes(data[offset : offset + length])
+        array[index] = _text_of(bytes(data[offset : offset + length]), name, index)
         offset += length
     if offset != size:
         raise InvalidRequest(f'input "{name}": {size - offset} bytes follow the {count} elements of {_text(shape)}')
@@ -193,7 +194,7 @@ def _from_contents(contents: Any, spec: TensorSpec, shape: tuple[int, ...]) -> N
 def _typed_array(values: Any, name: str, datatype: Datatype) -> NDArray[Any]:
     if datatype.name == "BYTES":
         array = np.empty(len(values), dtype=object)
-        array[:] = list(values)
+        array[:] = [_text_of(value, name, index) for index, value in enumerate(values)]
         return array
     if datatype.dtype.kind in "iu" and datatype.itemsize < 4:
         limits = np.iinfo(datatype.dtype)
@@ -201,6 +202,14 @@ def _typed_array(values: Any, name: str, datatype: Datatype) -> NDArray[Any]:
             if not limits.min <= value <= limits.max:
                 raise InvalidRequest(f'input "{name}": {value} is outside {datatype.name}')
     return np.array(values, dtype=datatype.dtype)
+
+
+def _text_of(element: bytes, name: str, index: int) -> str:
+    """Return an element as ONNX Runtime's Python interface takes it; strings of other bytes do not get through it."""
+    try:
+        return element.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f'input "{name}": element {index} is not UTF-8 at byte {error.start}') from error
 
 
 def _check_present(arrays: Arrays, signature: ModelSignature) -> None:
