@@ -60,7 +60,7 @@ def example_inputs(signature: ModelSignature, rows: int) -> Arrays:
             spec.datatype.dtype,
         )
         if spec.datatype.name != "BYTES"
-        else np.full(tuple(1 if size == WILDCARD else size for size in spec.shape), b"", dtype=object)
+        else np.full(tuple(1 if size == WILDCARD else size for size in spec.shape), "", dtype=object)
         for name, spec in signature.inputs.items()
         if not spec.optional
     }
