@@ -19,15 +19,13 @@ from typing import Any, Protocol, TypeVar, TypeVarTuple
 from cuelight.server.config import RepositoryConfig
 from cuelight.server.errors import (
     ConfigError,
-    CuelightError,
     InvalidRequest,
     ModelLoadFailed,
     ModelNotFound,
-    Overloaded,
-    ShuttingDown,
     Unsupported,
 )
 from cuelight.server.inference.catalog import Catalog, IndexEntry, VersionState
+from cuelight.server.inference.change_queue import ChangeQueue
 from cuelight.server.inference.load_override import LoadOverride
 from cuelight.server.inference.load_plan import LoadPlan, PlanFailed, make_plan
 from cuelight.server.inference.loader import ModelLoadError
@@ -37,13 +35,10 @@ from cuelight.server.inference.version_loader import VersionLoader
 
 __all__ = ["ModelRepository", "Spawn"]
 
-_MAX_WAITING_CHANGES = 64
-
 _log = logging.getLogger("cuelight.repository")
 
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
-Change = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Spawn(Protocol):
@@ -76,12 +71,11 @@ class ModelRepository:
         self._ticks = ticks if ticks is not None else _every(config.poll_interval_s)
         self._catalog = Catalog()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cuelight-loader")
-        self._changes: asyncio.Queue[tuple[Change, asyncio.Future[None]]] = asyncio.Queue(_MAX_WAITING_CHANGES)
+        self._changes = ChangeQueue("the model repository", changed)
         self._tasks: list[asyncio.Task[None]] = []
         self._draining: set[asyncio.Task[None]] = set()
         self._started = False
         self._of_the_start: frozenset[str] = frozenset()
-        self._stopping = False
         self.get = self._catalog.get
         self.serving = self._catalog.serving
 
@@ -103,8 +97,8 @@ class ModelRepository:
         check_repositories(self._config.paths)
         names = await self._off_loop(self._names_at_start)
         self._of_the_start = frozenset(names)
-        self._tasks.append(self._spawn(self._work(), "model repository"))
-        await self._change(lambda: self._load_all(names))
+        self._tasks.append(self._spawn(self._changes.work(), "model repository"))
+        await self._changes.run(lambda: self._load_all(names))
         if self._config.control_mode == "poll":
             self._tasks.append(self._spawn(self._watch(), "model repository poll"))
         self._started = True
@@ -112,11 +106,9 @@ class ModelRepository:
 
     async def stop(self) -> None:
         """Take every version off the tables, and return once each has answered what it accepted."""
-        self._stopping = True
+        self._changes.close()
         for task in self._tasks:
             task.cancel()
-        while not self._changes.empty():
-            _settle(self._changes.get_nowait()[1], _shutting_down())
         going = [version for name in self._catalog.names() for version in self._catalog.unwant(name)]
         await asyncio.gather(*(version.stop() for version in going), *self._draining)
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -127,7 +119,7 @@ class ModelRepository:
         Raises: Unsupported unless the control mode is `explicit`; ModelNotFound; ModelLoadFailed with every reason.
         """
         self._check_explicit("load")
-        await self._change(lambda: self._load_named(name, override))
+        await self._changes.run(lambda: self._load_named(name, override))
 
     async def unload(self, name: str) -> None:
         """Let no new request reach the model; those it has accepted are answered in the background.
@@ -135,11 +127,11 @@ class ModelRepository:
         Raises: Unsupported unless the control mode is `explicit`; ModelNotFound.
         """
         self._check_explicit("unload")
-        await self._change(lambda: self._unload_named(name))
+        await self._changes.run(lambda: self._unload_named(name))
 
     async def poll(self) -> None:
         """Look at the folders and load, reload and unload what has changed in them."""
-        await self._change(self._poll)
+        await self._changes.run(self._poll)
 
     async def index(self) -> list[IndexEntry]:
         """Return the state of every version that was looked at, and every other model that lies in a repository."""
@@ -161,30 +153,6 @@ class ModelRepository:
         return [
             entry for entry in self._catalog.index() if entry.name in wanted and entry.state is VersionState.UNAVAILABLE
         ]
-
-    async def _change(self, change: Change) -> None:
-        if self._stopping:
-            raise _shutting_down()
-        if self._changes.full():
-            raise Overloaded(f"{self._changes.qsize()} changes to the model repository wait already")
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._changes.put_nowait((change, future))
-        await future
-
-    async def _work(self) -> None:
-        while True:
-            change, future = await self._changes.get()
-            if future.done():
-                continue
-            try:
-                await change()
-            except CuelightError as error:
-                _settle(future, error)
-            except asyncio.CancelledError:
-                _settle(future, _shutting_down())
-                raise
-            self._changed()
-            _settle(future)
 
     async def _watch(self) -> None:
         async for _ in self._ticks:
@@ -308,16 +276,3 @@ async def _every(interval_s: float) -> AsyncIterator[None]:
     while True:
         await asyncio.sleep(interval_s)
         yield
-
-
-def _settle(future: "asyncio.Future[None]", error: Exception | None = None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)
-
-
-def _shutting_down() -> ShuttingDown:
-    return ShuttingDown("the server is shutting down and changes no model")
