@@ -57,7 +57,7 @@ def serve_command(*arguments: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Return this process's environment with the source roots importable."""
-    roots = os.pathsep.join(str(ROOT / root) for root in SOURCE_ROOTS)
+    roots = os.pathsep.join(str(ROOT / root) for root in (*SOURCE_ROOTS, "."))
     return {**os.environ, "PYTHONPATH": roots, "PYTHONWARNINGS": "error"}
 
 

@@ -28,7 +28,7 @@ from cuelight.server.rpc.health import HealthServicer, health_service
 from cuelight.server.rpc.ledger import CallLedger
 from cuelight.server.rpc.lifecycle import BackgroundTasks
 from cuelight.server.rpc.log_format import LogOutput
-from cuelight.server.rpc.memory import settle_memory
+from cuelight.server.rpc.memory import exempt_imports, return_leftovers
 from cuelight.server.rpc.methods import Service
 from cuelight.server.rpc.metrics import CallMetrics
 from cuelight.server.rpc.operations import OperationsPort
@@ -72,6 +72,7 @@ class InferenceApplication:
 
     async def start(self) -> None:
         """Listen for operators and begin to load models. Raises: ConfigError when the metrics port is taken."""
+        exempt_imports()
         await self._operations.start()
         await self._tasks.start()
         self._loading = self._tasks.create(self._load(), "load models")
@@ -107,7 +108,7 @@ class InferenceApplication:
 
     async def _load(self) -> None:
         await self._repository.start()
-        settle_memory()
+        return_leftovers()
         self._loaded.set()
 
     def _ready(self) -> bool:

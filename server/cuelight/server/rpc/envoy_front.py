@@ -9,6 +9,7 @@ launcher itself is killed, the application sees its line end and takes Envoy wit
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
@@ -26,8 +27,11 @@ from cuelight.server.rpc.control import CONTROL_FD_VARIABLE
 from cuelight.server.rpc.envoy_admin import answers_sent, listening_port
 from cuelight.server.rpc.envoy_config import envoy_config
 from cuelight.server.rpc.front_config import FrontConfig
+from cuelight.server.rpc.lifecycle import STOP_S
 
 __all__ = ["run_envoy"]
+
+_log = logging.getLogger("cuelight.lifecycle")
 
 _STDERR_TAIL_LINES = 30
 _CONTROL_LINE_BYTES = 1 << 24
@@ -141,33 +145,52 @@ class _Launcher:
         raise AssertionError("the worker told something before it was ready")
 
     async def _serve(self, process: asyncio.subprocess.Process, line: asyncio.StreamWriter, admin_socket: Path) -> int:
-        draining, code = False, 0
+        code = 0
         while True:
             match await self._happenings.get():
-                case int(number) if draining:
-                    return 128 + number
-                case int():
-                    draining = True
-                    _tell(line, {"command": "drain", "grace_s": self._grace_s})
+                case int(number):
+                    _log.info("%s: finishing what is in flight", signal.Signals(number).name)
+                    break
                 case {"event": "loaded", "description": description}:
                     self._announce.loaded(description)
                 case {"event": "died", "configuration": True, "message": message}:
                     raise ConfigError(message)
                 case {"event": "died", "message": message}:
-                    print(f"cuelight: a part of the server died, it stops\n{message}", file=sys.stderr)
-                    draining, code = True, 1
-                    _tell(line, {"command": "drain", "grace_s": self._grace_s})
-                case {"event": "drained"}:
+                    _log.critical("a part of the server died; the server stops\n%s", message)
+                    code = 1
+                    break
+                case _Ended() as ended:
+                    return self._died(ended)
+        try:
+            async with asyncio.timeout(self._grace_s + STOP_S + 2 * _EXIT_TIMEOUT_S):
+                return await self._drain(process, line, admin_socket) or code
+        except TimeoutError:
+            _log.warning("the server did not leave in time and was ended")
+            return code
+
+    async def _drain(self, process: asyncio.subprocess.Process, line: asyncio.StreamWriter, admin_socket: Path) -> int:
+        _tell(line, {"command": "drain", "grace_s": self._grace_s})
+        while True:
+            match await self._happenings.get():
+                case int(number):
+                    _log.warning("%s again: leaving at once", signal.Signals(number).name)
+                    return 128 + number
+                case {"event": "drained", "in_flight": in_flight}:
+                    if in_flight:
+                        _log.warning("%d calls cut: the grace period of %g s is over", in_flight, self._grace_s)
                     await self._leave(process, admin_socket)
-                    return code
+                    return 0
                 case _Ended() as ended:
                     return self._died(ended)
 
     async def _leave(self, process: asyncio.subprocess.Process, admin_socket: Path) -> None:
+        """Let Envoy end by itself; where a thread holds it up, `run` ends it."""
         await answers_sent(admin_socket)
         process.terminate()
-        while not isinstance(await self._happenings.get(), _Ended):
-            pass
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_EXIT_TIMEOUT_S):
+                while not isinstance(await self._happenings.get(), _Ended):
+                    pass
 
     def _died(self, ended: _Ended) -> int:
         tail = "".join(self._stderr_tail)

@@ -12,6 +12,7 @@ import asyncio
 import os
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from cuelight.server.errors import ConfigError
@@ -19,6 +20,7 @@ from cuelight.server.rpc.application import Application, build_application
 from cuelight.server.rpc.asgi_front import AsgiFront
 from cuelight.server.rpc.asgi_response import Send
 from cuelight.server.rpc.control import CONTROL_FD_VARIABLE, WorkerLine
+from cuelight.server.rpc.lifecycle import STOP_S
 
 __all__ = ["EnvoyWorker", "app"]
 
@@ -105,7 +107,9 @@ class EnvoyWorker:
         in_flight = self._application.ledger.in_flight
         for task in self._telling:
             task.cancel()
-        await self._application.stop()
+        with suppress(TimeoutError):  # a model that computes on and on is left to the end of the process
+            async with asyncio.timeout(STOP_S):
+                await self._application.stop()
         self._line.send({"event": "drained", "in_flight": in_flight})
 
 

@@ -10,12 +10,9 @@ from cuelight.server.errors import ConfigError
 from cuelight.server.rpc.application import Announce, Application, build_application
 from cuelight.server.rpc.front_config import FrontConfig
 from cuelight.server.rpc.grpcio_front import GrpcioFront
-from cuelight.server.rpc.lifecycle import ExitSignals
+from cuelight.server.rpc.lifecycle import STOP_S, ExitSignals
 
 __all__ = ["run_grpcio"]
-
-_STOP_S = 5.0
-"""For what is left to do once no call is inside; whatever is not done by then is left to the end of the process."""
 
 _log = logging.getLogger("cuelight.lifecycle")
 
@@ -80,7 +77,7 @@ async def _drain(application: Application, grace_s: float) -> None:
 
 async def _stop(application: Application) -> None:
     try:
-        async with asyncio.timeout(_STOP_S):
+        async with asyncio.timeout(STOP_S):
             await application.stop()
     except TimeoutError:
         _log.warning("models still compute or load; leaving without them")

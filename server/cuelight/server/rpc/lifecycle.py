@@ -14,7 +14,10 @@ import signal
 from collections.abc import Coroutine
 from typing import Any
 
-__all__ = ["BackgroundTasks", "ExitSignals"]
+__all__ = ["STOP_S", "BackgroundTasks", "ExitSignals"]
+
+STOP_S = 5.0
+"""For what is left to do once no call is inside; whatever is not done by then is left to the end of the process."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

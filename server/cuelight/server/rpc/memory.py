@@ -1,15 +1,23 @@
-"""Memory once all is loaded: what stays is spared the garbage collector's rounds, what is left over goes back."""
+"""Memory of a process that loads much once and then serves for weeks."""
 
 import ctypes
 import gc
 
-__all__ = ["settle_memory"]
+__all__ = ["exempt_imports", "return_leftovers"]
 
 
-def settle_memory() -> None:
-    """Collect once, then exempt what is left from collection, and return free pages to the system (glibc only)."""
+def exempt_imports() -> None:
+    """Spare everything that exists now the garbage collector's rounds: modules and classes live as long as the process.
+
+    Called before models are loaded: what is exempt is never collected, and models come and go.
+    """
     gc.collect()
     gc.freeze()
+
+
+def return_leftovers() -> None:
+    """Collect what loading left over and give its pages back to the system (glibc only)."""
+    gc.collect()
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError):

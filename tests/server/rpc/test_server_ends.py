@@ -1,0 +1,48 @@
+"""How a server process ends when something goes wrong inside it, on both fronts."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cuelight.server.rpc.envoy_available import envoy_available
+from tests.serve_process import ROOT, environment
+
+WHY_NO_ENVOY = envoy_available()
+FRONTS = ["grpcio", pytest.param("envoy", marks=pytest.mark.skipif(WHY_NO_ENVOY is not None, reason=str(WHY_NO_ENVOY)))]
+
+
+def end(front: str, how: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "tests.server.rpc.ending_application", front, how],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(),
+        cwd=ROOT,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_a_part_that_dies_takes_the_server_down_loudly_and_in_order(front: str) -> None:
+    ended = end(front, "dies")
+
+    assert ended.returncode == 1
+    assert "ValueError: the part is gone" in ended.stderr
+    assert ended.stdout == "stopped\n"
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_a_configuration_found_unusable_while_loading_ends_as_one_found_at_once(front: str) -> None:
+    ended = end(front, "unusable")
+
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("unusable: no such thing: unicorns\n")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("front", FRONTS)
+def test_a_thread_that_computes_for_ever_does_not_hold_up_the_exit(front: str) -> None:
+    assert end(front, "stuck").returncode == 0
