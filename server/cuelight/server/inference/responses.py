@@ -109,6 +109,8 @@ def _add_in_region(
     tensor.parameters["shared_memory_region"].string_param = parameters["shared_memory_region"].string_param
     tensor.parameters["shared_memory_byte_size"].int64_param = len(data)
     tensor.parameters["shared_memory_offset"].int64_param = offset
+    # Clients find an output's bytes by its place among the outputs: every output has an entry, this one an empty one.
+    response.raw_output_contents.append(b"")
 
 
 def _add_raw(response: pb.ModelInferResponse, name: str, datatype: str, array: NDArray[Any]) -> None:
