@@ -96,7 +96,7 @@ def test_a_failed_call_and_its_log_line_share_a_request_id(start: Start, sent: t
         infer = pb_grpc.GRPCInferenceServiceStub(channel).ModelInfer
         with pytest.raises(grpc.RpcError) as failed:
             infer(pb.ModelInferRequest(model_name="absent"), metadata=sent, timeout=TIMEOUT_S)
-        told = {pair.key: pair.value for pair in failed.value.trailing_metadata() or ()}
+        told = {pair.key: str(pair.value) for pair in failed.value.trailing_metadata() or ()}
 
         (line,) = (line for line in log_lines(server) if line.get("request_id") == told["x-request-id"])
 

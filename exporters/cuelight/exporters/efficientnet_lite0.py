@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cuelight.exporters.spec import ExportSpec
 from cuelight.exporters.weights import WheelFile
 
-__all__ = ["SPEC", "EfficientNetLite0"]
+__all__ = ["SPEC", "EfficientNetLite0", "SameConv2d", "build", "example", "metadata"]
 
 SIZE = 224
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cuelight.exporters.spec import ExportSpec, StatePair
 from cuelight.exporters.weights import WheelFile
 
-__all__ = ["PUBLISHED_ONNX", "SPEC", "SileroVad"]
+__all__ = ["PUBLISHED_ONNX", "SPEC", "SileroVad", "build", "example", "metadata"]
 
 SAMPLE_RATE_HZ = 16_000
 CHUNK_SAMPLES = 512
