@@ -192,7 +192,7 @@ def pinned_names(tree: ast.Module) -> list[str] | None:
         )
         if [ast.unparse(target) for target in targets] == ["__all__"]:
             assert isinstance(node, ast.Assign | ast.AnnAssign)
-            return list(ast.literal_eval(node.value or ast.Constant([])))
+            return list(ast.literal_eval(node.value)) if node.value is not None else []
     return None
 
 
