@@ -15,6 +15,11 @@ _STREAM_WINDOW_BYTES = 1 << 20
 _CONNECTION_WINDOW_BYTES = 64 << 20
 """Well above a stream's, so that a few held streams do not hold up the others on their connection."""
 _MAX_CONNECTIONS = 50_000
+_RUNTIME = {
+    # A backend calls for all its players over one connection, and calls end early all the time: by deadline, by a
+    # player who leaves. Envoy takes that for an attack and cuts the connection, every other call on it included.
+    "overload.premature_reset_total_stream_count": 4_000_000_000,
+}
 
 
 def envoy_config(front: FrontConfig, admin_socket: Path) -> dict[str, Any]:
@@ -36,6 +41,7 @@ def envoy_config(front: FrontConfig, admin_socket: Path) -> dict[str, Any]:
     config: dict[str, Any] = server.get_envoy_config()
     config["admin"] = {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}}
     config["overload_manager"] = _overload_manager()
+    config["layered_runtime"] = {"layers": [{"name": "cuelight", "static_layer": _RUNTIME}]}
     (listener,) = config["static_resources"]["listeners"]
     # With SO_REUSEPORT a second server would start on the same port and take half of the calls.
     listener["enable_reuse_port"] = False
