@@ -26,7 +26,9 @@ if _version_not_supported:
 
 
 class GRPCInferenceServiceStub(object):
-    """TODO
+    """The Open Inference Protocol v2 with Triton's extensions: models by name and version, tensors in, tensors out. Any
+    call may also end with UNAVAILABLE while the server drains, RESOURCE_EXHAUSTED beyond its limits on calls and message
+    size, DEADLINE_EXCEEDED and CANCELLED.
     """
 
     def __init__(self, channel):
@@ -138,144 +140,160 @@ class GRPCInferenceServiceStub(object):
 
 
 class GRPCInferenceServiceServicer(object):
-    """TODO
+    """The Open Inference Protocol v2 with Triton's extensions: models by name and version, tensors in, tensors out. Any
+    call may also end with UNAVAILABLE while the server drains, RESOURCE_EXHAUSTED beyond its limits on calls and message
+    size, DEADLINE_EXCEEDED and CANCELLED.
     """
 
     def ServerLive(self, request, context):
-        """TODO
+        """Tell whether the server is alive; also while it drains. No error of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ServerReady(self, request, context):
-        """TODO
+        """Tell whether the server takes requests and every model of its start serves; also while it drains. No error of its
+        own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ModelReady(self, request, context):
-        """TODO
+        """Tell whether a version serves; also while the server drains. INVALID_ARGUMENT: the version is no whole number.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ServerMetadata(self, request, context):
-        """TODO
+        """Tell the server's name, version and extensions. No error of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ModelMetadata(self, request, context):
-        """TODO
+        """Tell a version's tensors. NOT_FOUND: no such model or version. UNAVAILABLE: it is known and does not serve.
+        INVALID_ARGUMENT: the version is no whole number.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ModelInfer(self, request, context):
-        """TODO
+        """Run a model once. INVALID_ARGUMENT: a tensor's name, datatype, shape, byte count or parameter is wrong; the message
+        names it, what was expected and what came. NOT_FOUND: no such model, version or shared memory region. UNAVAILABLE:
+        the model does not serve. RESOURCE_EXHAUSTED: its queue is full. DEADLINE_EXCEEDED: it waited too long. INTERNAL:
+        the model failed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ModelStreamInfer(self, request_iterator, context):
-        """TODO
+        """Run models for a stream of requests, answered in their order. A request that fails, for any reason of ModelInfer,
+        is answered with `error_message`, and the stream goes on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ModelConfig(self, request, context):
-        """TODO
+        """Show a version's completed configuration. Errors: as ModelMetadata.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ModelStatistics(self, request, context):
-        """TODO
+        """Show what versions have done since they were loaded. Errors: as ModelMetadata.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RepositoryIndex(self, request, context):
-        """TODO
+        """List every version of every model with its state. UNIMPLEMENTED: repository_name is set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RepositoryModelLoad(self, request, context):
-        """TODO
+        """Load a model, or load it anew, and answer when it serves; what served before serves until then, and on if the load
+        fails. UNIMPLEMENTED: the control mode is not `explicit`, or repository_name is set. NOT_FOUND: no repository has
+        the model. INVALID_ARGUMENT: a parameter is unknown or wrong. FAILED_PRECONDITION: it could not be loaded or
+        proven; the message says why. RESOURCE_EXHAUSTED: 64 changes wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RepositoryModelUnload(self, request, context):
-        """TODO
+        """Take a model out of service; requests it has accepted are answered. Errors: as RepositoryModelLoad, except
+        FAILED_PRECONDITION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SystemSharedMemoryStatus(self, request, context):
-        """TODO
+        """Show one registered region or all. NOT_FOUND: no such region.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SystemSharedMemoryRegister(self, request, context):
-        """TODO
+        """Register a region of a POSIX shared memory object of the server's machine. INVALID_ARGUMENT: the name is taken, or
+        there is no such object or it is too small. RESOURCE_EXHAUSTED: 1024 regions are registered. UNIMPLEMENTED: the
+        server does not run on Linux.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SystemSharedMemoryUnregister(self, request, context):
-        """TODO
+        """Forget one region or all. No error of its own: an unknown name is ignored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CudaSharedMemoryStatus(self, request, context):
-        """TODO
+        """Always UNIMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CudaSharedMemoryRegister(self, request, context):
-        """TODO
+        """Always UNIMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CudaSharedMemoryUnregister(self, request, context):
-        """TODO
+        """Always UNIMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TraceSetting(self, request, context):
-        """TODO
+        """Change trace settings, all or none, and show those that hold then. INVALID_ARGUMENT: a setting is unknown or its
+        value wrong. UNIMPLEMENTED: trace_level TENSORS. NOT_FOUND, UNAVAILABLE: the model named does not serve.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LogSettings(self, request, context):
-        """TODO
+        """Change log settings, all or none, and show those that hold then. INVALID_ARGUMENT: a setting is unknown or its
+        value wrong.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -393,7 +411,9 @@ def add_GRPCInferenceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GRPCInferenceService(object):
-    """TODO
+    """The Open Inference Protocol v2 with Triton's extensions: models by name and version, tensors in, tensors out. Any
+    call may also end with UNAVAILABLE while the server drains, RESOURCE_EXHAUSTED beyond its limits on calls and message
+    size, DEADLINE_EXCEEDED and CANCELLED.
     """
 
     @staticmethod
