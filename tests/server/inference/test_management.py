@@ -204,7 +204,7 @@ def test_tensors_travel_through_shared_memory(tmp_path: Path) -> None:
                     parameters["shared_memory_byte_size"].int64_param = 16
                     parameters["shared_memory_offset"].int64_param = offset
                 response = await call("ModelInfer", request)
-                assert list(response.raw_output_contents) == []
+                assert list(response.raw_output_contents) == [b""]
                 assert path.read_bytes()[16:] == (ones()["x"] * 3).tobytes()
 
                 await call("SystemSharedMemoryUnregister", pb.SystemSharedMemoryUnregisterRequest(name="r"))

@@ -134,6 +134,8 @@ def test_a_config_may_fix_what_the_file_leaves_free_and_leave_out_outputs() -> N
         ("max_batch_size: 0 output { name: 'y' dims: [ -1, 3 ] }", "FP32 [-1,3], but the model file has FP32 [-1,2]"),
         ("output { name: 'y' label_filename: 'none.txt' }", 'label_filename "none.txt": '),
         ("output { name: 'y' label_filename: '../../etc/passwd' }", "lies outside the model's folder"),
+        ("output { name: 'y' label_filename: '/etc/passwd' }", "lies outside the model's folder"),
+        ("output { name: 'y' label_filename: '.' }", 'label_filename ".": '),
         (
             "dynamic_batching { preferred_batch_size: [ 99 ] }",
             'dynamic_batching.preferred_batch_size": got 99, expected 1',
@@ -214,6 +216,17 @@ def test_labels_come_from_the_file_named_or_from_metadata_for_the_first_output(t
 
     assert by_file.signature.labels == {"y": ("cat", "dog")}
     assert resolved(given=given).signature.labels == {"y": ("yes", "no")}
+
+
+def test_a_label_file_may_be_a_link(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (tmp_path / "shared.txt").write_text("cat\n")
+    (folder / "labels.txt").symlink_to(tmp_path / "shared.txt")
+
+    assert resolved("output { name: 'y' label_filename: 'labels.txt' }", folder=folder).signature.labels == {
+        "y": ("cat",)
+    }
 
 
 def test_parameters_of_the_config_win_over_metadata_of_the_file() -> None:

@@ -713,7 +713,7 @@ class ModelInferResponse(_message.Message):
 
     @_builtins.property
     def raw_output_contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Their values as raw_input_contents, one entry for each output without shared memory."""
+        """Their values as raw_input_contents, one entry for each output; empty for one that went into shared memory."""
 
     def __init__(
         self,

@@ -66,12 +66,12 @@ def labels_from_file(folder: Path, filename: str, source: str) -> tuple[str, ...
 
     Raises: ModelLoadError when the name leaves the folder or the file cannot be read.
     """
-    path = folder / filename
-    if not path.resolve().is_relative_to(folder.resolve()):
+    # Judged by its text: a link inside the folder is the operator's own, a configuration may be a caller's.
+    if Path(filename).is_absolute() or ".." in Path(filename).parts:
         raise ModelLoadError(f'{source}: label_filename "{filename}": lies outside the model\'s folder')
     try:
-        return tuple(path.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
+        return tuple((folder / filename).read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError) as error:
         raise ModelLoadError(f'{source}: label_filename "{filename}": {error}') from error
 
 
