@@ -12,7 +12,9 @@ from queue import SimpleQueue
 import grpc
 import numpy as np
 import pytest
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from prometheus_client.parser import text_string_to_metric_families
 
 from cuelight.inference.v2 import open_inference_pb2 as pb
@@ -163,6 +165,20 @@ def test_the_scrape_tells_what_happened(server: ServeProcess, channel: grpc.Chan
     assert value("cuelight_model_requests_total", model="doubling", version="1", outcome="success") == 2
     assert value("cuelight_model_loaded", model="doubling", provider="CPUExecutionProvider") == 1
     assert value("process_resident_memory_bytes") > 0
+
+
+def test_reflection_describes_every_service(channel: grpc.Channel) -> None:
+    database = ProtoReflectionDescriptorDatabase(channel)
+
+    learned = DescriptorPool(database).FindServiceByName("inference.GRPCInferenceService")
+
+    assert set(database.get_services()) == {
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+        "inference.GRPCInferenceService",
+    }
+    assert learned.methods_by_name["ModelStreamInfer"].server_streaming
 
 
 def test_sigterm_finishes_what_is_inside_refuses_what_is_new_and_exits_0(

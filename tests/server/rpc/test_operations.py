@@ -99,6 +99,16 @@ def test_the_latency_histogram_is_cumulative_and_complete() -> None:
     assert samples(latency, "_sum") == {"": 12.5}
 
 
+def test_a_method_that_nobody_called_has_counters_and_no_histogram() -> None:
+    ledger = CallLedger(10)
+    ledger.register(PATH, while_draining=False)
+
+    families = scrape(ledger)
+
+    assert samples(families["cuelight_requests"], "_total") == {"OK": 0}
+    assert not families["cuelight_request_seconds"].samples
+
+
 @pytest.mark.parametrize(
     ("path", "ready", "status"),
     [
