@@ -29,7 +29,7 @@ def envoy_config(front: FrontConfig, admin_socket: Path) -> dict[str, Any]:
     tls = front.tls
     server = PyvoyServer(
         _APP,
-        address=front.host,
+        address=front.ip_address(),
         port=front.port,
         tls_key=None if tls is None else tls.private_key_file,
         tls_cert=None if tls is None else tls.certificate_file,

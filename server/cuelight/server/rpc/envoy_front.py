@@ -26,7 +26,7 @@ from cuelight.server.rpc.application import Announce
 from cuelight.server.rpc.control import CONTROL_FD_VARIABLE
 from cuelight.server.rpc.envoy_admin import answers_sent, listening_port
 from cuelight.server.rpc.envoy_config import envoy_config
-from cuelight.server.rpc.front_config import FrontConfig
+from cuelight.server.rpc.front_config import FrontConfig, check_port_free, port_taken
 from cuelight.server.rpc.lifecycle import STOP_S
 
 __all__ = ["run_envoy"]
@@ -47,7 +47,7 @@ def run_envoy(front: FrontConfig, *, factory: str, config_json: str, grace_s: fl
 
     Raises: ConfigError when the port is taken, or from the application's start.
     """
-    _check_port_free(front)
+    check_port_free(front)
     return asyncio.run(_Launcher(front, grace_s, announce).run(factory, config_json))
 
 
@@ -195,7 +195,7 @@ class _Launcher:
     def _died(self, ended: _Ended) -> int:
         tail = "".join(self._stderr_tail)
         if "Address already in use" in tail:
-            raise ConfigError(_port_taken(self._front))
+            raise ConfigError(port_taken(self._front))
         print(
             f"cuelight: Envoy ended unexpectedly with status {ended.status}; its last lines:\n{tail}", file=sys.stderr
         )
@@ -204,24 +204,3 @@ class _Launcher:
 
 def _tell(line: asyncio.StreamWriter, command: dict[str, Any]) -> None:
     line.write(json.dumps(command).encode() + b"\n")
-
-
-def _check_port_free(front: FrontConfig) -> None:
-    """Fail before the models are loaded, not after; Envoy's own check comes last.
-
-    Raises: ConfigError when the address cannot be bound.
-    """
-    if front.port == 0:
-        return
-    family = socket.AF_INET6 if ":" in front.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((front.host, front.port))
-            probe.listen()
-        except OSError as error:
-            raise ConfigError(f"{_port_taken(front)} ({error.strerror})") from error
-
-
-def _port_taken(front: FrontConfig) -> str:
-    return f"cannot listen on {front.host}:{front.port}: is the port in use?"

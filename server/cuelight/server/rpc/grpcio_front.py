@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from cuelight.server.errors import ConfigError
 from cuelight.server.rpc.context import Metadata
 from cuelight.server.rpc.failures import failed_call
-from cuelight.server.rpc.front_config import FrontConfig
+from cuelight.server.rpc.front_config import FrontConfig, port_taken
 from cuelight.server.rpc.ledger import CallLedger, MethodLedger
 from cuelight.server.rpc.methods import Cardinality, Method, Service
 from cuelight.server.rpc.parsing import Parse, parser_of, serialized
@@ -69,11 +69,10 @@ class GrpcioFront:
         """
         server = grpc.aio.server(options=_channel_options(self._config.max_message_bytes))
         server.add_generic_rpc_handlers(tuple(self._generic_handler(service) for service in self._services))
-        address = f"{self._config.host}:{self._config.port}"
         try:
-            self.port = self._bind(server, address)
+            self.port = self._bind(server, self._config.address)
         except RuntimeError as error:
-            raise ConfigError(f"cannot listen on {address}: is the port in use?") from error
+            raise ConfigError(port_taken(self._config)) from error
         await server.start()
         self._server = server
 

@@ -8,7 +8,7 @@ import threading
 
 from cuelight.server.errors import ConfigError
 from cuelight.server.rpc.application import Announce, Application, build_application
-from cuelight.server.rpc.front_config import FrontConfig
+from cuelight.server.rpc.front_config import FrontConfig, check_port_free
 from cuelight.server.rpc.grpcio_front import GrpcioFront
 from cuelight.server.rpc.lifecycle import STOP_S, ExitSignals
 
@@ -25,6 +25,7 @@ def run_grpcio(front: FrontConfig, *, factory: str, config_json: str, grace_s: f
 
     Raises: ConfigError when the port is taken, or from the application's start.
     """
+    check_port_free(front)
     code = asyncio.run(_serve(front, factory, config_json, grace_s, announce))
     _leave_stuck_threads(code)
     return code
