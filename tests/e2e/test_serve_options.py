@@ -16,7 +16,7 @@ from cuelight.inference.v2 import open_inference_pb2_grpc as pb_grpc
 from cuelight.server.rpc.envoy_available import envoy_available
 from tests.certificates import OPENSSL, Certificates, make_certificates
 from tests.scale_models import golden, scale_model, write_version
-from tests.serve_process import ServeProcess, running_server
+from tests.serve_process import ServeProcess, run_cuelight, running_server
 
 TIMEOUT_S = 30.0
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -72,18 +72,23 @@ def test_tls_serves_clients_that_trust_its_authority(start: Start, certificates:
 
 
 def test_with_a_client_authority_only_clients_it_signed_get_in(start: Start, certificates: Certificates) -> None:
-    files = ("--tls-certificate", str(certificates.server), "--tls-private-key", str(certificates.server_key))
+    serving = ("--tls-certificate", str(certificates.server), "--tls-private-key", str(certificates.server_key))
     trust = certificates.ca.read_bytes()
     known = grpc.ssl_channel_credentials(trust, certificates.client_key.read_bytes(), certificates.client.read_bytes())
     unknown = grpc.ssl_channel_credentials(trust)
 
-    with start(*files, "--tls-client-ca", str(certificates.ca)) as server:
+    with start(*serving, "--tls-client-ca", str(certificates.ca)) as server:
         with grpc.secure_channel(server.target, known) as channel:
             assert live(channel)
+        files = (certificates.ca, certificates.client, certificates.client_key)
+        ca, certificate, key = (str(file) for file in files)
+        listed = run_cuelight("models", "--url", server.target, "--tls-ca", ca, "--tls-identity", certificate, key)
         with grpc.secure_channel(server.target, unknown) as channel, pytest.raises(grpc.RpcError) as refused:
             live(channel)
 
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert listed.returncode == 0, listed.stderr
+    assert "doubling" in listed.stdout
 
 
 def log_lines(server: ServeProcess) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ import grpc
 import pytest
 
 from cuelight.server.cli import main
+from cuelight.server.rpc.envoy_available import envoy_available
+from cuelight.server.serve_command import choose_front
 from tests.scale_models import golden, scale_model, write_version
 from tests.serve_process import environment, run_cuelight, running_server
 
@@ -162,6 +164,25 @@ def test_a_running_server_s_models_are_listed_with_the_base_install_alone(reposi
     assert ready.split() == ["doubling", "1", "READY", "onnxruntime_onnx", "32"]
     assert failed.split()[:5] == ["wrong", "1", "UNAVAILABLE", "-", "-"]
     assert "golden" in failed
+
+
+def test_a_certificate_that_cannot_be_read_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--url", "127.0.0.1:1", "--tls-ca", "absent.pem"]) == 2
+
+    assert "cuelight: error: absent.pem: cannot read it: No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asked", ["grpcio", "auto"])
+def test_the_front_is_chosen_with_a_reason(asked: str) -> None:
+    front, reason = choose_front(asked)
+
+    why_no_envoy = envoy_available()
+    if asked == "grpcio":
+        assert (front, reason) == ("grpcio", "asked for")
+    elif why_no_envoy is None:
+        assert (front, reason) == ("envoy", "auto: it runs here")
+    else:
+        assert (front, reason) == ("grpcio", f"auto: {why_no_envoy}")
 
 
 def test_a_server_that_does_not_answer_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -128,6 +128,12 @@ def _parser() -> argparse.ArgumentParser:
     where = models.add_mutually_exclusive_group(required=True)
     where.add_argument("--url", metavar="HOST:PORT", help="a running server")
     where.add_argument("--model-repository", action="append", metavar="DIR", help="load and prove every model in it")
+    models.add_argument(
+        "--tls-ca", type=Path, metavar="FILE", help="with --url: use TLS, trusting this authority (PEM)"
+    )
+    models.add_argument(
+        "--tls-identity", type=Path, nargs=2, metavar=("CERTIFICATE", "KEY"), help="with --tls-ca: who we are (PEM)"
+    )
     commands.add_parser("export", add_help=False, help="turn trained models into a repository (cuelight export --help)")
     return parser
 
@@ -157,7 +163,7 @@ def _models(arguments: argparse.Namespace) -> int:
     if arguments.url:
         from cuelight.server.models_command import list_served  # noqa: PLC0415
 
-        return list_served(arguments.url)
+        return list_served(arguments.url, arguments.tls_ca, arguments.tls_identity)
     from cuelight.server.check_command import check_offline  # noqa: PLC0415
 
     return check_offline([Path(folder) for folder in arguments.model_repository])
