@@ -11,7 +11,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from cuelight.server.inference.engine import OrtEngine, SessionConfig, open_session
-from cuelight.server.inference.model_version import INLINE_STEP_S, StepTimes, measure_steps
+from cuelight.server.inference.model_version import INLINE_STEP_S, StepTimes, measure_steps, one_row
 from cuelight.server.inference.signature import ModelSignature
 
 __all__ = ["InstanceConfig", "LoadedEngines", "ModelLoadError", "file_digest", "load_engines", "open_for_facts"]
@@ -73,10 +73,14 @@ def load_engines(
         reusable = opened if index == 0 and config.device == "cpu" and instances.count == 1 else None
         engines.append(_engine(model, signature, config, reusable))
     steps = _measured(model, engines[0], signature, example)
-    if engines[0].config.threads > 1 and len(engines) == 1 and steps.by_rows[1] < INLINE_STEP_S:
-        engines[0].close()
-        engines = [_engine(model, signature, replace(engines[0].config, threads=1), None)]
-        steps = _measured(model, engines[0], signature, example)
+    if len(engines) == 1 and _may_be_tiny(engines[0], signature, steps, example):
+        alone = _engine(model, signature, replace(engines[0].config, threads=1), None)
+        alone_steps = _measured(model, alone, signature, example)
+        if alone_steps.inline_rows:
+            engines[0].close()
+            engines, steps = [alone], alone_steps
+        else:
+            alone.close()
     for engine in engines[1:]:
         _measured(model, engine, signature, example)
     return LoadedEngines(engines, steps)
@@ -86,6 +90,13 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _may_be_tiny(engine: OrtEngine, signature: ModelSignature, steps: StepTimes, example: Arrays | None) -> bool:
+    """Whether the model might run on the event loop, were it given one thread alone."""
+    if engine.config.device != "cpu" or engine.config.threads == 1 or not signature.fixed:
+        return False
+    return bool(steps.inline_rows) or engine.caller_time_s(one_row(signature, example)) < INLINE_STEP_S
 
 
 def _engine(

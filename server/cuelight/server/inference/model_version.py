@@ -25,7 +25,7 @@ from cuelight.server.inference.raw_path import RawPath
 from cuelight.server.inference.signature import WILDCARD, ModelSignature
 from cuelight.server.inference.statistics import VersionStatistics
 
-__all__ = ["INLINE_STEP_S", "ModelVersion", "StepTimes", "example_inputs", "inline_rows_of", "measure_steps"]
+__all__ = ["INLINE_STEP_S", "ModelVersion", "StepTimes", "example_inputs", "inline_rows_of", "measure_steps", "one_row"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -75,18 +75,23 @@ def measure_steps(engine: OrtEngine, signature: ModelSignature, example: Arrays 
     by_rows: dict[int, float] = {}
     rows = 1
     while True:
-        feeds = _repeated(example, signature, rows) if example else example_inputs(signature, rows)
-        by_rows[rows] = engine.step_time_s(feeds)
+        by_rows[rows] = engine.step_time_s(_rows(signature, rows, example))
         if by_rows[rows] >= INLINE_STEP_S or rows * 2 > signature.max_batch_size or not signature.fixed:
             return StepTimes(by_rows)
         rows *= 2
 
 
-def _repeated(example: Arrays, signature: ModelSignature, rows: int) -> Arrays:
-    """Return the example's first row as often as asked, or the example where the model has no batch axis."""
-    if not signature.batches:
-        return example
-    return {name: np.repeat(array[:1], rows, axis=0) for name, array in example.items()}
+def one_row(signature: ModelSignature, example: Arrays | None = None) -> Arrays:
+    """Return a request of one row: the example's first, or zeros."""
+    return _rows(signature, 1, example)
+
+
+def _rows(signature: ModelSignature, rows: int, example: Arrays | None) -> Arrays:
+    if not example:
+        return example_inputs(signature, rows)
+    return (
+        {name: np.repeat(array[:1], rows, axis=0) for name, array in example.items()} if signature.batches else example
+    )
 
 
 class ModelVersion:
