@@ -178,14 +178,15 @@ class _Launcher:
                 case {"event": "drained", "in_flight": in_flight}:
                     if in_flight:
                         _log.warning("%d calls cut: the grace period of %g s is over", in_flight, self._grace_s)
-                    await self._leave(process, admin_socket)
+                    else:
+                        await answers_sent(admin_socket)
+                    await self._leave(process)
                     return 0
                 case _Ended() as ended:
                     return self._died(ended)
 
-    async def _leave(self, process: asyncio.subprocess.Process, admin_socket: Path) -> None:
+    async def _leave(self, process: asyncio.subprocess.Process) -> None:
         """Let Envoy end by itself; where a thread holds it up, `run` ends it."""
-        await answers_sent(admin_socket)
         process.terminate()
         with suppress(TimeoutError):
             async with asyncio.timeout(_EXIT_TIMEOUT_S):
