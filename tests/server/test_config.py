@@ -143,7 +143,7 @@ def test_json_brings_every_field_into_another_process(folder: Path) -> None:
         "repository": {"paths": [folder / "models"], "control_mode": "explicit", "load_models": ["*"]},
         "engine": {"cores": 3, "device": "cuda", "device_ids": [1]},
         "limits": {"max_message_bytes": 2048},
-        "log": {"level": "error", "format": "json", "access_log": True},
+        "log": {"level": "error", "format": "json", "access_log": True, "trace_folder": folder},
         "tls": {"certificate_file": folder / "certificate.pem", "private_key_file": folder / "key.pem"},
     }
     config = build_config(sections)
