@@ -22,6 +22,10 @@ async def never() -> AsyncIterator[None]:
     yield
 
 
+def one_core_loader(kind: type[VersionLoader] = VersionLoader) -> VersionLoader:
+    return kind(EngineConfig(cores=1, device="cpu"), 4096)
+
+
 @asynccontextmanager
 async def running(*paths: Path, mode: Mode = "none", **options: Any) -> AsyncIterator[ModelRepository]:
     """Run a repository; every test also proves that no background task died."""
@@ -29,7 +33,7 @@ async def running(*paths: Path, mode: Mode = "none", **options: Any) -> AsyncIte
     changed = options.pop("changed", lambda: None)
     tasks = BackgroundTasks()
     await tasks.start()
-    loader = VersionLoader(EngineConfig(cores=1, device="cpu"), 4096)
+    loader = options.pop("loader", None) or one_core_loader()
     config = RepositoryConfig(paths, control_mode=mode, **options)
     repository = ModelRepository(config, loader, tasks.create, changed, ticks)
     failure = asyncio.ensure_future(tasks.failure())

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from cuelight.server.errors import (
@@ -16,6 +17,7 @@ from cuelight.server.errors import (
     ModelNotReady,
     Unsupported,
 )
+from cuelight.server.inference.engine import CUDA_PROVIDER
 from cuelight.server.rpc.changes import Changes
 from tests.running_repository import Mode, answer, index, run, running, settled
 from tests.scale_models import golden, ones, rows_of_five_model, scale_model, write_version
@@ -124,9 +126,18 @@ def unknown_field(tmp_path: Path) -> None:
     (tmp_path / "m" / "config.pbtxt").write_text("\nbatch_size: 1")
 
 
+def on_a_gpu(tmp_path: Path) -> None:
+    write_version(tmp_path, "m", 1, scale_model(2.0))
+    (tmp_path / "m" / "config.pbtxt").write_text("instance_group { kind: KIND_GPU }")
+
+
+NO_CUDA = pytest.mark.skipif(CUDA_PROVIDER in ort.get_available_providers(), reason="there is a CUDA device")
+
+
 @pytest.mark.parametrize(
     ("damage", "line", "says"),
     [
+        pytest.param(on_a_gpu, "m/1", "CUDAExecutionProvider", marks=NO_CUDA),
         (broken, "m/1", "1/model.onnx: ONNX Runtime cannot load it"),
         (empty, "m/", "no version to serve"),
         (without_file, "m/1", "m/1: holds no model.onnx"),

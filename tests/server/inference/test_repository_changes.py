@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cuelight.server.config import EngineConfig
 from cuelight.server.errors import (
     ModelLoadFailed,
     ModelNotFound,
@@ -20,7 +19,7 @@ from cuelight.server.errors import (
 from cuelight.server.inference.repository import ModelRepository
 from cuelight.server.inference.version_loader import VersionLoader
 from cuelight.server.rpc.changes import Changes
-from tests.running_repository import answer, index, run, running, settled
+from tests.running_repository import answer, index, one_core_loader, run, running, settled
 from tests.scale_models import golden, ones, scale_model, write_version
 
 REPLACEMENTS = 20
@@ -173,14 +172,14 @@ def test_files_that_failed_are_not_tried_again_until_they_change(tmp_path: Path)
                 tried.append(version)
                 return super().prepare(name, version, *rest)
 
-        async with running(tmp_path, mode="poll") as repository:
-            repository._loader = CountingLoader(EngineConfig(cores=1, device="cpu"), 4096)
+        loader = one_core_loader(CountingLoader)
+        async with running(tmp_path, mode="poll", loader=loader) as repository:
             await repository.poll()
-            assert tried == []
+            assert tried == [1]
             write_version(tmp_path, "m", 2, scale_model(2.0))
             await repository.poll()
             await repository.poll()
-            assert tried == [2]
+            assert tried == [1, 2]
             assert await answer(repository) == 2.0
 
     run(scenario)
