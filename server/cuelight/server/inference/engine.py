@@ -58,9 +58,11 @@ def open_session(model: Path, config: SessionConfig) -> ort.InferenceSession:
     options.log_severity_level = _ORT_LOG_ERROR
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if config.device == "cuda":
+        _check_cuda(ort.get_available_providers())
     session = ort.InferenceSession(str(model), options, providers=_providers(config))
-    if config.device == "cuda" and CUDA_PROVIDER not in session.get_providers():
-        raise RuntimeError(f"{CUDA_PROVIDER} is not available; onnxruntime offers {', '.join(session.get_providers())}")
+    if config.device == "cuda":
+        _check_cuda(session.get_providers())
     return session
 
 
@@ -148,6 +150,11 @@ class OrtEngine:
 
 def _run_closed(feeds: Arrays) -> Sequence[NDArray[Any]]:
     raise RuntimeError("the engine is closed")
+
+
+def _check_cuda(offered: Sequence[str]) -> None:
+    if CUDA_PROVIDER not in offered:
+        raise RuntimeError(f"{CUDA_PROVIDER} is not available; onnxruntime offers {', '.join(offered)}")
 
 
 def _providers(config: SessionConfig) -> list[Any]:
