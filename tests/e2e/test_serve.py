@@ -201,6 +201,22 @@ def test_sigterm_finishes_what_is_inside_refuses_what_is_new_and_exits_0(
     assert server.exit_code() == 0
 
 
+def test_whoever_watches_health_learns_of_the_end_and_does_not_hold_it_up(
+    server: ServeProcess, channel: grpc.Channel
+) -> None:
+    watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
+    assert next(watch).status == SERVING
+
+    server.signal(signal.SIGTERM)
+
+    assert next(watch).status == NOT_SERVING
+    with pytest.raises(grpc.RpcError) as ended:
+        next(watch)
+    assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert ended.value.details() == "the server has shut down"
+    assert server.exit_code() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_idle_server_leaves_at_once(server: ServeProcess, number: signal.Signals) -> None:
     server.signal(number)

@@ -86,10 +86,11 @@ class InferenceApplication:
         return await self._tasks.failure()
 
     async def drain(self) -> None:
-        """Report NOT_SERVING, refuse new calls and return once those in flight have ended."""
+        """Report NOT_SERVING, refuse new calls and return once those in flight have ended, and then the watches too."""
         self.ledger.draining = True
         self._changes.notify()
         await self.ledger.drain()
+        self._health.close()
 
     async def stop(self) -> None:
         """End what runs beside the calls, in order: watches, batchers and engines, other tasks, the operations port."""

@@ -14,6 +14,9 @@ from cuelight.server.rpc.lifecycle import STOP_S, ExitSignals
 
 __all__ = ["run_grpcio"]
 
+_LINGER_S = 0.1
+"""After the last call: grpcio cancels what reaches it while it stops, and calls on their way deserve UNAVAILABLE."""
+
 _log = logging.getLogger("cuelight.lifecycle")
 
 
@@ -40,13 +43,17 @@ async def _serve(config: FrontConfig, factory: str, config_json: str, grace_s: f
         await application.start()
         await front.start()
         announce.listening(front.port, application.describe())
-        return await _until_the_end(signals, application, grace_s, announce)
+        code = await _until_asked_or_failed(signals, application, announce)
+        if await _drained(application, grace_s):
+            await asyncio.sleep(_LINGER_S)
+            await front.stop(STOP_S)
+        return code
     finally:
         await front.stop(0)
         await _stop(application)
 
 
-async def _until_the_end(signals: ExitSignals, application: Application, grace_s: float, announce: Announce) -> int:
+async def _until_asked_or_failed(signals: ExitSignals, application: Application, announce: Announce) -> int:
     async with asyncio.TaskGroup() as waiting:
         asked = waiting.create_task(signals.asked.wait())
         failed = waiting.create_task(application.failure())
@@ -59,7 +66,6 @@ async def _until_the_end(signals: ExitSignals, application: Application, grace_s
         raise error
     if error is not None:
         _log.critical("a background task died; the server stops", exc_info=error)
-    await _drain(application, grace_s)
     return 0 if error is None else 1
 
 
@@ -68,12 +74,15 @@ async def _tell_loaded(application: Application, announce: Announce) -> None:
     announce.loaded(application.describe())
 
 
-async def _drain(application: Application, grace_s: float) -> None:
+async def _drained(application: Application, grace_s: float) -> bool:
+    """Return whether every call ended within the grace period; their answers may still be on their way out."""
     try:
         async with asyncio.timeout(grace_s):
             await application.drain()
     except TimeoutError:
         _log.warning("%d calls cut: the grace period of %g s is over", application.ledger.in_flight, grace_s)
+        return False
+    return True
 
 
 async def _stop(application: Application) -> None:

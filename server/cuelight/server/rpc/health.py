@@ -45,14 +45,15 @@ class HealthServicer:
     ) -> AsyncGenerator[pb.HealthCheckResponse, None]:
         """Yield the status now and at every change, until the caller leaves. Raises: ShuttingDown at the end."""
         sent = None
-        while not self._closed:
+        while True:
             changed = self._changes.next()
             status = self._status(request.service)
             if status != sent:
                 yield pb.HealthCheckResponse(status=status)
                 sent = status
+            if self._closed:
+                raise ShuttingDown("the server has shut down")
             await changed.wait()
-        raise ShuttingDown("the server has shut down")
 
     def close(self) -> None:
         """End every Watch: the server is about to leave."""
