@@ -11,9 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import pytest
+
+from cuelight.server.rpc.envoy_available import envoy_available
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE_ROOTS = ("protos", "server", "exporters", "clients/python")
 EXIT_TIMEOUT_S = 60.0
+
+WHY_NO_ENVOY = envoy_available()
+FRONTS = ["grpcio", pytest.param("envoy", marks=pytest.mark.skipif(WHY_NO_ENVOY is not None, reason=str(WHY_NO_ENVOY)))]
+"""For `parametrize`: both fronts, envoy skipped with the reason where it cannot run."""
 
 _GRPC = re.compile(r"^gRPC +.*:(\d+) \(")
 _METRICS = re.compile(r"^metrics +http://.*:(\d+)/metrics$")

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.compat.perf_analyzer import fetched, why_not
-from tests.e2e.test_serve import FRONTS
 from tests.scale_models import scale_model, write_version
-from tests.serve_process import ServeProcess, running_server
+from tests.serve_process import FRONTS, ServeProcess, running_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 

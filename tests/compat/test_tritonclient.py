@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.compat.identity_models import write_repository
-from tests.e2e.test_serve import FRONTS
-from tests.serve_process import ServeProcess, running_server
+from tests.serve_process import FRONTS, ServeProcess, running_server
 
 SCRIPT = Path(__file__).with_name("triton_checks.py")
 CHECKS_TIMEOUT_S = 240

@@ -12,9 +12,8 @@ from cuelight.inference.v2 import open_inference_pb2 as pb
 from cuelight.inference.v2 import open_inference_pb2_grpc as pb_grpc
 from tests.compat.identity_models import slow_model
 from tests.e2e.figures import Figures, scrape, settled, total
-from tests.e2e.test_serve import FRONTS
 from tests.scale_models import scale_model, write_version
-from tests.serve_process import ServeProcess, running_server
+from tests.serve_process import FRONTS, ServeProcess, running_server
 
 TIMEOUT_S = 120.0
 LEAVERS = 200

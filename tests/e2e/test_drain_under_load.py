@@ -11,16 +11,12 @@ import pytest
 
 from cuelight.inference.v2 import open_inference_pb2 as pb
 from cuelight.inference.v2 import open_inference_pb2_grpc as pb_grpc
-from cuelight.server.rpc.envoy_available import envoy_available
 from tests.scale_models import golden, scale_model, write_version
-from tests.serve_process import running_server
+from tests.serve_process import FRONTS, running_server
 
 TIMEOUT_S = 30.0
 CALLERS = 16
 ANSWERS_BEFORE_SIGTERM = 3
-
-WHY_NO_ENVOY = envoy_available()
-FRONTS = ["grpcio", pytest.param("envoy", marks=pytest.mark.skipif(WHY_NO_ENVOY is not None, reason=str(WHY_NO_ENVOY)))]
 
 # A delay keeps requests in the queue, so that the signal finds some there.
 SLOW_CONFIG = "max_batch_size: 64 dynamic_batching { max_queue_delay_microseconds: 30000 }"

@@ -11,9 +11,8 @@ import pytest
 
 from cuelight.inference.v2 import open_inference_pb2 as pb
 from cuelight.inference.v2 import open_inference_pb2_grpc as pb_grpc
-from tests.e2e.test_serve import FRONTS
 from tests.scale_models import golden, scale_model, write_version
-from tests.serve_process import ServeProcess, running_server
+from tests.serve_process import FRONTS, ServeProcess, running_server
 
 TIMEOUT_S = 60.0
 REPLACEMENTS = 20

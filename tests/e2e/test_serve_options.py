@@ -13,17 +13,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cuelight.inference.v2 import open_inference_pb2 as pb
 from cuelight.inference.v2 import open_inference_pb2_grpc as pb_grpc
-from cuelight.server.rpc.envoy_available import envoy_available
 from tests.certificates import OPENSSL, Certificates, make_certificates
 from tests.scale_models import golden, scale_model, write_version
-from tests.serve_process import ServeProcess, run_cuelight, running_server
+from tests.serve_process import FRONTS, ServeProcess, run_cuelight, running_server
 
 TIMEOUT_S = 30.0
 SERVING = health_pb2.HealthCheckResponse.SERVING
 SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-
-WHY_NO_ENVOY = envoy_available()
-FRONTS = ["grpcio", pytest.param("envoy", marks=pytest.mark.skipif(WHY_NO_ENVOY is not None, reason=str(WHY_NO_ENVOY)))]
 
 Start = Callable[..., AbstractContextManager[ServeProcess]]
 

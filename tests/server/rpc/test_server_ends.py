@@ -5,11 +5,7 @@ import sys
 
 import pytest
 
-from cuelight.server.rpc.envoy_available import envoy_available
-from tests.serve_process import ROOT, environment
-
-WHY_NO_ENVOY = envoy_available()
-FRONTS = ["grpcio", pytest.param("envoy", marks=pytest.mark.skipif(WHY_NO_ENVOY is not None, reason=str(WHY_NO_ENVOY)))]
+from tests.serve_process import FRONTS, ROOT, environment
 
 
 def end(front: str, how: str) -> "subprocess.CompletedProcess[str]":
