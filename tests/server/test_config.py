@@ -36,6 +36,7 @@ from cuelight.server.errors import ConfigError
         (LimitsConfig, {"max_queue_size": 0}, "limits.max_queue_size: got 0"),
         (LimitsConfig, {"max_stream_in_flight": 0}, "limits.max_stream_in_flight: got 0"),
         (LogConfig, {"level": "loud"}, "log.level: got 'loud', expected one of debug, info, warning, error"),
+        (LogConfig, {"max_call_lines_per_s": 0}, "log.max_call_lines_per_s: got 0, expected 1 or more"),
         (LogConfig, {"format": "xml"}, "log.format: got 'xml', expected one of text, json"),
     ],
 )

@@ -166,13 +166,16 @@ class LogConfig:
     format: LogFormat = "text"
     """`text` for people, `json` (one object a line) for log collectors."""
     access_log: bool = False
-    """One line for every call that ends: costs throughput, so it is off unless asked for."""
+    """A line for every call that ends, within `max_call_lines_per_s`: it costs throughput, so it must be asked for."""
+    max_call_lines_per_s: int = 200
+    """Lines about calls that failed by the caller's fault and of the access log, a second; the rest is counted."""
     trace_folder: Path = Path()
     """Where traces that clients ask for (RPC TraceSetting) are written."""
 
     def __post_init__(self) -> None:
         _check_choice("log.level", self.level, LogLevel)
         _check_choice("log.format", self.format, LogFormat)
+        _check(self.max_call_lines_per_s >= 1, "log.max_call_lines_per_s", self.max_call_lines_per_s, "1 or more")
 
 
 @dataclass(frozen=True, slots=True)

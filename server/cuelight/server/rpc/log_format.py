@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from cuelight.server.config import LogConfig
 from cuelight.server.errors import ConfigError
+from cuelight.server.rpc.log_limit import CallLineLimit
 
 __all__ = ["JsonFormatter", "LogOutput", "TextFormatter"]
 
@@ -56,6 +57,7 @@ class LogOutput:
 
     def __init__(self, config: LogConfig, stream: TextIO | None = None) -> None:
         self._handler = logging.StreamHandler(stream or sys.stderr)
+        self._handler.addFilter(CallLineLimit(config.max_call_lines_per_s))
         self.set_format(config.format)
         self.set_level(config.level)
 
