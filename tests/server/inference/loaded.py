@@ -30,6 +30,9 @@ class Versions:
             raise ModelNotFound(f'model "{name}" is not here')
         return self._versions[name]
 
+    def put(self, version: ModelVersion) -> None:
+        self._versions[version.name] = version
+
     def remove(self, name: str) -> ModelVersion:
         return self._versions.pop(name)
 

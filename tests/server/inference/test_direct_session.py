@@ -46,8 +46,10 @@ def test_answers_are_those_of_the_ordinary_session(session: DirectSession, looku
     (expected,) = ort.InferenceSession(str(lookup_model)).run(None, {"index": index})
 
     np.testing.assert_array_equal(session.run({"index": index}, rows)["row"], expected)
-    session.run_raw([("index", index.tobytes(), rows)], rows)
-    assert session.raw_outputs(rows) == [expected.tobytes()]
+    binding = session.bound(rows)
+    binding.input_views["index"][:] = index.tobytes()
+    session.run_bound(binding)
+    assert [view.tobytes() for view in binding.output_views] == [expected.tobytes()]
 
 
 def test_numbers_of_rows_do_not_disturb_each_other(session: DirectSession) -> None:

@@ -82,37 +82,13 @@ def test_a_request_is_answered_with_its_id_and_version(tmp_path: Path, model: st
     run(tmp_path, scenario)
 
 
-def test_the_short_way_is_taken_only_by_requests_that_are_that_plain(tmp_path: Path) -> None:
-    async def scenario(servicer: InferenceServicer, versions: Versions) -> None:
-        raw_path = versions.get("inline").raw_path
-        assert raw_path is not None
-        assert raw_path.answer(request(1.0)) is None  # a header not seen before
-        await servicer.ModelInfer(request(1.0), Context())
-        plain = raw_path.answer(request(4.0))
-        assert plain is not None
-        assert values(plain) == [8.0] * 4
-
-        short, chosen, told, twice = request(1.0), request(1.0), request(1.0), request(1.0)
-        short.raw_input_contents[0] = bytes(12)
-        chosen.outputs.add(name="y")
-        told.parameters["priority"].uint64_param = 1
-        twice.inputs.add().CopyFrom(twice.inputs[0])
-        twice.raw_input_contents.append(bytes(16))
-        for other in (short, chosen, told, twice, request(1.0, rows=8), request(1.0, name="z")):
-            assert raw_path.answer(other) is None
-        with pytest.raises(InvalidRequest, match="expected 16 bytes"):
-            await servicer.ModelInfer(short, Context())
-
-    run(tmp_path, scenario)
-
-
 def test_a_stopped_version_refuses_whoever_still_holds_it(tmp_path: Path) -> None:
     async def scenario(servicer: InferenceServicer, versions: Versions) -> None:
         await servicer.ModelInfer(request(1.0), Context())
         version = versions.remove("inline")
         await version.stop()
 
-        assert version.raw_path is None
+        assert version.direct is None
         assert version.inline_rows == 0
 
     run(tmp_path, scenario)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cuelight.server.inference.signature import ModelSignature, TensorSpec
 
-__all__ = ["DirectSession", "open_direct_session"]
+__all__ = ["Binding", "DirectSession", "open_direct_session"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -61,37 +61,35 @@ class DirectSession:
         self._session = self._api.create_session(model)
         self._input_names = _names(signature.inputs)
         self._output_names = _names(signature.outputs)
-        self._bindings: dict[int, _Binding] = {}
+        self._bindings: dict[int, Binding] = {}
+        self._run = self._api.run
 
     def run(self, inputs: Arrays, rows: int) -> Arrays:
         """Return the outputs, as views that the next run of the same number of rows overwrites.
 
         Raises: RuntimeError with ONNX Runtime's message when the model fails.
         """
+        binding = self.bound(rows)
+        for name, buffer in binding.inputs.items():
+            buffer[...] = inputs[name]
+        self.run_bound(binding)
+        return binding.outputs
+
+    def bound(self, rows: int) -> "Binding":
+        """Return the tensors of that number of rows; fill them, run them with `run_bound`, read them."""
         binding = self._bindings.get(rows)
         if binding is None:
             binding = self._bindings[rows] = self._bind(rows)
-        for name, buffer in binding.inputs.items():
-            buffer[...] = inputs[name]
-        self._run(binding)
-        return binding.outputs
+        return binding
 
-    def run_raw(self, inputs: Sequence[tuple[str, bytes, int]], rows: int) -> None:
-        """Run on (input, raw bytes, rows) of every input, whose byte counts the caller has checked.
+    def run_bound(self, binding: "Binding") -> None:
+        """Run on what the tensors hold.
 
         Raises: RuntimeError with ONNX Runtime's message when the model fails.
         """
-        binding = self._bindings.get(rows)
-        if binding is None:
-            binding = self._bindings[rows] = self._bind(rows)
-        views = binding.input_views
-        for name, raw, _ in inputs:
-            views[name][:] = raw
-        self._run(binding)
-
-    def raw_outputs(self, rows: int) -> list[bytes]:
-        """Return copies of the outputs' bytes after a run of that number of rows."""
-        return [view.tobytes() for view in self._bindings[rows].output_views]
+        status = self._run(*binding.arguments)
+        if status:
+            raise RuntimeError(self._api.message(status))
 
     def close(self) -> None:
         """Free the session and its tensors."""
@@ -101,12 +99,7 @@ class DirectSession:
         self._bindings.clear()
         self._api.release_session(self._session)
 
-    def _run(self, binding: "_Binding") -> None:
-        status = self._api.run(*binding.arguments)
-        if status:
-            raise RuntimeError(self._api.message(status))
-
-    def _bind(self, rows: int) -> "_Binding":
+    def _bind(self, rows: int) -> "Binding":
         signature = self._signature
         inputs = {name: _buffer(spec, signature, rows) for name, spec in signature.inputs.items()}
         outputs = {name: _buffer(spec, signature, rows) for name, spec in signature.outputs.items()}
@@ -127,10 +120,10 @@ class DirectSession:
             len(outputs),
             ctypes.addressof(given),
         )
-        return _Binding(inputs, outputs, values, arguments, (taken, given))
+        return Binding(inputs, outputs, values, arguments, (taken, given))
 
 
-class _Binding:
+class Binding:
     """The tensors of one number of rows. `kept` holds what `arguments` points to."""
 
     __slots__ = ("arguments", "input_views", "inputs", "kept", "output_views", "outputs", "values")

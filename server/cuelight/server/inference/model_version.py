@@ -21,7 +21,6 @@ from cuelight.server.inference.batch_queue import BatchingConfig
 from cuelight.server.inference.direct_session import DirectSession
 from cuelight.server.inference.dynamic_batcher import DynamicBatcher
 from cuelight.server.inference.engine import OrtEngine
-from cuelight.server.inference.raw_path import RawPath
 from cuelight.server.inference.signature import WILDCARD, ModelSignature
 from cuelight.server.inference.statistics import VersionStatistics
 
@@ -123,14 +122,9 @@ class ModelVersion:
         self.golden_cases = golden_cases
         self.directory = directory
         self.engines = engines
-        self._direct = direct
+        self.direct = direct
         self._output_names = tuple(signature.outputs)
         self.inline_rows = inline_rows_of(signature, batching, engines, steps)
-        self.raw_path = (
-            RawPath(name, version, signature, direct, self.statistics, self.inline_rows, self.failure)
-            if direct is not None and self.inline_rows and RawPath.fits(signature)
-            else None
-        )
         self._batcher = DynamicBatcher(name, signature, batching, engines, self.statistics)
 
     @property
@@ -152,8 +146,8 @@ class ModelVersion:
         """
         started_ns = time.perf_counter_ns()
         try:
-            if self._direct is not None:
-                outputs = self._direct.run(inputs, rows)
+            if self.direct is not None:
+                outputs = self.direct.run(inputs, rows)
             else:
                 outputs = dict(zip(self._output_names, self.engines[0].run(inputs), strict=True))
         except Exception as error:
@@ -190,12 +184,12 @@ class ModelVersion:
     async def stop(self) -> None:
         """Answer everything that was accepted, then free the engines; whoever still holds the version is refused."""
         self.inline_rows = 0
-        self.raw_path = None
         await self._batcher.stop()
         for engine in self.engines:
             engine.close()
-        if self._direct is not None:
-            self._direct.close()
+        if self.direct is not None:
+            self.direct.close()
+            self.direct = None
 
 
 def inline_rows_of(

@@ -1,5 +1,6 @@
 """GRPCInferenceService as one method table: the RPCs that run models and those that manage them."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 from cuelight.inference.v2 import open_inference_pb2 as pb
@@ -21,4 +22,10 @@ def inference_service(inference: InferenceServicer, management: ManagementServic
         method.name: getattr(inference if method.name in _RUNS_MODELS else management, method.name)
         for method in descriptor.methods
     }
-    return service_from_descriptor(descriptor, SimpleNamespace(**handlers), while_draining=_WHILE_DRAINING)
+    service = service_from_descriptor(descriptor, SimpleNamespace(**handlers), while_draining=_WHILE_DRAINING)
+    shortcuts = {
+        "ModelInfer": inference.short_way(streamed=False),
+        "ModelStreamInfer": inference.short_way(streamed=True),
+    }
+    methods = (replace(method, shortcut=shortcuts.get(method.name)) for method in service.methods)
+    return Service(service.name, tuple(methods))

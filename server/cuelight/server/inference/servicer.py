@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cuelight.inference.v2 import open_inference_pb2 as pb
 from cuelight.server.inference.model_version import ModelVersion
 from cuelight.server.inference.responses import check_requested_outputs, encode_response
+from cuelight.server.inference.short_way import ShortWay
 from cuelight.server.inference.tensors import MemoryRegions, decode_inputs, rows_of
 from cuelight.server.inference.tracer import Tracer
 from cuelight.server.rpc.context import RpcContext
@@ -45,13 +46,15 @@ class InferenceServicer:
         self._tracer = tracer
         self._max_stream_in_flight = max_stream_in_flight
 
+    def short_way(self, streamed: bool) -> ShortWay:
+        """Return the short way past ModelInfer, or past ModelStreamInfer if `streamed`."""
+        return ShortWay(self._models, self._tracer, self._regions, streamed)
+
     async def ModelInfer(self, request: pb.ModelInferRequest, context: RpcContext) -> pb.ModelInferResponse:
         """Run one request; see the proto for its errors."""
         version = self._models.get(request.model_name, request.model_version)
         trace = self._tracer.begin(version.name, version.version, request.id) if self._tracer.enabled else None
         try:
-            if version.raw_path is not None and (answer := version.raw_path.answer(request)) is not None:
-                return answer
             outputs = self._begin(version, request, context)
             if isinstance(outputs, asyncio.Future):
                 outputs = await outputs
@@ -87,8 +90,6 @@ class InferenceServicer:
         inputs = decode_inputs(request, signature, self._regions)
         rows = rows_of(inputs, signature)
         if rows <= version.inline_rows:
-            if version.raw_path is not None:
-                version.raw_path.remember(request)
             return version.run_inline(inputs, rows)
         priority, timeout_s = _queue_parameters(request)
         return version.submit(inputs, rows, deadline_s=context.deadline(), timeout_s=timeout_s, priority=priority)
@@ -102,8 +103,6 @@ class InferenceServicer:
             version = self._models.get(request.model_name, request.model_version)
             if self._tracer.enabled:
                 trace = self._tracer.begin(version.name, version.version, request.id)
-            if version.raw_path is not None and (answer := version.raw_path.stream_answer(request)) is not None:
-                return answer
             outputs = self._begin(version, request, context)
             if isinstance(outputs, asyncio.Future):
                 pending = outputs

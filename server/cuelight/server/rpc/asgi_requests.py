@@ -50,6 +50,17 @@ class RequestStream(AsyncIterator[Message]):
             self._take(first_event)
 
     async def __anext__(self) -> Message:
+        return self._parse(await self.next_body())
+
+    def put_back(self, body: bytes) -> None:
+        """Make `body` the next message again."""
+        self._ready.appendleft((False, body))
+
+    async def next_body(self) -> bytes:
+        """Return the next message as bytes, decompressed.
+
+        Raises: StopAsyncIteration after the last one.
+        """
         while not self._ready:
             if self._failure is not None:
                 raise self._failure
@@ -61,7 +72,7 @@ class RequestStream(AsyncIterator[Message]):
         if compressed:
             self.was_compressed = True
             body = await inflated(body, self._encoding, self._max_message_bytes)
-        return self._parse(body)
+        return body
 
     def _take(self, event: dict[str, Any]) -> None:
         """Take a piece of the request that came from the transport.

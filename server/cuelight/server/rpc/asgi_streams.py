@@ -8,7 +8,7 @@ from asyncio import CancelledError
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from cuelight.server.errors import CuelightError
 from cuelight.server.rpc.asgi_call import AsgiCall
@@ -16,6 +16,7 @@ from cuelight.server.rpc.asgi_mount import Headers, Mount
 from cuelight.server.rpc.asgi_requests import RequestStream, read_one
 from cuelight.server.rpc.asgi_response import ResponseWriter, Send, accepts_gzip
 from cuelight.server.rpc.framing import frame, gzip_frame
+from cuelight.server.rpc.methods import Shortcut
 from cuelight.server.rpc.parsing import parser_of
 from cuelight.server.rpc.status import Status, StatusCode
 
@@ -61,6 +62,8 @@ async def _answer_one(mount: Mount, call: AsgiCall, requests: RequestStream, wri
 
 
 async def _answer_many(mount: Mount, call: AsgiCall, requests: RequestStream, writer: ResponseWriter) -> None:
+    if mount.method.shortcut is not None:
+        await _answer_shortly(mount, mount.method.shortcut, requests, writer)
     argument = requests if mount.method.cardinality.client_streams else await read_one(requests)
     responses: AsyncGenerator[Message] = mount.method.handler(argument, call)
     try:
@@ -68,6 +71,30 @@ async def _answer_many(mount: Mount, call: AsgiCall, requests: RequestStream, wr
             await _write(mount, response, requests, writer)
     finally:
         await responses.aclose()
+
+
+async def _answer_shortly(mount: Mount, shortcut: Shortcut, requests: RequestStream, writer: ResponseWriter) -> None:
+    """Answer messages for as long as the shortcut can; the first one that it cannot is left to the handler."""
+    while True:
+        try:
+            body = await requests.next_body()
+        except StopAsyncIteration:
+            return
+        answer = None if requests.was_compressed else shortcut.answer(body)
+        if answer is None and (requests.was_compressed or (answer := _learned(mount, shortcut, body)) is None):
+            requests.put_back(body)
+            return
+        mount.entry.count(body, answer)
+        if writer.write(frame(answer)):
+            await writer.room()
+
+
+def _learned(mount: Mount, shortcut: Shortcut, body: bytes) -> bytes | None:
+    try:
+        request = mount.method.request_type.FromString(body)
+    except DecodeError:
+        return None
+    return shortcut.answer(body) if shortcut.learn(body, request) else None
 
 
 async def _write(mount: Mount, response: Message, requests: RequestStream, writer: ResponseWriter) -> None:

@@ -37,6 +37,7 @@ def unary_call(mount: Mount) -> Callable[[AsgiCall, Headers, Send], Coroutine[An
     ledger, entry, limit = mount.ledger, mount.entry, mount.max_message_bytes
     handler: Callable[[Message, AsgiCall], Coroutine[Any, Any, Message]] = mount.method.handler
     parse = parser_of(mount.method, mount.entry)
+    shortcut = mount.method.shortcut
 
     async def serve(call: AsgiCall, headers: Headers, send: Send) -> None:
         try:
@@ -62,7 +63,15 @@ def unary_call(mount: Mount) -> Callable[[AsgiCall, Headers, Send], Coroutine[An
                 request = await read_one(requests)
                 compressed = requests.was_compressed and accepts_gzip(headers)
             else:
-                request = parse(body[PREFIX_BYTES:])
+                body = body[PREFIX_BYTES:]
+                if shortcut is not None and (answer := shortcut.answer(body)) is not None:
+                    entry.count(body, answer)
+                    _send_ok(send, RESPONSE_START, frame(answer), OK_TRAILERS)
+                    code = StatusCode.OK
+                    return
+                request = parse(body)
+                if shortcut is not None:
+                    shortcut.learn(body, request)
             if timeout is not None:
                 call.check_deadline()
             step = handler(request, call)
@@ -75,9 +84,7 @@ def unary_call(mount: Mount) -> Callable[[AsgiCall, Headers, Send], Coroutine[An
             message = mount.serialize(response)
             framed = await gzip_frame(message) if compressed else frame(message)
             trailers = ok_trailers(call.trailing_metadata) if call.trailing_metadata else OK_TRAILERS
-            send(GZIP_START if compressed else RESPONSE_START)
-            send({"type": "http.response.body", "body": framed, "more_body": False})
-            send(trailers)
+            _send_ok(send, GZIP_START if compressed else RESPONSE_START, framed, trailers)
             code = StatusCode.OK
         except (CancelledError, Exception) as error:
             status = mount.failure(call, error)
@@ -89,6 +96,12 @@ def unary_call(mount: Mount) -> Callable[[AsgiCall, Headers, Send], Coroutine[An
             ledger.close(entry, started_s, code)
 
     return serve
+
+
+def _send_ok(send: Send, start: dict[str, Any], framed: bytes, trailers: dict[str, Any]) -> None:
+    send(start)
+    send({"type": "http.response.body", "body": framed, "more_body": False})
+    send(trailers)
 
 
 async def _suspended(mount: Mount, call: AsgiCall, step: Coroutine[Any, Any, Message], waiting_for: Any) -> Message:

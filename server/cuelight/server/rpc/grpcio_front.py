@@ -118,6 +118,7 @@ def _response_of_one(takes_stream: bool) -> Callable[[Method, MethodLedger, Call
     def build(method: Method, entry: MethodLedger, ledger: CallLedger) -> _AioCall:
         parse = parser_of(method, entry)
         handler: Callable[..., Awaitable[Message]] = method.handler
+        shortcut = None if takes_stream else method.shortcut
 
         async def call(body: Any, servicer_context: Any) -> bytes:
             context = GrpcioContext(servicer_context)
@@ -127,7 +128,12 @@ def _response_of_one(takes_stream: bool) -> Callable[[Method, MethodLedger, Call
                 return await _refuse(entry, context, servicer_context, ledger, error)
             code = StatusCode.OK
             try:
+                if shortcut is not None and (answer := shortcut.answer(body)) is not None:
+                    entry.count(body, answer)
+                    return answer
                 request = _parsed(body, parse) if takes_stream else parse(body)
+                if shortcut is not None:
+                    shortcut.learn(body, request)
                 return serialized(await handler(request, context), entry)
             except asyncio.CancelledError:
                 code = StatusCode.CANCELLED
@@ -160,7 +166,11 @@ def _response_of_many(takes_stream: bool) -> Callable[[Method, MethodLedger, Cal
             write = servicer_context.write
             responses: AsyncIterator[Message] | None = None
             try:
-                responses = handler(_parsed(body, parse) if takes_stream else parse(body), context)
+                if takes_stream:
+                    first = await _answered_shortly(method, entry, parse, body, write)
+                    responses = handler(_parsed(body, parse, first), context)
+                else:
+                    responses = handler(parse(body), context)
                 async for response in responses:
                     await write(serialized(response, entry))
             except asyncio.CancelledError:
@@ -193,7 +203,27 @@ async def _abort(servicer_context: Any, status: Status) -> bytes:
     return b""  # never reached: abort raises
 
 
-async def _parsed(bodies: AsyncIterator[bytes], parse: Parse) -> AsyncIterator[Message]:
+async def _answered_shortly(
+    method: Method, entry: MethodLedger, parse: Parse, bodies: AsyncIterator[bytes], write: Callable[[bytes], Any]
+) -> Message | None:
+    """Answer messages for as long as the method's shortcut can; return the first one that is left to the handler."""
+    shortcut = method.shortcut
+    if shortcut is None:
+        return None
+    async for body in bodies:
+        answer = shortcut.answer(body)
+        if answer is None:
+            request = parse(body)
+            if not shortcut.learn(body, request) or (answer := shortcut.answer(body)) is None:
+                return request
+        entry.count(body, answer)
+        await write(answer)
+    return None
+
+
+async def _parsed(bodies: AsyncIterator[bytes], parse: Parse, first: Message | None = None) -> AsyncIterator[Message]:
+    if first is not None:
+        yield first
     async for body in bodies:
         yield parse(body)
 

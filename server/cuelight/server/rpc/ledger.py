@@ -65,6 +65,13 @@ class MethodLedger:
         self.sent_bytes = 0
         self.latency_counts = [0] * (len(LATENCY_BOUNDS_S) + 1)
 
+    def count(self, received: bytes, sent: bytes) -> None:
+        """Count one message each way."""
+        self.received_messages += 1
+        self.received_bytes += len(received)
+        self.sent_messages += 1
+        self.sent_bytes += len(sent)
+
 
 class CallLedger:
     """Every call in flight and the figures of those that ended. Owned by the event loop."""
