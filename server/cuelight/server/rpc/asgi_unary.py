@@ -26,7 +26,8 @@ from cuelight.server.rpc.asgi_response import (
     send_status_only,
 )
 from cuelight.server.rpc.framing import PREFIX_BYTES, frame, gzip_frame
-from cuelight.server.rpc.parsing import parser_of
+from cuelight.server.rpc.methods import Shortcut
+from cuelight.server.rpc.parsing import Parse, parser_of
 from cuelight.server.rpc.status import StatusCode
 
 __all__ = ["unary_call"]
@@ -38,6 +39,7 @@ def unary_call(mount: Mount) -> Callable[[AsgiCall, Headers, Send], Coroutine[An
     handler: Callable[[Message, AsgiCall], Coroutine[Any, Any, Message]] = mount.method.handler
     parse = parser_of(mount.method, mount.entry)
     shortcut = mount.method.shortcut
+    parsed = parse if shortcut is None else _learning(parse, shortcut)
 
     async def serve(call: AsgiCall, headers: Headers, send: Send) -> None:
         try:
@@ -47,12 +49,9 @@ def unary_call(mount: Mount) -> Callable[[AsgiCall, Headers, Send], Coroutine[An
             return
         code = StatusCode.CANCELLED
         try:
-            timeout = headers.get(b"grpc-timeout")
-            if timeout is None:
-                event = await call.receive()
-            else:
+            if (timeout := headers.get(b"grpc-timeout")) is not None:
                 call.start_deadline(timeout)
-                event = await call.next_event()
+            event = await (call.receive() if timeout is None else call.next_event())
             body = event.get("body")
             if body is None:
                 return
@@ -69,9 +68,7 @@ def unary_call(mount: Mount) -> Callable[[AsgiCall, Headers, Send], Coroutine[An
                     _send_ok(send, RESPONSE_START, frame(answer), OK_TRAILERS)
                     code = StatusCode.OK
                     return
-                request = parse(body)
-                if shortcut is not None:
-                    shortcut.learn(body, request)
+                request = parsed(body)
             if timeout is not None:
                 call.check_deadline()
             step = handler(request, call)
@@ -96,6 +93,17 @@ def unary_call(mount: Mount) -> Callable[[AsgiCall, Headers, Send], Coroutine[An
             ledger.close(entry, started_s, code)
 
     return serve
+
+
+def _learning(parse: Parse, shortcut: Shortcut) -> Parse:
+    """Return a parser that shows each request to the method's shortcut."""
+
+    def parsed(body: bytes) -> Message:
+        request = parse(body)
+        shortcut.learn(body, request)
+        return request
+
+    return parsed
 
 
 def _send_ok(send: Send, start: dict[str, Any], framed: bytes, trailers: dict[str, Any]) -> None:
