@@ -57,6 +57,10 @@ class Probe:
         self._released: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._counts: Counter[str] = Counter()
 
+    def note(self, happening: str) -> None:
+        """Let those go on who wait for the happening."""
+        self._noted[happening].set()
+
     async def Echo(self, request: BytesValue, context: RpcContext) -> BytesValue:
         return request
 
@@ -103,11 +107,11 @@ class Probe:
         yield Int64Value(value=2)
 
     async def _wait(self, name: str) -> None:
-        self._noted[f"started:{name}"].set()
+        self.note(f"started:{name}")
         try:
             await self._released[name].wait()
         except asyncio.CancelledError:
-            self._noted[f"cancelled:{name}"].set()
+            self.note(f"cancelled:{name}")
             raise
 
     async def Pour(self, request: StringValue, context: RpcContext) -> AsyncIterator[BytesValue]:
@@ -117,7 +121,7 @@ class Probe:
                 yield BytesValue(value=bytes(POURED_BYTES))
                 self._counts[request.value] += 1
         finally:
-            self._noted[f"ended:{request.value}"].set()
+            self.note(f"ended:{request.value}")
 
     async def Sip(self, requests: AsyncIterator[BytesValue], context: RpcContext) -> AsyncIterator[StringValue]:
         """Take one message, whose bytes are a name, then nothing until released, then the rest; answer the sizes."""
@@ -161,7 +165,7 @@ class ProbeApplication:
 
     def __init__(self, max_in_flight: int) -> None:
         self.ledger = CallLedger(max_in_flight)
-        probe = Probe(self.ledger)
+        self._probe = probe = Probe(self.ledger)
         methods = [
             Method(name, *shape, getattr(probe, name), while_draining=name in WHILE_DRAINING)
             for name, shape in METHODS.items()
@@ -171,6 +175,9 @@ class ProbeApplication:
     async def start(self) -> None:
         """Nothing to load."""
 
+    async def loaded(self) -> None:
+        """Nothing to load."""
+
     async def failure(self) -> BaseException:
         """Never fail."""
         never: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -178,6 +185,7 @@ class ProbeApplication:
 
     async def drain(self) -> None:
         """Let the calls in flight end."""
+        self._probe.note("draining")
         await self.ledger.drain()
 
     async def stop(self) -> None:

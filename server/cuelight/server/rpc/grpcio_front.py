@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from cuelight.server.errors import ConfigError
+from cuelight.server.errors import ConfigError, Unsupported
 from cuelight.server.rpc.context import Metadata
 from cuelight.server.rpc.failures import failed_call
 from cuelight.server.rpc.front_config import FrontConfig, port_taken
@@ -29,10 +29,11 @@ _GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
 class GrpcioContext:
     """`RpcContext` over grpcio's `ServicerContext`."""
 
-    __slots__ = ("_context",)
+    __slots__ = ("_context", "trailing_metadata")
 
     def __init__(self, context: Any) -> None:
         self._context = context
+        self.trailing_metadata: Metadata = ()
 
     def metadata(self) -> Metadata:
         """Return the request metadata; see `RpcContext`."""
@@ -49,7 +50,8 @@ class GrpcioContext:
 
     def set_trailing_metadata(self, metadata: Metadata) -> None:
         """Set the trailing metadata; see `RpcContext`."""
-        self._context.set_trailing_metadata(tuple(metadata))
+        self.trailing_metadata = tuple(metadata)
+        self._context.set_trailing_metadata(self.trailing_metadata)
 
 
 class GrpcioFront:
@@ -68,7 +70,8 @@ class GrpcioFront:
         Raises: ConfigError when the address cannot be bound, which names it.
         """
         server = grpc.aio.server(options=_channel_options(self._config.max_message_bytes))
-        server.add_generic_rpc_handlers(tuple(self._generic_handler(service) for service in self._services))
+        services = [self._generic_handler(service) for service in self._services]
+        server.add_generic_rpc_handlers((*services, _UnknownMethods()))
         try:
             self.port = self._bind(server, self._config.address)
         except RuntimeError as error:
@@ -97,6 +100,20 @@ class GrpcioFront:
             factory, call = _CALLS[method.cardinality]
             handlers[method.name] = factory(call(method, entry, self._ledger))
         return grpc.method_handlers_generic_handler(service.name, handlers)
+
+
+class _UnknownMethods(grpc.GenericRpcHandler):
+    """Comes after all services and answers whatever is left, naming it as grpcio itself would not."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any]":
+        """Return a handler that refuses the call before it reads a message."""
+        error = Unsupported(f"no such method: {handler_call_details.method}")
+
+        async def refuse(requests: Any, servicer_context: Any) -> None:
+            context = GrpcioContext(servicer_context)
+            await _abort(servicer_context, context, failed_call(handler_call_details.method, context, error))
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def _channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
@@ -141,7 +158,7 @@ def _response_of_one(takes_stream: bool) -> Callable[[Method, MethodLedger, Call
             except Exception as error:
                 status = failed_call(entry.path, context, error)
                 code = status.code
-                return await _abort(servicer_context, status)
+                return await _abort(servicer_context, context, status)
             finally:
                 ledger.close(entry, started, code)
 
@@ -179,7 +196,7 @@ def _response_of_many(takes_stream: bool) -> Callable[[Method, MethodLedger, Cal
             except Exception as error:
                 status = failed_call(entry.path, context, error)
                 code = status.code
-                await _abort(servicer_context, status)
+                await _abort(servicer_context, context, status)
             finally:
                 if responses is not None:
                     await responses.aclose()  # type: ignore[attr-defined]
@@ -195,11 +212,12 @@ async def _refuse(
 ) -> bytes:
     status = failed_call(entry.path, context, error)
     ledger.refuse(entry, status.code)
-    return await _abort(servicer_context, status)
+    return await _abort(servicer_context, context, status)
 
 
-async def _abort(servicer_context: Any, status: Status) -> bytes:
-    await servicer_context.abort(_GRPC_CODES[status.code], status.message, status.trailing_metadata)
+async def _abort(servicer_context: Any, context: GrpcioContext, status: Status) -> bytes:
+    trailing_metadata = (*context.trailing_metadata, *status.trailing_metadata)
+    await servicer_context.abort(_GRPC_CODES[status.code], status.message, trailing_metadata)
     return b""  # never reached: abort raises
 
 
