@@ -5,6 +5,7 @@ from typing import Any
 
 __all__ = ["plot", "tables"]
 
+_CALLS = {"unary": "unary", "ping-pong": "streamed, one message at a time", "stream": "streamed, sent ahead"}
 _NAMES = {"echo": "bare grpcio echo", "grpcio": "Cuelight, grpcio", "envoy": "Cuelight, envoy"}
 
 
@@ -26,7 +27,7 @@ def tables(result: dict[str, Any]) -> str:
         "|---|--:|---|--:|--:|",
         *(_bare_row(result, model) for model in result["in_process"]),
         "",
-        "| | start to ready, s | memory with the tiny model, MB | with both, idle, MB | after the run, MB |",
+        "| | start to ready, s | memory with the tiny model, MiB | with both, idle, MiB | after the run, MiB |",
         "|---|--:|--:|--:|--:|",
         *(_process_row(result, system) for system in _NAMES),
     ]
@@ -65,7 +66,7 @@ def _row(workload: dict[str, Any]) -> str:
     else:
         latencies = " | ".join(", ".join(f"{system[key]:.2f}" for system in systems) for key in ("p50_ms", "p99_ms"))
     failed = sum(int(system["failed"]) for system in systems)
-    call = "unary" if workload["kind"] == "unary" else "streamed, messages"
+    call = _CALLS[workload["kind"]]
     return f"| {workload['model']} | {call} | {workload['concurrency']} | {rates} | {ratios} | {latencies} | {failed} |"
 
 
@@ -81,8 +82,8 @@ def _bare_row(result: dict[str, Any], model: str) -> str:
 
 
 def _process_row(result: dict[str, Any], system: str) -> str:
-    tiny = result["memory_tiny_mb"].get(system)
+    tiny = result["memory_tiny_mib"].get(system)
     return (
         f"| {_NAMES[system]} | {result['ready_after_s'][system]:.2f} | {'' if tiny is None else f'{tiny:.0f}'} "
-        f"| {result['memory_idle_mb'][system]:.0f} | {result['memory_after_mb'][system]:.0f} |"
+        f"| {result['memory_idle_mib'][system]:.0f} | {result['memory_after_mib'][system]:.0f} |"
     )

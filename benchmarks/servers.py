@@ -24,10 +24,10 @@ class RunningServer:
     port: int
     ready_after_s: float
 
-    def memory_mb(self) -> float:
-        """Return the resident memory of the process that serves, in MB: of a launcher and its child, the child."""
+    def memory_mib(self) -> float:
+        """Return the resident memory of the process that serves, in MiB: of a launcher and its child, the child."""
         process = psutil.Process(self.process.pid)
-        return max(one.memory_info().rss for one in (process, *process.children(recursive=True))) / 1e6
+        return max(one.memory_info().rss for one in (process, *process.children(recursive=True))) / 2**20
 
 
 @contextmanager

@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.in_process import best_rows_per_s  # noqa: E402 (the path above)
 from benchmarks.load import Measurement, h2load_missing, measure, write_bodies  # noqa: E402
 from benchmarks.models import write_models  # noqa: E402
+from benchmarks.ping_pong import measure_ping_pong  # noqa: E402
 from benchmarks.report import plot, tables  # noqa: E402
 from benchmarks.servers import RunningServer, cuelight_server, echo_server  # noqa: E402
 
@@ -45,8 +46,11 @@ class Workload:
 
 WORKLOADS = (
     *(Workload(model, "unary", concurrency) for model in ("tiny", "cnn") for concurrency in CONCURRENCIES),
+    *(Workload("tiny", "ping-pong", concurrency) for concurrency in (1, STREAMS)),
+    Workload("cnn", "ping-pong", STREAMS),
     *(Workload(model, "stream", STREAMS) for model in ("tiny", "cnn")),
 )
+"""Unary calls; streams that wait for each answer; streams that send 100 messages ahead."""
 
 
 def main() -> int:
@@ -80,13 +84,12 @@ def run(folder: Path, rounds: int, seconds: float) -> dict[str, object]:
     samples: dict[tuple[Workload, str], list[Measurement]] = {}
     with ExitStack() as stack:
         servers = started(stack, repository)
-        idle_mb = {name: server.memory_mb() for name, server in servers.items()}
+        idle_mib = {name: server.memory_mib() for name, server in servers.items()}
         for workload in tqdm([workload for _ in range(rounds) for workload in WORKLOADS], unit="workload"):
-            body = folder / f"{workload.model}.{workload.kind}"
             for name in SYSTEMS:
-                sample = measure(servers[name].port, body, workload.concurrency, seconds, folder / "log")
+                sample = measured(servers[name].port, workload, folder, seconds)
                 samples.setdefault((workload, name), []).append(sample)
-        loaded_mb = {name: server.memory_mb() for name, server in servers.items()}
+        loaded_mib = {name: server.memory_mib() for name, server in servers.items()}
     return {
         "machine": machine(cores),
         "rounds": rounds,
@@ -97,10 +100,19 @@ def run(folder: Path, rounds: int, seconds: float) -> dict[str, object]:
             for workload in WORKLOADS
         ],
         "ready_after_s": {name: servers[name].ready_after_s for name in SYSTEMS},
-        "memory_idle_mb": idle_mb,
-        "memory_after_mb": loaded_mb,
-        "memory_tiny_mb": {front: tiny_memory_mb(folder, front) for front in ("grpcio", "envoy")},
+        "memory_idle_mib": idle_mib,
+        "memory_after_mib": loaded_mib,
+        "memory_tiny_mib": {front: tiny_memory_mib(folder, front) for front in ("grpcio", "envoy")},
     }
+
+
+def measured(port: int, workload: Workload, folder: Path, seconds: float) -> Measurement:
+    """Return one measurement of one system."""
+    if workload.kind == "ping-pong":
+        message = (folder / f"{workload.model}.unary").read_bytes()
+        return measure_ping_pong(port, message, workload.concurrency, seconds)
+    body = folder / f"{workload.model}.{workload.kind}"
+    return measure(port, body, workload.concurrency, seconds, folder / "log")
 
 
 def started(stack: ExitStack, repository: Path) -> dict[str, RunningServer]:
@@ -112,7 +124,7 @@ def started(stack: ExitStack, repository: Path) -> dict[str, RunningServer]:
     }
 
 
-def tiny_memory_mb(folder: Path, front: str) -> float:
+def tiny_memory_mib(folder: Path, front: str) -> float:
     """Return the resident memory of a server with the tiny model alone, after some load."""
     repository = folder / "tiny_only"
     (repository / "tiny").parent.mkdir(exist_ok=True)
@@ -120,7 +132,7 @@ def tiny_memory_mb(folder: Path, front: str) -> float:
         (repository / "tiny").symlink_to(folder / "models" / "tiny")
     with cuelight_server(repository, front) as server:
         measure(server.port, folder / "tiny.unary", 32, 1.0, folder / "log")
-        return server.memory_mb()
+        return server.memory_mib()
 
 
 def middle(measurements: list[Measurement]) -> dict[str, float]:

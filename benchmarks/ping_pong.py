@@ -1,0 +1,130 @@
+"""Streams that wait for each answer before they send the next message: what h2load cannot do.
+
+A client for this alone: prior-knowledge HTTP/2, one connection a stream as from as many callers, no headers looked at,
+no flow control of its own beyond announcing windows that are never used up. A message costs it some ten microseconds,
+so it is not what is measured.
+
+Source: RFC 9113 (frames), RFC 7541 (literal headers), gRPC over HTTP/2.
+"""
+
+import selectors
+import socket
+import statistics
+import time
+from contextlib import ExitStack
+from struct import Struct
+
+from benchmarks.load import Measurement
+
+__all__ = ["measure_ping_pong"]
+
+_HEADER = Struct(">IBI")
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
+_ACK, _END_STREAM, _END_HEADERS = 1, 1, 4
+_LARGEST_WINDOW = 2**31 - 1
+_FIRST_WINDOW = 65_535
+_INITIAL_WINDOW_SIZE = 4
+_RECEIVE_BYTES = 1 << 18
+_PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
+
+
+def measure_ping_pong(port: int, message: bytes, streams: int, seconds: float) -> Measurement:
+    """Keep one message of each stream under way for `seconds` after a warm-up of one second.
+
+    `message` is framed as gRPC frames it. Raises: ConnectionError when the server ends a connection or a stream.
+    """
+    with selectors.DefaultSelector() as selector, ExitStack() as stack:
+        for _ in range(streams):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            selector.register(connection, selectors.EVENT_READ, _Stream(connection, message))
+        _turn(selector, 1.0)
+        started_s = time.perf_counter()
+        latencies_s = _turn(selector, seconds)
+        took_s = time.perf_counter() - started_s
+    cuts = statistics.quantiles(latencies_s, n=100)
+    return Measurement(len(latencies_s) / took_s, cuts[49] * 1000, cuts[98] * 1000, 0)
+
+
+def _turn(selector: selectors.BaseSelector, seconds: float) -> list[float]:
+    """Answer every answer with the next message for that long; return how long each answer took, in seconds."""
+    latencies_s: list[float] = []
+    end_s = time.perf_counter() + seconds
+    while time.perf_counter() < end_s:
+        for key, _ in selector.select(1.0):
+            latencies_s += key.data.receive()
+    return latencies_s
+
+
+class _Stream:
+    """One gRPC stream on a connection of its own."""
+
+    def __init__(self, connection: socket.socket, message: bytes) -> None:
+        self._connection = connection
+        self._ping = _frame(_DATA, 0, 1, message)
+        self._missing = 0
+        self._rest = b""
+        settings = _INITIAL_WINDOW_SIZE.to_bytes(2, "big") + _LARGEST_WINDOW.to_bytes(4, "big")
+        window = (_LARGEST_WINDOW - _FIRST_WINDOW).to_bytes(4, "big")
+        start = (
+            _PREFACE,
+            _frame(_SETTINGS, 0, 0, settings),
+            _frame(_WINDOW_UPDATE, 0, 0, window),
+            _frame(_HEADERS, _END_HEADERS, 1, _header_block()),
+            self._ping,
+        )
+        connection.sendall(b"".join(start))
+        self._sent_s = time.perf_counter()
+
+    def receive(self) -> list[float]:
+        """Take what came and answer it; return the latency of the answer that is now whole, if one is."""
+        received = self._connection.recv(_RECEIVE_BYTES)
+        if not received:
+            raise ConnectionError("the server closed the connection")
+        data = self._rest + received
+        latencies_s: list[float] = []
+        position, size = 0, len(data)
+        while size - position >= _HEADER.size:
+            length_and_kind, flags, _ = _HEADER.unpack_from(data, position)
+            end = position + _HEADER.size + (length_and_kind >> 8)
+            if end > size:
+                break
+            latencies_s += self._take(length_and_kind & 0xFF, flags, data[position + _HEADER.size : end])
+            position = end
+        self._rest = data[position:]
+        return latencies_s
+
+    def _take(self, kind: int, flags: int, payload: bytes) -> list[float]:
+        if kind == _DATA:
+            # An answer's prefix, which holds its length, comes in one piece.
+            self._missing = (self._missing or 5 + int.from_bytes(payload[1:5], "big")) - len(payload)
+            if not self._missing:
+                now_s = time.perf_counter()
+                latency_s, self._sent_s = now_s - self._sent_s, now_s
+                self._connection.sendall(self._ping)
+                return [latency_s]
+        elif kind in (_SETTINGS, _PING) and not flags & _ACK:
+            self._connection.sendall(_frame(kind, _ACK, 0, payload if kind == _PING else b""))
+        elif kind in (_GOAWAY, _RST_STREAM) or (kind == _HEADERS and flags & _END_STREAM):
+            raise ConnectionError("the server ended the stream")
+        return []
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return _HEADER.pack(len(payload) << 8 | kind, flags, stream) + payload
+
+
+def _header_block() -> bytes:
+    """Return the request's headers, each a literal that is not indexed."""
+    pairs = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": _PATH,
+        ":authority": "127.0.0.1",
+        "te": "trailers",
+        "content-type": "application/grpc",
+    }
+    return b"".join(
+        bytes([0, len(name)]) + name.encode() + bytes([len(value)]) + value.encode() for name, value in pairs.items()
+    )

@@ -1,0 +1,58 @@
+"""The examples that the demo runs, against a live server."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cuelight.exporters.export import export_model
+from cuelight.exporters.registry import SPECS
+from cuelight.exporters.samples import fetch_samples
+from tests.serve_process import ROOT, ServeProcess, environment, running_server
+
+pytestmark = pytest.mark.slow
+
+EXAMPLES = ROOT / "clients" / "python" / "examples"
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> dict[str, Path]:
+    return fetch_samples(tmp_path_factory.mktemp("samples"), pytestconfig.rootpath / ".cache" / "weights")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[ServeProcess]:
+    folder = tmp_path_factory.mktemp("examples")
+    for spec in SPECS.values():
+        export_model(spec, folder / "models", pytestconfig.rootpath / ".cache" / "weights")
+    with running_server(folder / "models", folder / "log") as running:
+        yield running
+
+
+def printed(script: str, *arguments: str) -> str:
+    command = [sys.executable, str(EXAMPLES / script), *arguments]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_classify_photo(server: ServeProcess, samples: dict[str, Path]) -> None:
+    first, *_ = printed("classify_photo.py", str(samples["photo"]), "--url", server.target).splitlines()
+
+    assert first.split()[:2] == ["1.", "espresso"]
+
+
+def test_detect_speech(server: ServeProcess, samples: dict[str, Path]) -> None:
+    *segments, bar = printed("detect_speech.py", str(samples["recording"]), "--url", server.target).splitlines()
+
+    assert len(segments) == 6
+    assert bar.count("█") > bar.count("·") / 2 > 0
+
+
+def test_tritonclient_infer(server: ServeProcess) -> None:
+    out = printed("tritonclient_infer.py", "--url", server.target)
+
+    assert "tritonclient sees: cuelight" in out
+    assert "silence is speech with a probability of 0." in out

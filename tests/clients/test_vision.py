@@ -1,0 +1,100 @@
+"""Photos: prepared as the model's own description says, and named by the real server."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from cuelight.client import Channel, InferenceClient, InvalidRequest, classify
+from cuelight.client.vision import prepare_image
+from cuelight.exporters import efficientnet_lite0
+from cuelight.exporters.export import export_model
+from cuelight.exporters.samples import PHOTO
+from tests.serve_process import FRONTS, environment, running_server
+
+HOW: dict[str, Any] = {
+    "resize": {"short_side": 8, "interpolation": "bicubic"},
+    "crop": [4, 6],
+    "scale": 1 / 255,
+    "mean": [0.5, 0.25, 0.0],
+    "std": [0.5, 1.0, 2.0],
+}
+
+
+def plain(red: int, green: int, blue: int, height: int = 16, width: int = 24) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), (red, green, blue), np.uint8)
+
+
+def test_pixels_are_scaled_and_normalized_per_channel() -> None:
+    prepared = prepare_image(plain(255, 0, 51), HOW)
+
+    assert prepared.shape == (1, 3, 4, 6)
+    assert prepared.dtype == np.float32
+    for channel, expected in enumerate(((1 - 0.5) / 0.5, (0 - 0.25) / 1.0, (0.2 - 0.0) / 2.0)):
+        np.testing.assert_allclose(prepared[0, channel], expected, atol=1e-6)
+
+
+def test_the_middle_is_cut_out() -> None:
+    pixels = plain(0, 0, 0, 8, 12)
+    pixels[2:6, 3:9] = 255  # exactly the crop of an image that needs no resizing
+
+    prepared = prepare_image(pixels, {**HOW, "mean": [0, 0, 0], "std": [1, 1, 1]})
+
+    np.testing.assert_allclose(prepared, 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_encoded_images_are_decoded(kind: str) -> None:
+    file = io.BytesIO()
+    Image.fromarray(plain(10, 20, 30)).save(file, kind)
+
+    np.testing.assert_allclose(prepare_image(file.getvalue(), HOW), prepare_image(plain(10, 20, 30), HOW), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (b"this is no image", "cannot decode the image"),
+        (np.zeros((4, 4), np.uint8), r"expected pixels \(height, width, 3\) uint8, got \(4, 4\) uint8"),
+        (np.zeros((4, 4, 3), np.float32), r"got \(4, 4, 3\) float32"),
+    ],
+)
+def test_what_is_no_image_is_named(image: Any, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message):
+        prepare_image(image, HOW)
+
+
+def test_without_pillow_the_error_says_what_to_install() -> None:
+    script = (
+        "import sys; sys.modules['PIL'] = None\n"
+        "from cuelight.client.vision import prepare_image\n"
+        "try: prepare_image(b'', {})\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=True)
+
+    assert done.stdout == "InvalidRequest decoding images needs Pillow: pip install cuelight[vision]\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("front", FRONTS)
+def test_espresso_is_named_by_the_real_server(front: str, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    cache_dir = pytestconfig.rootpath / ".cache" / "weights"
+    export_model(efficientnet_lite0.SPEC, tmp_path / "models", cache_dir)
+
+    with (
+        running_server(tmp_path / "models", tmp_path / "log", front=front) as server,
+        Channel(server.target) as channel,
+    ):
+        best = classify(InferenceClient(channel), PHOTO.fetch(cache_dir), top_k=3)
+
+    assert best[0].label == "espresso"
+    assert best[0].probability > 0.9
+    assert [guess.probability for guess in best] == sorted((guess.probability for guess in best), reverse=True)
