@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from threading import Event
 
 import grpc
 import pytest
@@ -57,6 +58,8 @@ class Refusing:
     def __init__(self) -> None:
         self.refusals: list[tuple[grpc.StatusCode, str | None]] = []
         self.calls = 0
+        self.going = Event()
+        self.going.set()
         self._server = grpc.server(futures.ThreadPoolExecutor(1))
         handler = grpc.unary_unary_rpc_method_handler(self._answer, Int64Value.FromString, Int64Value.SerializeToString)
         self._server.add_generic_rpc_handlers(
@@ -70,6 +73,7 @@ class Refusing:
 
     def _answer(self, request: Int64Value, context: grpc.ServicerContext) -> Int64Value:
         self.calls += 1
+        assert self.going.wait(30)
         if self.refusals:
             code, pushback_ms = self.refusals.pop(0)
             if pushback_ms is not None:
@@ -140,5 +144,8 @@ def test_no_server_is_unavailable(server: Refusing) -> None:
 
 
 def test_a_deadline_is_the_callers_own_error(server: Refusing, call: Callable[..., int]) -> None:
+    server.going.clear()
+
     with pytest.raises(DeadlineExceeded):
-        call(timeout_s=0.0)
+        call(timeout_s=0.05)
+    server.going.set()
