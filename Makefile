@@ -34,7 +34,7 @@ format: setup  ## format the code
 	$(BIN)/ruff format
 
 protos: setup  ## regenerate the committed gRPC code
-	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=protos --mypy_out=quiet:protos \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos --python_out=protos --mypy_out=quiet:protos \
 		--grpc_python_out=protos --mypy_grpc_out=quiet:protos $(PROTO)
 	$(BIN)/python -m grpc_tools.protoc -I protos --include_imports \
 		--descriptor_set_out=clients/python/cuelight/client/open_inference.binpb \
