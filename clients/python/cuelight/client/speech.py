@@ -52,7 +52,6 @@ class SpeechSegmenter:
     def __init__(self, step_s: float, rules: SegmentRules | None = None) -> None:
         self._step_s = step_s
         self._rules = rules if rules is not None else SegmentRules()
-        self._time_s = 0.0
         self._steps = 0
         self._start_s: float | None = None
         self._silence_s: float | None = None

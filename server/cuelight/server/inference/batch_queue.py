@@ -7,7 +7,7 @@ empty. Entries whose caller is gone (`future.done()`), whose deadline or queue t
 
 from asyncio import Future
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -131,15 +131,6 @@ class BatchQueue:
             return None
         run_at = line[0].arrived_s + delay_s
         return run_at if run_at > now_s else None
-
-    def drain(self) -> Iterator[QueueEntry]:
-        """Remove and yield everything that waits."""
-        for level, lines in enumerate(self._levels):
-            for line in lines.values():
-                yield from line
-            lines.clear()
-            self._level_depths[level] = 0
-        self.depth = 0
 
     def _append(self, entry: QueueEntry, level: int) -> None:
         self._levels[level].setdefault(entry.group, deque()).append(entry)
