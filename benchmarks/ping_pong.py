@@ -32,7 +32,7 @@ _PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
 def measure_ping_pong(port: int, message: bytes, streams: int, seconds: float) -> Measurement:
     """Keep one message of each stream under way for `seconds` after a warm-up of one second.
 
-    `message` is framed as gRPC frames it. Raises: ConnectionError when the server ends a connection or a stream.
+    `message` is framed as gRPC frames it, and small enough for one frame of any server. Raises: ConnectionError when the server ends a connection or a stream.
     """
     with selectors.DefaultSelector() as selector, ExitStack() as stack:
         for _ in range(streams):

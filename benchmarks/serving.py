@@ -47,7 +47,6 @@ class Workload:
 WORKLOADS = (
     *(Workload(model, "unary", concurrency) for model in ("tiny", "cnn") for concurrency in CONCURRENCIES),
     *(Workload("tiny", "ping-pong", concurrency) for concurrency in (1, STREAMS)),
-    Workload("cnn", "ping-pong", STREAMS),
     *(Workload(model, "stream", STREAMS) for model in ("tiny", "cnn")),
 )
 """Unary calls; streams that wait for each answer; streams that send 100 messages ahead."""
