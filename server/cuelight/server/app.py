@@ -17,9 +17,13 @@ from cuelight.server.inference.log_settings import LogSettings
 from cuelight.server.inference.management import ManagementServicer
 from cuelight.server.inference.metrics import ModelMetrics
 from cuelight.server.inference.repository import ModelRepository
+from cuelight.server.inference.resume_tokens import TokenSealer
+from cuelight.server.inference.sequence_servicer import SequenceServicer, sequence_service
+from cuelight.server.inference.sequence_steps import SequenceSteps
 from cuelight.server.inference.service import inference_service
 from cuelight.server.inference.servicer import InferenceServicer
 from cuelight.server.inference.shared_memory import SharedMemoryRegions
+from cuelight.server.inference.token_keys import KeyFile
 from cuelight.server.inference.tracer import Tracer
 from cuelight.server.inference.version_loader import VersionLoader
 from cuelight.server.rpc.access_log import with_access_log
@@ -56,7 +60,7 @@ class InferenceApplication:
         self._loading: asyncio.Task[None] | None = None
         self._repository = ModelRepository(
             config.repository,
-            VersionLoader(config.engine, config.limits.max_queue_size),
+            VersionLoader(config.engine, config.limits.max_queue_size, config.sequences),
             self._tasks.create,
             self._changes.notify,
         )
@@ -89,6 +93,7 @@ class InferenceApplication:
         """Report NOT_SERVING, refuse new calls and return once those in flight have ended, and then the watches too."""
         self.ledger.draining = True
         self._changes.notify()
+        self._inference.hand_over()
         await self.ledger.drain()
         self._health.close()
 
@@ -129,13 +134,20 @@ class InferenceApplication:
 
     def _mounted(self, config: ServeConfig, log: LogOutput) -> tuple[Service, ...]:
         regions = SharedMemoryRegions()
+        steps = SequenceSteps(
+            TokenSealer(KeyFile(config.sequences.token_key_file), config.sequences.token_lifetime_s), regions
+        )
+        self._inference = InferenceServicer(
+            self._repository, regions, self._tracer, steps, config.limits.max_stream_in_flight
+        )
         served = (
             inference_service(
-                InferenceServicer(self._repository, regions, self._tracer, config.limits.max_stream_in_flight),
+                self._inference,
                 ManagementServicer(
                     self._repository, regions, LogSettings(log), self._tracer, server_version(), self._ready
                 ),
             ),
+            sequence_service(SequenceServicer(self._repository, steps)),
             health_service(self._health),
         )
         services = (*served, *reflection_services(served))

@@ -17,6 +17,7 @@ __all__ = [
     "LimitsConfig",
     "LogConfig",
     "RepositoryConfig",
+    "SequenceConfig",
     "ServeConfig",
     "ServerConfig",
     "available_cores",
@@ -159,6 +160,29 @@ class LimitsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SequenceConfig:
+    """How many sequences live how long, and how they travel between servers."""
+
+    max_sequences: int = 10_000
+    """Of one model on one engine; its configuration (`max_candidate_sequences`) may lower it."""
+    state_memory_bytes: int = 256 * 1024 * 1024
+    """For the states of one model on one engine; on the CPU memory is taken only as sequences come."""
+    max_idle_s: float = 60.0
+    """A sequence that takes no step for so long ends, where the model's configuration sets nothing of its own."""
+    token_key_file: Path | None = None
+    """TOML with the keys that seal resume tokens, the same on every server of a fleet; without it tokens open on the
+    server that made them alone."""
+    token_lifetime_s: float = 3600.0
+    """From the making of a resume token until it is refused."""
+
+    def __post_init__(self) -> None:
+        _check(self.max_sequences >= 1, "sequences.max_sequences", self.max_sequences, "1 or more")
+        _check(self.state_memory_bytes >= 1, "sequences.state_memory_bytes", self.state_memory_bytes, "1 or more")
+        _check(self.max_idle_s > 0, "sequences.max_idle_s", self.max_idle_s, "more than 0 seconds")
+        _check(self.token_lifetime_s > 0, "sequences.token_lifetime_s", self.token_lifetime_s, "more than 0 seconds")
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """What is logged and how; lines go to stderr."""
 
@@ -186,6 +210,7 @@ class ServeConfig:
     server: ServerConfig = field(default_factory=ServerConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    sequences: SequenceConfig = field(default_factory=SequenceConfig)
     log: LogConfig = field(default_factory=LogConfig)
     tls: TlsFiles | None = None
 

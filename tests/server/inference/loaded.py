@@ -12,11 +12,21 @@ from cuelight.server.inference.datatypes import DATATYPE_OF_ORT_TYPE
 from cuelight.server.inference.direct_session import open_direct_session
 from cuelight.server.inference.engine import OrtEngine, SessionConfig, open_session
 from cuelight.server.inference.model_version import ModelVersion, StepTimes
+from cuelight.server.inference.resume_tokens import TokenSealer
+from cuelight.server.inference.sequence_steps import SequenceSteps
+from cuelight.server.inference.sequences import SequenceId
 from cuelight.server.inference.signature import ModelSignature, TensorSpec
+from cuelight.server.inference.tensors import MemoryRegions
+from cuelight.server.inference.token_keys import KeyFile
 from tests.scale_models import write_version
 
 MAX_BATCH_SIZE = 8
 FAST_S, SLOW_S = 1e-6, 1.0
+
+
+def sequence_steps(regions: MemoryRegions) -> SequenceSteps:
+    """Return what the servicer needs for stateful models, with a key of its own."""
+    return SequenceSteps(TokenSealer(KeyFile(None), 3600.0), regions)
 
 
 class Versions:
@@ -24,6 +34,13 @@ class Versions:
 
     def __init__(self, *versions: ModelVersion) -> None:
         self._versions = {version.name: version for version in versions}
+        self.leaving: dict[str, list[ModelVersion]] = {}
+
+    def holding(self, name: str, version: str, sequence_id: SequenceId) -> ModelVersion | None:
+        return None
+
+    def maker(self, name: str, digest: str) -> ModelVersion | None:
+        return self._versions.get(name)
 
     def get(self, name: str, version: str = "") -> ModelVersion:
         if name not in self._versions:

@@ -24,6 +24,7 @@ from cuelight.server.rpc.lifecycle import BackgroundTasks
 from cuelight.server.rpc.log_format import LogOutput
 from tests.running_repository import Mode, run, running
 from tests.scale_models import golden, ones, scale_model, write_version
+from tests.server.inference.loaded import sequence_steps
 
 Call = Callable[[str, Any], Any]
 
@@ -53,7 +54,7 @@ async def serving(path: Path, mode: Mode = "none", **options: Any) -> AsyncItera
         regions = SharedMemoryRegions()
         tracer = Tracer(path / ".traces", tasks.create)
         management = ManagementServicer(repository, regions, LogSettings(LogOutput(LogConfig())), tracer, "1.2.3")
-        service = inference_service(InferenceServicer(repository, regions, tracer), management)
+        service = inference_service(InferenceServicer(repository, regions, tracer, sequence_steps(regions)), management)
         handlers = {method.name: method.handler for method in service.methods}
         yield lambda name, request: handlers[name](request, NoCall()), repository
         await tracer.stop()

@@ -14,7 +14,7 @@ from cuelight.server.inference.servicer import InferenceServicer
 from cuelight.server.inference.shared_memory import SharedMemoryRegions
 from cuelight.server.rpc.context import Metadata
 from tests.scale_models import scale_model
-from tests.server.inference.loaded import Versions, load
+from tests.server.inference.loaded import Versions, load, sequence_steps
 
 
 class Context:
@@ -55,7 +55,8 @@ def run(tmp_path: Path, scenario: Callable[[InferenceServicer, Versions], Awaita
             load(tmp_path, "queued", scale_model(3.0), inline=False),
         )
         tracer: Any = NoTracer()
-        servicer = InferenceServicer(versions, SharedMemoryRegions(), tracer, max_stream_in_flight=window)
+        regions = SharedMemoryRegions()
+        servicer = InferenceServicer(versions, regions, tracer, sequence_steps(regions), max_stream_in_flight=window)
         try:
             await scenario(servicer, versions)
         finally:

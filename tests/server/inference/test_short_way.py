@@ -17,7 +17,7 @@ from cuelight.server.inference.servicer import InferenceServicer
 from cuelight.server.inference.shared_memory import SharedMemoryRegions
 from cuelight.server.inference.short_way import ShortWay
 from tests.scale_models import scale_model
-from tests.server.inference.loaded import Versions, load
+from tests.server.inference.loaded import Versions, load, sequence_steps
 from tests.server.inference.test_servicer import Context
 
 Parts = tuple[InferenceServicer, ShortWay, ShortWay, Versions]
@@ -60,7 +60,8 @@ def run(folder: Path, scenario: Callable[[Parts, Tracing], Any]) -> None:
             load(folder, "queued", scale_model(3.0), inline=False),
         )
         tracing: Any = Tracing()
-        servicer = InferenceServicer(versions, SharedMemoryRegions(), tracing)
+        regions = SharedMemoryRegions()
+        servicer = InferenceServicer(versions, regions, tracing, sequence_steps(regions))
         parts = (servicer, servicer.short_way(streamed=False), servicer.short_way(streamed=True), versions)
         await scenario(parts, tracing)
         await versions.stop()

@@ -16,6 +16,7 @@ from enum import Enum
 from cuelight.server.errors import InvalidRequest, ModelNotFound, ModelNotReady
 from cuelight.server.inference.model_version import ModelVersion
 from cuelight.server.inference.repository_scan import Fingerprint, ModelFolder
+from cuelight.server.inference.sequences import SequenceId
 
 __all__ = ["UNLOADED", "Catalog", "IndexEntry", "VersionState"]
 
@@ -78,6 +79,8 @@ class Catalog:
         self._models: dict[str, _ModelRecord] = {}
         self._latest: dict[str, ModelVersion] = {}
         self._numbered: dict[tuple[str, str], ModelVersion] = {}
+        self.leaving: dict[str, list[ModelVersion]] = {}
+        """Versions off the tables that still hold sequences, by model."""
 
     def get(self, name: str, version: str = "") -> ModelVersion:
         """Return a version that serves: the named one, or the highest.
@@ -87,6 +90,28 @@ class Catalog:
         """
         found = self._numbered.get((name, version)) if version else self._latest.get(name)
         return found if found is not None else self._slow_get(name, version)
+
+    def holding(self, name: str, version: str, sequence_id: SequenceId) -> ModelVersion | None:
+        """Return a version off the tables that still holds this sequence; None for nearly every request."""
+        for leaving in self.leaving.get(name, ()):
+            of_version = version in ("", _LATEST, str(leaving.version))
+            if of_version and leaving.sequences is not None and leaving.sequences.holds(sequence_id):
+                return leaving
+        return None
+
+    def maker(self, name: str, digest: str) -> ModelVersion | None:
+        """Return the version that serves and runs the file of this digest."""
+        return next((version for version in self.serving(name) if version.digest == digest), None)
+
+    def leave(self, version: ModelVersion) -> None:
+        """Note that a version off the tables still holds sequences."""
+        self.leaving.setdefault(version.name, []).append(version)
+
+    def left(self, version: ModelVersion) -> None:
+        """Note that it holds none any more."""
+        self.leaving[version.name].remove(version)
+        if not self.leaving[version.name]:
+            del self.leaving[version.name]
 
     def serving(self, name: str = "") -> list[ModelVersion]:
         """Return the versions that serve, of one model or of all, by name and number."""

@@ -38,6 +38,7 @@ _APPLIES: dict[str, tuple[str, ...]] = {
     "ModelInput": ("name", "data_type", "format", "dims"),
     "ModelOutput": ("name", "data_type", "dims", "label_filename"),
     "ModelInstanceGroup": ("name", "kind", "count", "gpus"),
+    "StrategyDirect": ("max_queue_delay_microseconds",),
 }
 """Message -> its fields that apply; in a message that is not listed, all do."""
 
@@ -46,6 +47,7 @@ _REFUSED: tuple[tuple[str, object, str], ...] = (
     ("ModelResponseCache.enable", True, "only false: answers are not cached"),
     ("ModelInput.format", model_config_pb2.ModelInput.FORMAT_NHWC, "only FORMAT_NONE"),
     ("ModelInput.format", model_config_pb2.ModelInput.FORMAT_NCHW, "only FORMAT_NONE"),
+    ("ModelSequenceBatching.iterative_sequence", True, "only false: a step is one request"),
     ("ModelInstanceGroup.kind", model_config_pb2.ModelInstanceGroup.KIND_MODEL, "KIND_AUTO, KIND_CPU or KIND_GPU"),
 )
 """`Message.field`, the value that does not apply, and what is allowed."""

@@ -46,8 +46,12 @@ class SessionConfig:
     threads: int = 1
 
 
-def open_session(model: Path, config: SessionConfig) -> ort.InferenceSession:
-    """Build a session that does not spin and logs errors only.
+def open_session(
+    model: Path | bytes, config: SessionConfig, weights_folder: Path | None = None
+) -> ort.InferenceSession:
+    """Build a session that does not spin and logs errors only, from a file or from a serialized model.
+
+    `weights_folder` is where a serialized model's external data lies.
 
     Raises: whatever ONNX Runtime raises on a file it cannot use; RuntimeError when the CUDA provider was asked for and
     is not there, for ONNX Runtime itself would fall back to the CPU without a word.
@@ -60,7 +64,10 @@ def open_session(model: Path, config: SessionConfig) -> ort.InferenceSession:
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     if config.device == "cuda":
         _check_cuda(ort.get_available_providers())
-    session = ort.InferenceSession(str(model), options, providers=_providers(config))
+    if weights_folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights_folder))
+    source = model if isinstance(model, bytes) else str(model)
+    session = ort.InferenceSession(source, options, providers=_providers(config))
     if config.device == "cuda":
         _check_cuda(session.get_providers())
     return session

@@ -12,7 +12,8 @@ from prometheus_client.core import (
 )
 
 from cuelight.server.inference.model_version import ModelVersion
-from cuelight.server.inference.statistics import Duration, VersionStatistics
+from cuelight.server.inference.sequence_batcher import SequenceBatcher
+from cuelight.server.inference.statistics import STEP_BOUNDS_S, Duration, VersionStatistics
 
 __all__ = ["ModelMetrics"]
 
@@ -44,6 +45,9 @@ class ModelMetrics:
         yield from _counters(versions)
         yield from _durations(versions)
         yield _batch_sizes(versions)
+        stateful = [(version, version.sequences) for version in versions if version.sequences is not None]
+        yield from _sequences(stateful)
+        yield _step_times(stateful)
 
 
 def _labels(version: ModelVersion) -> list[str]:
@@ -108,6 +112,40 @@ def _batch_sizes(versions: list[ModelVersion]) -> Metric:
         beyond = sum(counts.values()) - sum(within)
         buckets = list(zip((*map(str, bounds), "+Inf"), accumulate((*within, beyond)), strict=True))
         family.add_metric(_labels(version), buckets, sum(rows * count for rows, count in counts.items()))
+    return family
+
+
+_Stateful = list[tuple[ModelVersion, SequenceBatcher]]
+
+
+def _sequences(stateful: _Stateful) -> Iterator[Metric]:
+    live = GaugeMetricFamily("cuelight_sequences_live", "Sequences that can be stepped.", labels=_LABELS)
+    capacity = GaugeMetricFamily("cuelight_sequences_capacity", "Sequences that may live at once.", labels=_LABELS)
+    slots = GaugeMetricFamily("cuelight_sequence_slots_used", "Rows of the state slabs in use.", labels=_LABELS)
+    events = CounterMetricFamily(
+        "cuelight_sequences",
+        "What became of sequences: started, resumed (from a token), exported (as a token), ended (for any reason), "
+        "expired (ended because idle too long).",
+        labels=[*_LABELS, "event"],
+    )
+    for version, sequences in stateful:
+        live.add_metric(_labels(version), sequences.live)
+        capacity.add_metric(_labels(version), sequences.capacity)
+        slots.add_metric(_labels(version), sequences.slots_used)
+        for event in ("started", "resumed", "exported", "ended", "expired"):
+            events.add_metric([*_labels(version), event], getattr(sequences.counts, event))
+    yield from (live, capacity, slots, events)
+
+
+def _step_times(stateful: _Stateful) -> Metric:
+    family = HistogramMetricFamily(
+        "cuelight_sequence_step_seconds", "A step of a sequence, from its arrival to its answer.", labels=_LABELS
+    )
+    for version, sequences in stateful:
+        counts = sequences.counts
+        bounds = (*map(str, STEP_BOUNDS_S), "+Inf")
+        buckets = list(zip(bounds, accumulate(counts.step_counts), strict=True))
+        family.add_metric(_labels(version), buckets, counts.step_seconds)
     return family
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cuelight.inference.v2 import model_config_pb2
-from cuelight.server.config import EngineConfig
+from cuelight.server.config import EngineConfig, SequenceConfig
 from cuelight.server.inference.batch_queue import BatchingConfig
 from cuelight.server.inference.config_scheduling import batching_of, instances_of
 from cuelight.server.inference.config_text import ConfigText
@@ -29,6 +29,8 @@ from cuelight.server.inference.model_metadata import (
     rejects_nonfinite,
 )
 from cuelight.server.inference.onnx_facts import OnnxFacts, TensorFacts
+from cuelight.server.inference.sequence_config import sequence_spec_of, show_sequences
+from cuelight.server.inference.sequence_spec import SequenceSpec
 from cuelight.server.inference.signature import WILDCARD, ModelSignature, TensorSpec
 
 __all__ = ["BACKEND", "DEFAULT_MAX_BATCH_SIZE", "PLATFORM", "ResolvedModel", "check_identity", "resolve"]
@@ -43,12 +45,17 @@ _TYPE_OF_DATATYPE = {name: f"TYPE_{'STRING' if name == 'BYTES' else name}" for n
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
-    """Everything the server needs to know of one version before it builds engines."""
+    """Everything the server needs to know of one version before it builds engines.
+
+    `signature` is what callers see; `file_signature` has the state and control tensors too.
+    """
 
     config: model_config_pb2.ModelConfig
     signature: ModelSignature
     batching: BatchingConfig
     instances: InstanceConfig
+    file_signature: ModelSignature
+    sequences: SequenceSpec | None = None
 
 
 def check_identity(name: str, text: ConfigText) -> str:
@@ -71,7 +78,13 @@ def check_identity(name: str, text: ConfigText) -> str:
 
 
 def resolve(
-    name: str, text: ConfigText, facts: OnnxFacts, folder: Path, engine: EngineConfig, max_queue_size: int
+    name: str,
+    text: ConfigText,
+    facts: OnnxFacts,
+    folder: Path,
+    engine: EngineConfig,
+    max_queue_size: int,
+    limits: SequenceConfig | None = None,
 ) -> ResolvedModel:
     """Complete the configuration of a model in `folder` (which holds its label files).
 
@@ -80,11 +93,11 @@ def resolve(
     source = text.source
     config = model_config_pb2.ModelConfig()
     config.CopyFrom(text.message)
-    if config.WhichOneof("scheduling_choice") == "sequence_batching":
-        raise ModelLoadError(f'{source}: field "sequence_batching": stateful sequences are not offered by this version')
     config.name, config.platform, config.backend = name, PLATFORM, BACKEND
     config.default_model_filename = check_identity(name, text)
     metadata = _with_metadata(config, facts.metadata)
+    sequences = sequence_spec_of(config, metadata, facts, folder, limits or SequenceConfig(), source)
+    whole, facts = facts, _without_hidden(facts, sequences)
     config.max_batch_size = _max_batch_size(text, facts, metadata)
     batches = config.max_batch_size > 0
     inputs = _specs("input", config.input, facts.inputs, batches, source)
@@ -95,7 +108,9 @@ def resolve(
     labels = _labels(config, next(iter(outputs)), metadata, folder, source)
     _complete(config.input, inputs, batches)
     _complete(config.output, outputs, batches)
-    if config.max_batch_size > 1 and not config.HasField("dynamic_batching"):
+    if sequences is not None:
+        show_sequences(config, sequences, source)
+    elif config.max_batch_size > 1 and not config.HasField("dynamic_batching"):
         config.dynamic_batching.SetInParent()
     if not config.version_policy.WhichOneof("policy_choice"):
         config.version_policy.latest.num_versions = 1
@@ -109,7 +124,30 @@ def resolve(
         rejects_nonfinite(metadata, source),
         labels,
     )
-    return ResolvedModel(config, signature, batching_of(config, source, max_queue_size), instances)
+    batching = batching_of(config, source, max_queue_size)
+    if sequences is None:
+        return ResolvedModel(config, signature, batching, instances, signature)
+    return ResolvedModel(config, signature, batching, instances, _of_the_file(whole, signature, source), sequences)
+
+
+def _without_hidden(facts: OnnxFacts, sequences: SequenceSpec | None) -> OnnxFacts:
+    """Return the facts without the tensors that callers neither send nor get."""
+    if sequences is None:
+        return facts
+    return OnnxFacts(
+        tuple(tensor for tensor in facts.inputs if tensor.name not in sequences.hidden_inputs),
+        tuple(tensor for tensor in facts.outputs if tensor.name not in sequences.hidden_outputs),
+        facts.metadata,
+    )
+
+
+def _of_the_file(facts: OnnxFacts, signature: ModelSignature, source: str) -> ModelSignature:
+    """Return the signature with the state and control tensors of the file."""
+    inputs = {fact.name: TensorSpec(fact.name, _datatype("input", fact, source), fact.sizes) for fact in facts.inputs}
+    outputs = {
+        fact.name: TensorSpec(fact.name, _datatype("output", fact, source), fact.sizes) for fact in facts.outputs
+    }
+    return ModelSignature(inputs | signature.inputs, outputs | signature.outputs, signature.max_batch_size)
 
 
 def _with_metadata(config: model_config_pb2.ModelConfig, metadata: Mapping[str, str]) -> dict[str, str]:

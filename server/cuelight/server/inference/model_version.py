@@ -21,10 +21,22 @@ from cuelight.server.inference.batch_queue import BatchingConfig
 from cuelight.server.inference.direct_session import DirectSession
 from cuelight.server.inference.dynamic_batcher import DynamicBatcher
 from cuelight.server.inference.engine import OrtEngine
+from cuelight.server.inference.sequence_batcher import SequenceBatcher
+from cuelight.server.inference.sequence_spec import SequenceSpec
 from cuelight.server.inference.signature import WILDCARD, ModelSignature
+from cuelight.server.inference.slot_engine import SlotEngine
 from cuelight.server.inference.statistics import VersionStatistics
 
-__all__ = ["INLINE_STEP_S", "ModelVersion", "StepTimes", "example_inputs", "inline_rows_of", "measure_steps", "one_row"]
+__all__ = [
+    "INLINE_STEP_S",
+    "ModelVersion",
+    "Sequencing",
+    "StepTimes",
+    "example_inputs",
+    "inline_rows_of",
+    "measure_steps",
+    "one_row",
+]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -93,8 +105,20 @@ def _rows(signature: ModelSignature, rows: int, example: Arrays | None) -> Array
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Sequencing:
+    """What a stateful version has in place of plain engines.
+
+    `batch_difference` is the largest difference that company in a batch makes to a row; 0 means the same bits.
+    """
+
+    spec: SequenceSpec
+    engines: list[SlotEngine]
+    batch_difference: float
+
+
 class ModelVersion:
-    """A version that serves. Owned by the event loop."""
+    """A version that serves, without state (`submit`, `infer`) or with it (`sequences`). Owned by the event loop."""
 
     def __init__(
         self,
@@ -110,13 +134,15 @@ class ModelVersion:
         golden_cases: int,
         directory: Path,
         direct: DirectSession | None = None,
+        sequencing: Sequencing | None = None,
     ) -> None:
         self.name = name
         self.version = version
         self.config = config
         self.signature = signature
         self.statistics = VersionStatistics()
-        self.provider = engines[0].provider
+        self.instances = len(sequencing.engines if sequencing else engines)
+        self.provider = (sequencing.engines if sequencing else engines)[0].provider
         self.steps = steps
         self.digest = digest
         self.golden_cases = golden_cases
@@ -124,6 +150,16 @@ class ModelVersion:
         self.engines = engines
         self.direct = direct
         self._output_names = tuple(signature.outputs)
+        self.sequencing = sequencing
+        self.sequences: SequenceBatcher | None = None
+        """Where the sequences of a stateful version live."""
+        self.inline_rows = 0
+        self._batcher: DynamicBatcher | SequenceBatcher
+        if sequencing is not None:
+            self._batcher = self.sequences = SequenceBatcher(
+                name, signature, sequencing.spec, sequencing.engines, self.statistics, batching.max_queue_size, self
+            )
+            return
         self.inline_rows = inline_rows_of(signature, batching, engines, steps)
         self._batcher = DynamicBatcher(name, signature, batching, engines, self.statistics)
 
@@ -166,6 +202,7 @@ class ModelVersion:
         self, inputs: Arrays, rows: int, *, deadline_s: float | None, timeout_s: float = 0.0, priority: int = 0
     ) -> Any:
         """Queue a request and return the future of its outputs; see `DynamicBatcher.submit`."""
+        assert isinstance(self._batcher, DynamicBatcher), "a stateful version is stepped through `sequences`"
         return self._batcher.submit(inputs, rows, deadline_s=deadline_s, timeout_s=timeout_s, priority=priority)
 
     async def infer(
@@ -181,11 +218,25 @@ class ModelVersion:
         outputs: Arrays = await self.submit(inputs, rows, deadline_s=deadline_s, timeout_s=timeout_s, priority=priority)
         return outputs
 
+    async def retire(self) -> None:
+        """As `stop`, but let live sequences go on until they end, or until `abandon`."""
+        if self.sequences is not None:
+            await self.sequences.outlive()
+        await self.stop()
+
+    def abandon(self) -> None:
+        """End live sequences."""
+        if self.sequences is not None:
+            self.sequences.abandon()
+
     async def stop(self) -> None:
-        """Answer everything that was accepted, then free the engines; whoever still holds the version is refused."""
+        """Answer everything that was accepted, then free the engines; whoever still holds the version is refused.
+
+        Live sequences end.
+        """
         self.inline_rows = 0
         await self._batcher.stop()
-        for engine in self.engines:
+        for engine in (*self.engines, *(self.sequencing.engines if self.sequencing else ())):
             engine.close()
         if self.direct is not None:
             self.direct.close()

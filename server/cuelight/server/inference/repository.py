@@ -5,9 +5,10 @@ read and versions built on one loader thread, also one at a time: so that warm-u
 
     load: look at the folder -> choose versions -> build, warm up, prove (loader thread) -> swap -> drain the old one
 
-The swap is one dict write between two requests. The replaced version answers what it holds and is freed in the
-background. A version that fails changes nothing but its line in the index; while a version fails, none that serves is
-retired. Files that failed are tried again when they change, or when a load is asked for.
+The swap is one dict write between two requests. The replaced version answers what it holds, keeps its live sequences
+until they end, and is freed in the background. A version that fails changes nothing but its line in the index; while a
+version fails, none that serves is retired. Files that failed are tried again when they change, or when a load is asked
+for.
 """
 
 import asyncio
@@ -77,6 +78,9 @@ class ModelRepository:
         self._started = False
         self._of_the_start: frozenset[str] = frozenset()
         self.get = self._catalog.get
+        self.holding = self._catalog.holding
+        self.maker = self._catalog.maker
+        self.leaving = self._catalog.leaving
         self.serving = self._catalog.serving
 
     @property
@@ -110,6 +114,8 @@ class ModelRepository:
         for task in self._tasks:
             task.cancel()
         going = [version for name in self._catalog.names() for version in self._catalog.unwant(name)]
+        for version in [version for versions in self._catalog.leaving.values() for version in versions]:
+            version.abandon()
         await asyncio.gather(*(version.stop() for version in going), *self._draining)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
@@ -238,12 +244,14 @@ class ModelRepository:
 
     def _drain(self, versions: Iterable[ModelVersion]) -> None:
         for version in versions:
+            self._catalog.leave(version)
             task = self._spawn(self._end(version), f"drain {version.name} {version.version}")
             self._draining.add(task)
             task.add_done_callback(self._draining.discard)
 
     async def _end(self, version: ModelVersion) -> None:
-        await version.stop()
+        await version.retire()
+        self._catalog.left(version)
         self._catalog.retired(version)
         self._changed()
 

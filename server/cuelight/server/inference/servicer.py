@@ -5,17 +5,27 @@ outputs are there. A unary call does both. A stream answers in the order of its 
 once (an inline model), it simply alternates; from the first request that has to queue on, a reader task begins up to
 `max_stream_in_flight` requests ahead, so that a stream alone can fill a batch. A request that fails on a stream is
 answered with `error_message`, and the stream goes on.
+
+A step of a sequence goes the same way, to the model's `SequenceBatcher`. Sequences begun on a stream end with it. When
+the server shuts down, a stream whose sequences can go on elsewhere is read no further, is answered what it has sent,
+and ends with a token for each of them.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import Sequence as Items
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from cuelight.inference.v2 import open_inference_pb2 as pb
+from cuelight.server.errors import ShuttingDown
 from cuelight.server.inference.model_version import ModelVersion
 from cuelight.server.inference.responses import check_requested_outputs, encode_response
+from cuelight.server.inference.sequence_batch import StepResult
+from cuelight.server.inference.sequence_parameters import sequence_id_in
+from cuelight.server.inference.sequence_steps import SequenceSteps
+from cuelight.server.inference.sequences import Owner, SequenceId
 from cuelight.server.inference.short_way import ShortWay
 from cuelight.server.inference.tensors import MemoryRegions, decode_inputs, rows_of
 from cuelight.server.inference.tracer import Tracer
@@ -36,13 +46,46 @@ class Models(Protocol):
         """Return a version that serves; raises ModelNotFound or ModelNotReady."""
         ...
 
+    @property
+    def leaving(self) -> Mapping[str, Items[ModelVersion]]:
+        """Versions that serve no more and still hold sequences, by model."""
+        ...
+
+    def holding(self, name: str, version: str, sequence_id: SequenceId) -> ModelVersion | None:
+        """Return the leaving version that holds this sequence, if there is one."""
+        ...
+
+    def maker(self, name: str, digest: str) -> ModelVersion | None:
+        """Return the version that serves the file of this digest, if there is one."""
+        ...
+
+
+class _Stream:
+    """One call of ModelStreamInfer: the sequences it has begun, and what reads it."""
+
+    __slots__ = ("handing_over", "owner", "reader")
+
+    def __init__(self) -> None:
+        self.owner = Owner()
+        self.reader: asyncio.Task[None] | None = None
+        self.handing_over = False
+
 
 class InferenceServicer:
-    """The two RPCs that run models. Holds no state of its own."""
+    """The two RPCs that run models. Owns the open streams, to tell them of the end; lives on the event loop."""
 
-    def __init__(self, models: Models, regions: MemoryRegions, tracer: Tracer, max_stream_in_flight: int = 64) -> None:
+    def __init__(
+        self,
+        models: Models,
+        regions: MemoryRegions,
+        tracer: Tracer,
+        steps: SequenceSteps,
+        max_stream_in_flight: int = 64,
+    ) -> None:
         self._models = models
         self._regions = regions
+        self._steps = steps
+        self._streams: set[_Stream] = set()
         self._tracer = tracer
         self._max_stream_in_flight = max_stream_in_flight
 
@@ -52,14 +95,14 @@ class InferenceServicer:
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: RpcContext) -> pb.ModelInferResponse:
         """Run one request; see the proto for its errors."""
-        version = self._models.get(request.model_name, request.model_version)
+        version = self._version(request)
         trace = self._tracer.begin(version.name, version.version, request.id) if self._tracer.enabled else None
         try:
-            outputs = self._begin(version, request, context)
+            outputs = self._begin(version, request, context, None)
             if isinstance(outputs, asyncio.Future):
                 outputs = await outputs
-            response = pb.ModelInferResponse(model_name=version.name, model_version=str(version.version), id=request.id)
-            encode_response(response, request, outputs, version.signature, self._regions)
+            response = pb.ModelInferResponse()
+            self._encode(response, request, version, outputs)
             return response
         finally:
             if trace is not None:
@@ -69,24 +112,52 @@ class InferenceServicer:
         self, requests: AsyncIterator[pb.ModelInferRequest], context: RpcContext
     ) -> AsyncGenerator[pb.ModelStreamInferResponse, None]:
         """Run a stream of requests, in order; see the proto for its errors."""
-        async for request in requests:
-            begun = self._begin_on_stream(request, context)
-            if isinstance(begun, pb.ModelStreamInferResponse):
-                yield begun
-                continue
-            pipelined = self._pipelined(request, begun, requests, context)
-            try:
-                async for response in pipelined:
-                    yield response
-            finally:
-                await pipelined.aclose()
-            return
+        stream = _Stream()
+        self._streams.add(stream)
+        try:
+            async for request in requests:
+                begun = self._begin_on_stream(request, context, stream.owner)
+                if isinstance(begun, pb.ModelStreamInferResponse):
+                    yield begun
+                    continue
+                pipelined = self._pipelined(request, begun, requests, context, stream)
+                try:
+                    async for response in pipelined:
+                        yield response
+                finally:
+                    await pipelined.aclose()
+                return
+        finally:
+            self._streams.discard(stream)
+            for sequence in list(stream.owner.sequences):
+                sequence.home.release(sequence)
 
-    def _begin(self, version: ModelVersion, request: pb.ModelInferRequest, context: RpcContext) -> Any:
+    def hand_over(self) -> None:
+        """Let every stream end whose sequences can all go on elsewhere: the server shuts down."""
+        for stream in self._streams:
+            sequences = stream.owner.sequences
+            if stream.reader is not None and sequences and all(sequence.resumable for sequence in sequences):
+                stream.handing_over = True
+                stream.reader.cancel()
+
+    def _version(self, request: pb.ModelInferRequest) -> ModelVersion:
+        if request.model_name in self._models.leaving:
+            sequence_id = sequence_id_in(request)
+            if sequence_id is not None and not request.parameters["sequence_start"].bool_param:
+                held = self._models.holding(request.model_name, request.model_version, sequence_id)
+                if held is not None:
+                    return held
+        return self._models.get(request.model_name, request.model_version)
+
+    def _begin(
+        self, version: ModelVersion, request: pb.ModelInferRequest, context: RpcContext, owner: Owner | None
+    ) -> Any:
         """Return the outputs of the request or the future of them."""
         signature = version.signature
         if len(request.outputs):
             check_requested_outputs(request, signature)
+        if version.sequences is not None:
+            return self._steps.begin(version, request, owner, context.deadline())
         inputs = decode_inputs(request, signature, self._regions)
         rows = rows_of(inputs, signature)
         if rows <= version.inline_rows:
@@ -95,15 +166,15 @@ class InferenceServicer:
         return version.submit(inputs, rows, deadline_s=context.deadline(), timeout_s=timeout_s, priority=priority)
 
     def _begin_on_stream(
-        self, request: pb.ModelInferRequest, context: RpcContext
-    ) -> "pb.ModelStreamInferResponse | tuple[ModelVersion, asyncio.Future[Arrays]]":
+        self, request: pb.ModelInferRequest, context: RpcContext, owner: Owner
+    ) -> "pb.ModelStreamInferResponse | tuple[ModelVersion, asyncio.Future[Any]]":
         """Return the answer where it is there at once, else what it will be made of."""
         trace = pending = None
         try:
-            version = self._models.get(request.model_name, request.model_version)
+            version = self._version(request)
             if self._tracer.enabled:
                 trace = self._tracer.begin(version.name, version.version, request.id)
-            outputs = self._begin(version, request, context)
+            outputs = self._begin(version, request, context, owner)
             if isinstance(outputs, asyncio.Future):
                 pending = outputs
                 return version, outputs
@@ -118,14 +189,15 @@ class InferenceServicer:
     async def _pipelined(
         self,
         request: pb.ModelInferRequest,
-        begun: "tuple[ModelVersion, asyncio.Future[Arrays]]",
+        begun: "tuple[ModelVersion, asyncio.Future[Any]]",
         requests: AsyncIterator[pb.ModelInferRequest],
         context: RpcContext,
+        stream: _Stream,
     ) -> AsyncGenerator[pb.ModelStreamInferResponse, None]:
         window: asyncio.Queue[Any] = asyncio.Queue()
         room = asyncio.Semaphore(self._max_stream_in_flight)
         window.put_nowait((request, begun))
-        reader = asyncio.create_task(self._read_ahead(requests, context, window, room))
+        reader = stream.reader = asyncio.create_task(self._read_ahead(requests, context, window, room, stream.owner))
         pending = begun[1]
         try:
             while (item := await window.get()) is not None:
@@ -136,11 +208,22 @@ class InferenceServicer:
                     continue
                 version, pending = begun_or_answer
                 yield await self._finish_on_stream(request, version, pending, context)
+            if stream.handing_over:
+                async for response in self._handed_over(stream):
+                    yield response
+                raise ShuttingDown("the server is shutting down; its sequences go on from their tokens elsewhere")
             await reader
         finally:
             reader.cancel()
             pending.cancel()
             _withdraw(window)
+
+    async def _handed_over(self, stream: _Stream) -> AsyncIterator[pb.ModelStreamInferResponse]:
+        """Yield a token for each of the stream's sequences."""
+        for sequence in list(stream.owner.sequences):
+            version: ModelVersion = sequence.home.version
+            state = (await sequence.home.export(sequence.id, stream.owner)).state
+            yield self._steps.hand_over(version, sequence, state)
 
     async def _read_ahead(
         self,
@@ -148,11 +231,12 @@ class InferenceServicer:
         context: RpcContext,
         window: "asyncio.Queue[Any]",
         room: asyncio.Semaphore,
+        owner: Owner,
     ) -> None:
         try:
             await room.acquire()
             async for request in requests:
-                window.put_nowait((request, self._begin_on_stream(request, context)))
+                window.put_nowait((request, self._begin_on_stream(request, context, owner)))
                 await room.acquire()
         finally:
             window.put_nowait(None)
@@ -161,7 +245,7 @@ class InferenceServicer:
         self,
         request: pb.ModelInferRequest,
         version: ModelVersion,
-        outputs: "asyncio.Future[Arrays]",
+        outputs: "asyncio.Future[Any]",
         context: RpcContext,
     ) -> pb.ModelStreamInferResponse:
         try:
@@ -171,17 +255,30 @@ class InferenceServicer:
             return _stream_error(request, context, error)
 
     def _stream_response(
-        self, request: pb.ModelInferRequest, version: ModelVersion, outputs: Arrays
+        self, request: pb.ModelInferRequest, version: ModelVersion, outputs: Arrays | StepResult
     ) -> pb.ModelStreamInferResponse:
         answer = pb.ModelStreamInferResponse()
         response = answer.infer_response
-        response.model_name = version.name
-        response.model_version = str(version.version)
-        response.id = request.id
-        encode_response(response, request, outputs, version.signature, self._regions)
+        self._encode(response, request, version, outputs)
         if len(request.parameters) and request.parameters["triton_enable_empty_final_response"].bool_param:
             response.parameters["triton_final_response"].bool_param = True
         return answer
+
+    def _encode(
+        self,
+        response: pb.ModelInferResponse,
+        request: pb.ModelInferRequest,
+        version: ModelVersion,
+        outputs: Arrays | StepResult,
+    ) -> None:
+        response.model_name = version.name
+        response.model_version = str(version.version)
+        response.id = request.id
+        if isinstance(outputs, StepResult):
+            encode_response(response, request, outputs.outputs, version.signature, self._regions)
+            self._steps.add_token(response, request, version, outputs)
+        else:
+            encode_response(response, request, outputs, version.signature, self._regions)
 
 
 def _queue_parameters(request: pb.ModelInferRequest) -> tuple[int, float]:

@@ -5,9 +5,14 @@ is asked for, so that counting an inline request costs five additions.
 """
 
 import time
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, field
 
-__all__ = ["BatchStatistics", "Duration", "VersionStatistics"]
+__all__ = ["STEP_BOUNDS_S", "BatchStatistics", "Duration", "SequenceCounts", "VersionStatistics"]
+
+
+STEP_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Upper bounds of the buckets of a sequence's step time, in seconds: a live stream's step is due every 10 to 100 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +21,29 @@ class Duration:
 
     count: int = 0
     ns: int = 0
+
+
+@dataclass(slots=True)
+class SequenceCounts:
+    """What became of sequences since the version was loaded; all but `ended` are part of it or of each other's past."""
+
+    started: int = 0
+    resumed: int = 0
+    """From a token, here or from another server."""
+    ended: int = 0
+    """For any reason: an END step, a new START, a stream that was over, idle too long."""
+    expired: int = 0
+    """Because they were idle too long."""
+    exported: int = 0
+    """As a token: by call, or to a stream whose server shuts down."""
+    step_counts: list[int] = field(default_factory=lambda: [0] * (len(STEP_BOUNDS_S) + 1))
+    """Steps by how long they took from arrival to answer, in the buckets of STEP_BOUNDS_S and one above."""
+    step_seconds: float = 0.0
+
+    def count_step(self, seconds: float) -> None:
+        """Count a step that took so long."""
+        self.step_counts[bisect_left(STEP_BOUNDS_S, seconds)] += 1
+        self.step_seconds += seconds
 
 
 class BatchStatistics:

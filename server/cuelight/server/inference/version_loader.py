@@ -3,21 +3,24 @@
 Everything here but `PreparedVersion.serve` is slow and runs on the repository's loader thread.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from cuelight.server.config import EngineConfig
+from cuelight.server.config import EngineConfig, SequenceConfig
 from cuelight.server.inference.config_text import ConfigText
 from cuelight.server.inference.direct_session import DirectSession, open_direct_session
 from cuelight.server.inference.golden import GoldenVectors, example_of, read_golden, replay
 from cuelight.server.inference.loader import LoadedEngines, ModelLoadError, file_digest, load_engines, open_for_facts
 from cuelight.server.inference.model_config import ResolvedModel, check_identity, resolve
-from cuelight.server.inference.model_version import ModelVersion, inline_rows_of
+from cuelight.server.inference.model_version import ModelVersion, Sequencing, inline_rows_of
 from cuelight.server.inference.onnx_facts import read_facts
 from cuelight.server.inference.signature import ModelSignature
+from cuelight.server.inference.slot_engine import SlotEngine
+from cuelight.server.inference.slot_loader import LoadedSlots, load_slot_engines, run_golden_case
 from cuelight.server.inference.tensors import rows_of
 
 __all__ = ["PreparedVersion", "VersionLoader"]
@@ -35,7 +38,7 @@ class PreparedVersion:
     version: int
     directory: Path
     resolved: ResolvedModel
-    loaded: LoadedEngines
+    loaded: LoadedEngines | LoadedSlots
     direct: DirectSession | None
     digest: str
     golden_cases: int
@@ -43,7 +46,14 @@ class PreparedVersion:
     def summary(self) -> str:
         """Return provider and proof as the log and the startup lines show them."""
         proof = f"{self.golden_cases} golden cases agree" if self.golden_cases else "unproven, it has no golden.npz"
-        return f"{self.loaded.engines[0].provider}, {proof}"
+        return f"{self.loaded.engines[0].provider}, {proof}{self._sequences_summary()}"
+
+    def _sequences_summary(self) -> str:
+        if not isinstance(self.loaded, LoadedSlots) or self.resolved.sequences is None:
+            return ""
+        spec, difference = self.resolved.sequences, self.loaded.batch_difference
+        alike = "the same bits in any batch" if not difference else f"company in a batch changes it by {difference:.1e}"
+        return f", holds {spec.max_sequences} sequences of {spec.row_bytes} bytes, {alike}"
 
     def serve(self) -> ModelVersion:
         """Return the version, ready for requests; call on the event loop."""
@@ -53,21 +63,28 @@ class PreparedVersion:
             self.resolved.config,
             self.resolved.signature,
             self.resolved.batching,
-            self.loaded.engines,
+            self.loaded.engines if isinstance(self.loaded, LoadedEngines) else [],
             self.loaded.steps,
             digest=self.digest,
             golden_cases=self.golden_cases,
             directory=self.directory,
             direct=self.direct,
+            sequencing=self._sequencing(),
         )
+
+    def _sequencing(self) -> Sequencing | None:
+        if not isinstance(self.loaded, LoadedSlots) or self.resolved.sequences is None:
+            return None
+        return Sequencing(self.resolved.sequences, self.loaded.engines, self.loaded.batch_difference)
 
 
 class VersionLoader:
     """Builds versions with the server's engine settings. Stateless; `prepare` runs on the loader thread."""
 
-    def __init__(self, engine: EngineConfig, max_queue_size: int) -> None:
+    def __init__(self, engine: EngineConfig, max_queue_size: int, sequences: SequenceConfig | None = None) -> None:
         self._engine = engine
         self._max_queue_size = max_queue_size
+        self._sequences = sequences or SequenceConfig()
 
     def prepare(self, name: str, version: int, folder: Path, text: ConfigText) -> PreparedVersion:
         """Build one version of the model in `folder`, warm it up and prove it.
@@ -81,16 +98,44 @@ class VersionLoader:
         golden = read_golden(directory / _GOLDEN_FILE)
         digest = file_digest(model)
         session = open_for_facts(model, self._engine.cores)
-        resolved = resolve(name, text, read_facts(session), folder, self._engine, self._max_queue_size)
+        resolved = resolve(name, text, read_facts(session), folder, self._engine, self._max_queue_size, self._sequences)
         where = f'model "{name}" version {version}, {directory / _GOLDEN_FILE}'
-        example = example_of(golden, resolved.signature, where) if golden is not None else None
+        example = example_of(golden, resolved.file_signature, where) if golden is not None else None
+        cases = len(golden.cases) if golden is not None else 0
+        if resolved.sequences is not None:
+            del session
+            slots = self._with_slots(model, resolved, golden, example, where)
+            return PreparedVersion(name, version, directory, resolved, slots, None, digest, cases)
         loaded = load_engines(model, resolved.signature, resolved.instances, self._engine.cores, session, example)
         direct = _direct_session(model, resolved, loaded)
-        cases = 0
         if golden is not None:
-            cases = len(golden.cases)
             _prove(golden, resolved.signature, loaded, direct, where)
         return PreparedVersion(name, version, directory, resolved, loaded, direct, digest, cases)
+
+    def _with_slots(
+        self, model: Path, resolved: ResolvedModel, golden: GoldenVectors | None, example: Arrays | None, where: str
+    ) -> LoadedSlots:
+        """Build the engines of a stateful model and prove them."""
+        assert resolved.sequences is not None
+        spec, signature = resolved.sequences, resolved.signature
+        visible = None
+        if example is not None:
+            visible = {name: array for name, array in example.items() if name in signature.inputs}
+        loaded = load_slot_engines(model, signature, spec, resolved.instances, self._engine.cores, visible)
+        if golden is not None:
+            try:
+                for engine in loaded.engines:
+                    replay(golden, _golden_run(engine, resolved), resolved.file_signature, where)
+            except ModelLoadError:
+                for engine in loaded.engines:
+                    engine.close()
+                raise
+        return loaded
+
+
+def _golden_run(engine: SlotEngine, resolved: ResolvedModel) -> Callable[[Arrays], list[NDArray[Any]]]:
+    names = tuple(resolved.file_signature.outputs)
+    return lambda feeds: run_golden_case(engine, feeds, names)
 
 
 def _direct_session(model: Path, resolved: ResolvedModel, loaded: LoadedEngines) -> DirectSession | None:

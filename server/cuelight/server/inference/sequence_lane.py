@@ -1,0 +1,203 @@
+"""A lane: one engine with its slabs, the steps that wait for it, and the one batch that runs.
+
+    push -> SequenceQueue -> (the engine is free) -> SequenceBatch: run, settle -> futures
+
+A lane that becomes free takes what waits; while it runs, the queue fills. Dispatch is put at the end of the current
+turn of the loop, so that steps that arrived in the same turn share a batch. A batch that fails is run again step by step, so
+that only the offender fails.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from cuelight.server.errors import DeadlineExceeded, InferenceFailed
+from cuelight.server.inference.sequence_batch import Entries, SequenceBatch
+from cuelight.server.inference.sequence_queue import SequenceQueue, StepEntry
+from cuelight.server.inference.sequence_spec import SequenceSpec
+from cuelight.server.inference.sequences import Sequence
+from cuelight.server.inference.slot_engine import SlotEngine
+from cuelight.server.inference.statistics import SequenceCounts, VersionStatistics
+
+__all__ = ["LaneOwner", "SequenceLane"]
+
+_log = logging.getLogger("cuelight.sequences")
+
+
+class LaneOwner(Protocol):
+    """What a lane tells the batcher it belongs to."""
+
+    def rest(self, sequence: Sequence, now_s: float) -> None:
+        """Nothing of the sequence waits or runs any more."""
+        ...
+
+    def settle(self) -> None:
+        """Nothing at all waits or runs on the lane."""
+        ...
+
+    counts: SequenceCounts
+
+    @property
+    def live(self) -> int:
+        """How many sequences might send a step."""
+        ...
+
+
+class SequenceLane:
+    """Owns one engine's queue. Lives on the event loop; only `SequenceBatch.run` is on the engine's thread."""
+
+    def __init__(
+        self, name: str, engine: SlotEngine, spec: SequenceSpec, statistics: VersionStatistics, owner: LaneOwner
+    ) -> None:
+        self.engine = engine
+        self._name = name
+        self._spec = spec
+        self._statistics = statistics
+        self._owner = owner
+        self._queue = SequenceQueue()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.Handle | None = None
+        self.running = False
+        self.hurry = False
+        """Whether to run what waits without waiting for company."""
+
+    @property
+    def depth(self) -> int:
+        """How many steps wait."""
+        return self._queue.depth
+
+    def push(self, sequence: Sequence, entry: StepEntry) -> None:
+        """Queue a step."""
+        self._queue.push(sequence, entry)
+        self._dispatch_soon()
+
+    def _dispatch_soon(self) -> None:
+        if self._timer is None and not self.running:
+            self._timer = self._loop.call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._timer = None
+        if not self.running and self._queue.ready:
+            now_s = time.monotonic()
+            if (run_at_s := self._wait_until(now_s)) is not None:
+                self._timer = self._loop.call_later(run_at_s - now_s, self._dispatch)
+                return
+            self._run_next(now_s)
+        if not self.depth and not self.running:
+            self._owner.settle()
+
+    def _run_next(self, now_s: float) -> None:
+        waiting = self._queue.depth
+        entries, given_up, emptied = self._queue.take(self.engine.max_rows, now_s)
+        self._statistics.cancel_count += waiting - self._queue.depth - len(entries) - len(given_up)
+        for entry in given_up:
+            waited_ms = (now_s - entry.arrived_s) * 1000
+            self._fail(entry, DeadlineExceeded(f'model "{self._name}": timed out after {waited_ms:.0f} ms'))
+        for sequence in emptied:
+            if sequence.idle:
+                self._owner.rest(sequence, now_s)
+        if not entries:
+            return
+        for sequence, _ in entries:
+            sequence.running = True
+        self.running = True
+        batch = SequenceBatch(self.engine, entries)
+        if len(entries) <= self.engine.inline_rows:
+            self._done(batch, _error_of(batch))
+        else:
+            self._submit(batch, self._done)
+
+    def _wait_until(self, now_s: float) -> float | None:
+        """Return until when to wait for company, None to run now."""
+        delay_s = self._spec.max_queue_delay_s
+        oldest_s = self._queue.oldest_s if delay_s else None
+        if oldest_s is None or self.hurry:
+            return None
+        enough = min((*self._spec.preferred_batch_sizes, self.engine.max_rows, self._owner.live))
+        run_at_s = oldest_s + delay_s
+        return None if self._queue.ready >= enough or run_at_s <= now_s else run_at_s
+
+    def _submit(self, batch: SequenceBatch, done: Callable[[SequenceBatch, Any], None]) -> None:
+        """Run the batch on the engine's thread, and then `done` on the loop."""
+        loop = self._loop
+        self.engine.executor.submit(lambda: loop.call_soon_threadsafe(done, batch, _error_of(batch)))
+
+    def _done(self, batch: SequenceBatch, error: Exception | None) -> None:
+        if error is None:
+            self._settle(batch)
+        elif len(batch.entries) == 1:
+            self._offended(batch, error)
+        else:
+            batch.give_back()
+            self._one_by_one(batch.entries)
+            return
+        self.running = False
+        self._dispatch_soon()
+
+    def _one_by_one(self, entries: Entries) -> None:
+        """Run the first entry of a batch that failed alone, and then the others."""
+        first, others = entries[:1], entries[1:]
+
+        def done(batch: SequenceBatch, error: Exception | None) -> None:
+            if not others:
+                self._done(batch, error)
+                return
+            if error is None:
+                self._settle(batch)
+            else:
+                self._offended(batch, error)
+            self._one_by_one(others)
+
+        self._submit(SequenceBatch(self.engine, first), done)
+
+    def _settle(self, batch: SequenceBatch) -> None:
+        """Answer the batch's callers, and let each sequence have its new state."""
+        now_s, ended_ns = time.monotonic(), time.perf_counter_ns()
+        infer_ns, output_ns = batch.ran_ns - batch.started_ns, ended_ns - batch.ran_ns
+        step, counts = 0, self._owner.counts
+        for row, (sequence, entry) in enumerate(batch.entries):
+            result = batch.settle(row, step)
+            if result is None:
+                self._statistics.cancel_count += 1
+            else:
+                entry.future.set_result(result)
+            if entry.inputs is not None:
+                step += 1
+                queue_ns = batch.started_ns - entry.arrived_ns
+                counts.count_step((ended_ns - entry.arrived_ns) / 1e9)
+                self._statistics.record_request(
+                    1, queue_ns=queue_ns, input_ns=0, infer_ns=infer_ns, output_ns=output_ns
+                )
+            self._ran(sequence, now_s)
+        if step:
+            self._statistics.record_execution(step, input_ns=0, infer_ns=infer_ns, output_ns=output_ns)
+
+    def _offended(self, batch: SequenceBatch, error: Exception) -> None:
+        """Tell the one caller of a batch that failed; its sequence is as it was."""
+        sequence, entry = batch.entries[0]
+        batch.give_back()
+        _log.warning("model %s failed on a step of a sequence", self._name, exc_info=error)
+        self._fail(entry, InferenceFailed(f'model "{self._name}" failed to run this request'))
+        self._ran(sequence, time.monotonic())
+
+    def _ran(self, sequence: Sequence, now_s: float) -> None:
+        sequence.running = False
+        self._queue.line_up(sequence)
+        if sequence.idle:
+            self._owner.rest(sequence, now_s)
+
+    def _fail(self, entry: StepEntry, error: Exception) -> None:
+        self._statistics.fail_count += 1
+        if not entry.future.done():
+            entry.future.set_exception(error)
+
+
+def _error_of(batch: SequenceBatch) -> Exception | None:
+    """Run the batch and return what went wrong: whatever it is belongs to this batch, and the lane lives on."""
+    try:
+        batch.run()
+    except Exception as error:
+        return error
+    return None

@@ -1,0 +1,259 @@
+"""The engine of a stateful model: one session over slabs that hold the state of every live sequence.
+
+The slabs are bound to the session's inputs and outputs once and never leave the device. A run takes the rows of a batch
+(one step each of different sequences), pads them to a size it has been warmed up with (1, 2, 4, ...) and returns the
+outputs of the real ones. Input arrays of a size are allocated once and bound once; on a GPU they are copied over in
+place.
+
+Used by one thread at a time: the engine's own, or the event loop for a step that costs less than a hop to a thread.
+"""
+
+import math
+import time
+from collections.abc import Sequence as Items
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from cuelight.server.inference.engine import SessionConfig
+from cuelight.server.inference.sequence_spec import READ_SLOTS, WRITE_SLOTS, SequenceSpec, StateSpec
+from cuelight.server.inference.signature import WILDCARD, ModelSignature, TensorSpec
+from cuelight.server.inference.slots import SlotTable
+
+__all__ = ["ControlValues", "SlotEngine", "SlotSessions"]
+
+Arrays = dict[str, NDArray[Any]]
+ControlValues = dict[str, list[Any]]
+"""Control input -> its value in each row."""
+
+
+class SlotSessions:
+    """The sessions of one engine: the rewritten model, and the two that move rows in and out of its slabs."""
+
+    def __init__(self, model: ort.InferenceSession, reader: ort.InferenceSession, writer: ort.InferenceSession) -> None:
+        self.model = model
+        self.reader = reader
+        self.writer = writer
+
+
+class _Bucket:
+    """The bound arrays of one batch size."""
+
+    __slots__ = ("binding", "device_inputs", "inputs", "outputs", "read_slots", "strings", "write_slots")
+
+    binding: Any
+    inputs: Arrays
+    outputs: Arrays
+    read_slots: NDArray[np.int64]
+    write_slots: NDArray[np.int64]
+    device_inputs: list[tuple[Any, NDArray[Any]]]
+    strings: list[str]
+
+
+class SlotEngine:
+    """One model's session, slabs and thread. `signature` is what callers see: without state and control inputs."""
+
+    def __init__(
+        self, sessions: SlotSessions, signature: ModelSignature, spec: SequenceSpec, config: SessionConfig
+    ) -> None:
+        self.config = config
+        self.spec = spec
+        self.signature = signature
+        self.provider = str(sessions.model.get_providers()[0])
+        self.executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cuelight-engine")
+        self.max_rows = max(signature.max_batch_size, 1)
+        self.slots = SlotTable(spec.max_sequences, self.max_rows)
+        self.inline_rows = 0
+        self._sessions: SlotSessions | None = sessions
+        self._columns = {control.name: control for control in spec.controls}
+        self._slabs = {state.input: self._slab(state.shape, state.datatype.dtype) for state in spec.states}
+        self._buckets: dict[int, _Bucket] = {}
+        self.write([self.slots.initial], [[state.initial[np.newaxis] for state in spec.states]])
+
+    def step(self, requests: Items[Arrays], controls: ControlValues, read: Items[int], write: Items[int]) -> Arrays:
+        """Run one step of each request's sequence, from slot `read[i]` to slot `write[i]`.
+
+        A request's inputs have one row each; the outputs have as many rows as there are requests. Not a slot is
+        written unless the run succeeds, beside those in `write`.
+
+        Raises: whatever ONNX Runtime raises on a step the model cannot take.
+        """
+        assert self._sessions is not None, "the engine is closed"
+        rows = len(requests)
+        if not self.signature.batches:
+            return self._run(self._bound(1, requests[0]), requests, controls, read, write)
+        size = self._bucket_size(rows)
+        if not self.signature.fixed:
+            return self._run(self._bound(size, requests[0]), requests, controls, read, write)
+        bucket = self._buckets.get(size)
+        if bucket is None:
+            bucket = self._buckets[size] = self._bound(size, requests[0])
+        return self._run(bucket, requests, controls, read, write)
+
+    def read(self, slots: Items[int]) -> list[list[NDArray[Any]]]:
+        """Return copies of the slots' rows: for each slot one array a state, in the model's order."""
+        assert self._sessions is not None, "the engine is closed"
+        if not self.spec.states:
+            return [[] for _ in slots]
+        binding = self._sessions.reader.io_binding()
+        binding.bind_cpu_input(READ_SLOTS, np.array(slots, np.int64))
+        for state in self.spec.states:
+            binding.bind_ortvalue_input(state.slab_input, self._slabs[state.input])
+            binding.bind_output(state.input, "cpu")
+        self._sessions.reader.run_with_iobinding(binding)
+        columns = [value.numpy() for value in binding.get_outputs()]
+        return [[column[index].copy() for column in columns] for index in range(len(slots))]
+
+    def write(self, slots: Items[int], rows: Items[Items[NDArray[Any]]]) -> None:
+        """Put `rows`, for each slot one array a state, into the slabs."""
+        assert self._sessions is not None, "the engine is closed"
+        if not self.spec.states:
+            return
+        binding = self._sessions.writer.io_binding()
+        binding.bind_cpu_input(WRITE_SLOTS, np.array(slots, np.int64).reshape(-1, 1))
+        for index, state in enumerate(self.spec.states):
+            column = np.stack([row[index].reshape(state.shape) for row in rows]).astype(state.datatype.dtype)
+            binding.bind_cpu_input(state.input, column)
+            self._bind_slab(binding, state)
+        self._sessions.writer.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+
+    def warm_up(self, example: Arrays, inline_below_s: float) -> dict[int, float]:
+        """Run every batch size on the padding row and return seconds by rows; find which may stay on the event loop.
+
+        `example` is one request's inputs.
+        """
+        seconds: dict[int, float] = {}
+        rows = 1
+        while True:
+            seconds[rows] = self._step_time_s(example, rows)
+            if rows == self.max_rows:
+                break
+            rows = min(rows * 2, self.max_rows)
+        if self.config.device == "cpu" and self.signature.fixed:
+            self.inline_rows = max((rows for rows, each in seconds.items() if each < inline_below_s), default=0)
+        return seconds
+
+    def close(self) -> None:
+        """Free sessions and slabs and end the thread, once the run it is in has ended."""
+        self.executor.submit(self._free)
+        self.executor.shutdown(wait=False)
+
+    def _step_time_s(self, example: Arrays, rows: int, repeats: int = 5) -> float:
+        controls = {name: [control.false] * rows for name, control in self._columns.items()}
+        read, write = [self.slots.initial] * rows, [self.slots.padding] * rows
+        seconds = math.inf
+        for _ in range(repeats):
+            started = time.perf_counter()
+            self.step([example] * rows, controls, read, write)
+            seconds = min(seconds, time.perf_counter() - started)
+        return seconds
+
+    def _free(self) -> None:
+        self._sessions = None
+        self._slabs.clear()
+        self._buckets.clear()
+
+    def _bucket_size(self, rows: int) -> int:
+        return min(1 << (rows - 1).bit_length(), self.max_rows)
+
+    def _bound(self, size: int, example: Arrays) -> _Bucket:
+        """Allocate and bind everything for `size` rows of the example's sizes."""
+        assert self._sessions is not None
+        bucket = _Bucket()
+        bucket.binding = self._sessions.model.io_binding()
+        bucket.device_inputs, bucket.strings = [], []
+        batches = self.signature.batches
+        bucket.inputs = {}
+        for name, array in example.items():
+            shape = (size, *array.shape[1:]) if batches else array.shape
+            bucket.inputs[name] = np.zeros(shape, array.dtype)
+        for name, control in self._columns.items():
+            bucket.inputs[name] = control.column([control.false] * size, batches)
+        for name, array in bucket.inputs.items():
+            self._bind_input(bucket, name, array)
+        bucket.read_slots = np.full(size, self.slots.initial, np.int64)
+        bucket.write_slots = np.full((size, 1), self.slots.padding, np.int64)
+        if self.spec.states:
+            self._bind_input(bucket, READ_SLOTS, bucket.read_slots)
+            self._bind_input(bucket, WRITE_SLOTS, bucket.write_slots)
+        bucket.outputs = {name: self._output(bucket, spec, size) for name, spec in self.signature.outputs.items()}
+        for state in self.spec.states:
+            self._bind_slab(bucket.binding, state)
+        return bucket
+
+    def _bind_input(self, bucket: _Bucket, name: str, array: NDArray[Any]) -> None:
+        if array.dtype == object:
+            # ONNX Runtime keeps strings in a form of its own: they are bound anew for every run.
+            bucket.strings.append(name)
+            return
+        value = ort.OrtValue.ortvalue_from_numpy(array, self.config.device, self.config.device_id)
+        if self.config.device != "cpu":
+            bucket.device_inputs.append((value, array))
+        bucket.binding.bind_ortvalue_input(name, value)
+
+    def _output(self, bucket: _Bucket, spec: TensorSpec, size: int) -> NDArray[Any]:
+        """Bind an output to an array of its own; where its size is not known before the run, ONNX Runtime makes one."""
+        shape = (size, *spec.shape[1:]) if self.signature.batches else spec.shape
+        known = WILDCARD not in shape and spec.datatype.name not in ("BYTES", "BF16")
+        if not known or self.config.device != "cpu":
+            bucket.binding.bind_output(spec.name, "cpu")
+            return np.empty(0)
+        array = np.zeros(shape, spec.datatype.dtype)
+        bucket.binding.bind_ortvalue_output(spec.name, ort.OrtValue.ortvalue_from_numpy(array))
+        return array
+
+    def _bind_slab(self, binding: Any, state: StateSpec) -> None:
+        slab = self._slabs[state.input]
+        binding.bind_ortvalue_input(state.slab_input, slab)
+        binding.bind_ortvalue_output(state.slab_output, slab)
+
+    def _run(
+        self, bucket: _Bucket, requests: Items[Arrays], controls: ControlValues, read: Items[int], write: Items[int]
+    ) -> Arrays:
+        assert self._sessions is not None
+        rows = len(requests)
+        batches = self.signature.batches
+        for name in requests[0]:
+            target = bucket.inputs[name]
+            if not batches:
+                target[...] = requests[0][name]
+            elif rows == 1:
+                target[:1] = requests[0][name]
+            else:
+                np.concatenate([request[name] for request in requests], out=target[:rows])
+        for name, values in controls.items():
+            control = self._columns[name]
+            padding = [control.false] * (len(bucket.read_slots) - rows)
+            bucket.inputs[name][...] = control.column([*values, *padding], batches)
+        bucket.read_slots[:rows] = read
+        bucket.write_slots[:rows, 0] = write
+        # What an earlier, larger batch left behind must not write into anybody's row.
+        bucket.read_slots[rows:] = self.slots.initial
+        bucket.write_slots[rows:] = self.slots.padding
+        for value, array in bucket.device_inputs:
+            value.update_inplace(array)
+        for name in bucket.strings:
+            bucket.binding.bind_cpu_input(name, bucket.inputs[name])
+        self._sessions.model.run_with_iobinding(bucket.binding)
+        return self._outputs(bucket, rows)
+
+    def _outputs(self, bucket: _Bucket, rows: int) -> Arrays:
+        made: Items[Any] = ()
+        answers: Arrays = {}
+        for place, (name, bound) in enumerate(bucket.outputs.items()):
+            if not bound.size:
+                made = made or bucket.binding.get_outputs()
+            array = bound if bound.size else made[place].numpy()
+            answers[name] = array[:rows].copy() if self.signature.batches else array.copy()
+        return answers
+
+    def _slab(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Return a slab of zeros; on the CPU its memory is touched, and so taken, only where a sequence is."""
+        whole = (self.slots.rows, *shape)
+        if self.config.device == "cpu":
+            return ort.OrtValue.ortvalue_from_numpy(np.zeros(whole, dtype))
+        return ort.OrtValue.ortvalue_from_shape_and_type(whole, dtype, self.config.device, self.config.device_id)

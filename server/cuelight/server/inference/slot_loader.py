@@ -1,0 +1,183 @@
+"""From a stateful model file to engines that are warm and proven. Runs off the event loop."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from cuelight.server.inference.engine import SessionConfig, open_session
+from cuelight.server.inference.loader import InstanceConfig, ModelLoadError
+from cuelight.server.inference.model_version import INLINE_STEP_S, StepTimes, example_inputs
+from cuelight.server.inference.sequence_spec import SequenceSpec
+from cuelight.server.inference.signature import ModelSignature
+from cuelight.server.inference.slot_engine import SlotEngine, SlotSessions
+
+__all__ = ["LoadedSlots", "load_slot_engines", "run_golden_case"]
+
+Arrays = dict[str, NDArray[Any]]
+
+_MORE_THREADS_PAY = 0.67
+"""The share of a one-thread step's time that a step on all cores may take at most to be given them: two cores that
+save less than a third of it are better spent on two other things."""
+
+_log = logging.getLogger("cuelight.model")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSlots:
+    """Engines that are warm, how long a step takes by rows, and whether company in a batch changes a row's bits."""
+
+    engines: list[SlotEngine]
+    steps: StepTimes
+    batch_difference: float
+    """The largest absolute difference between a row run alone and in a full batch; 0 means the same bits."""
+
+
+def load_slot_engines(
+    model: Path,
+    signature: ModelSignature,
+    spec: SequenceSpec,
+    instances: InstanceConfig,
+    cores: int,
+    example: Arrays | None,
+) -> LoadedSlots:
+    """Rewrite the model, open it once per instance and warm every batch size up.
+
+    `example` is a request the model is known to take, of any number of rows; without one, zeros have to do.
+
+    Raises: ModelLoadError naming the file and the cause.
+    """
+    # onnx takes 12 MiB, and most servers hold no state.
+    from cuelight.server.inference.slot_graph import rewritten, slab_transfer  # noqa: PLC0415
+
+    request = _one_row(signature, example)
+    try:
+        text = rewritten(model, spec) if spec.states else model.read_bytes()
+        transfer = slab_transfer(spec) if spec.states else None
+    except Exception as error:
+        # onnx raises types of its own for every way a file can be odd; all mean the same here.
+        raise ModelLoadError(f"{model}: cannot hold its state: {error}") from error
+
+    def opened(config: SessionConfig) -> tuple[SlotEngine, dict[int, float]]:
+        try:
+            sessions = _sessions(text, transfer, config, model.parent)
+            engine = SlotEngine(sessions, signature, spec, config)
+            return engine, engine.warm_up(request, INLINE_STEP_S)
+        except Exception as error:
+            # As above, for ONNX Runtime.
+            raise ModelLoadError(f"{model}: warming it up with its state held failed: {error}") from error
+
+    threads = max(1, cores // instances.count)
+    configs = [
+        SessionConfig(instances.device, instances.device_ids[index % len(instances.device_ids)], 1)
+        for index in range(instances.count)
+    ]
+    first, seconds = opened(configs[0])
+    if threads > 1 and instances.device == "cpu":
+        wide, wide_seconds = opened(SessionConfig(instances.device, configs[0].device_id, threads))
+        pays = wide_seconds[first.max_rows] < _MORE_THREADS_PAY * seconds[first.max_rows]
+        (first if pays else wide).close()
+        first, seconds = (wide, wide_seconds) if pays else (first, seconds)
+    engines = [first, *(opened(SessionConfig(c.device, c.device_id, first.config.threads))[0] for c in configs[1:])]
+    return LoadedSlots(engines, StepTimes(seconds), _batch_difference(first, request))
+
+
+def run_golden_case(engine: SlotEngine, feeds: Arrays, outputs: tuple[str, ...]) -> list[NDArray[Any]]:
+    """Run a case of the whole model file, its state among inputs and outputs, through the slots.
+
+    The case's state is written to rows, one step is run, and the rows it wrote are read back. Returns the outputs in
+    the order of `outputs`.
+    """
+    spec, batches = engine.spec, engine.signature.batches
+    rows = next(iter(feeds.values())).shape[0] if batches else 1
+    visible = {name: array for name, array in feeds.items() if name not in spec.hidden_inputs}
+    results: list[Arrays] = []
+    for start in range(0, rows, engine.max_rows):
+        count = min(engine.max_rows, rows - start)
+        part = slice(start, start + count)
+        read, write = ([engine.slots.take() for _ in range(count)] for _ in range(2))
+        columns = [_rows(feeds[state.input], state.batch_axis)[part] for state in spec.states]
+        engine.write(read, [[column[row] for column in columns] for row in range(count)])
+        requests = [
+            {name: array[start + row : start + row + 1] if batches else array for name, array in visible.items()}
+            for row in range(count)
+        ]
+        controls = {control.name: list(feeds[control.name][part].reshape(-1)) for control in spec.controls}
+        given = engine.step(requests, controls, read, write)
+        states = engine.read(write)
+        for index, state in enumerate(spec.states):
+            column = np.stack([row[index] for row in states])
+            given[state.output] = column[0] if state.batch_axis is None else np.moveaxis(column, 0, state.batch_axis)
+        results.append(given)
+        for slot in (*read, *write):
+            engine.slots.give_back(slot)
+    axes = {state.output: state.batch_axis or 0 for state in spec.states}
+    if len(results) == 1:
+        return [results[0][name] for name in outputs]
+    return [np.concatenate([part[name] for part in results], axes.get(name, 0)) for name in outputs]
+
+
+def _sessions(text: bytes, transfer: tuple[bytes, bytes] | None, config: SessionConfig, folder: Path) -> SlotSessions:
+    model: ort.InferenceSession = open_session(text, config, folder)
+    if transfer is None:
+        return SlotSessions(model, model, model)
+    small = SessionConfig(config.device, config.device_id, 1)
+    return SlotSessions(model, open_session(transfer[0], small), open_session(transfer[1], small))
+
+
+def _one_row(signature: ModelSignature, example: Arrays | None) -> Arrays:
+    if example is None:
+        return example_inputs(signature, 1)
+    return {name: array[:1] for name, array in example.items()} if signature.batches else example
+
+
+def _rows(state: NDArray[Any], batch_axis: int | None) -> NDArray[Any]:
+    """Return the state with the batch in front."""
+    return state[np.newaxis] if batch_axis is None else np.moveaxis(state, batch_axis, 0)
+
+
+def _batch_difference(engine: SlotEngine, example: Arrays) -> float:
+    """Return the largest difference between rows run alone and the same rows run together, outputs and states."""
+    if engine.max_rows == 1:
+        return 0.0
+    generator = np.random.default_rng(0)
+    rows = engine.max_rows
+    requests = [_varied(example, generator) for _ in range(rows)]
+    initial, slots = engine.slots.initial, [engine.slots.take() for _ in range(rows)]
+    controls = {control.name: [control.true] * rows for control in engine.spec.controls}
+    try:
+        together = _everything(engine, requests, controls, [initial] * rows, slots)
+        worst = 0.0
+        for row, request in enumerate(requests):
+            one = {name: values[:1] for name, values in controls.items()}
+            alone = _everything(engine, [request], one, [initial], [slots[row]])
+            for whole, single in zip(together, alone, strict=True):
+                difference = np.abs(whole[row].astype(np.float64) - single[0].astype(np.float64))
+                worst = max(worst, float(np.nan_to_num(difference, nan=0.0).max(initial=0.0)))
+        return worst
+    finally:
+        for slot in slots:
+            engine.slots.give_back(slot)
+
+
+def _everything(
+    engine: SlotEngine, requests: list[Arrays], controls: dict[str, list[Any]], read: list[int], write: list[int]
+) -> list[NDArray[Any]]:
+    """Return the outputs and the next states, each with the batch in front; strings left out."""
+    outputs = engine.step(requests, controls, read, write)
+    states = [np.stack(column) for column in zip(*engine.read(write), strict=True)]
+    return [array for array in (*outputs.values(), *states) if array.dtype != object]
+
+
+def _varied(example: Arrays, generator: np.random.Generator) -> Arrays:
+    """Return the request with noise on its real numbers, so that no two rows are alike."""
+    return {
+        name: array + generator.standard_normal(array.shape).astype(array.dtype) * array.dtype.type(0.1)
+        if array.dtype.kind == "f"
+        else array
+        for name, array in example.items()
+    }
