@@ -60,8 +60,9 @@ def running_sum(
     batch_axis: int | None = 0, elem_type: int = TensorProto.FLOAT, state: str | None = None
 ) -> onnx.ModelProto:
     """Return `total = total_before + x`, shape [batch, 2], the state's batch on any axis; None: no batch at all."""
-    state_shape = {0: ["batch", 2], 1: [2, "batch"], None: [2]}[batch_axis]
-    shape = ["batch", 2] if batch_axis is not None else [2]
+    shapes: dict[int | None, list[Any]] = {0: ["batch", 2], 1: [2, "batch"], None: [2]}
+    state_shape = shapes[batch_axis]
+    shape: list[Any] = ["batch", 2] if batch_axis is not None else [2]
     turned = batch_axis == 1
     nodes = [
         helper.make_node("Transpose", ["before"], ["before_first"]) if turned else _same("before", "before_first"),

@@ -30,11 +30,6 @@ PUBLISHED_CODE = WheelFile(
 
 
 @pytest.fixture(scope="session")
-def cache_dir(pytestconfig: pytest.Config) -> Path:
-    return pytestconfig.rootpath / ".cache" / "weights"
-
-
-@pytest.fixture(scope="session")
 def published(cache_dir: Path) -> ModuleType:
     """Silero's own `utils_vad`, taken out of its wheel."""
     spec = importlib.util.spec_from_file_location("silero_utils_vad", PUBLISHED_CODE.fetch(cache_dir))

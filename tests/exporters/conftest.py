@@ -8,12 +8,6 @@ from cuelight.exporters.export import Export, export_model
 from cuelight.exporters.registry import SPECS
 
 
-@pytest.fixture(scope="session")
-def cache_dir(pytestconfig: pytest.Config) -> Path:
-    """Where fetched weights are kept between runs."""
-    return pytestconfig.rootpath / ".cache" / "weights"
-
-
 @pytest.fixture(scope="session", params=sorted(SPECS))
 def trained_export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Export:
     """Each registered model with its trained weights, exported."""

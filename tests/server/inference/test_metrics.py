@@ -26,6 +26,7 @@ class Version:
     running: int = 2
     signature: ModelSignature = field(default_factory=lambda: ModelSignature({}, {}, max_batch_size=6))
     statistics: VersionStatistics = field(default_factory=VersionStatistics)
+    sequences: Any = None
 
 
 def scrape(*versions: Any) -> dict[str, Metric]:

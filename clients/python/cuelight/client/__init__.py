@@ -15,6 +15,7 @@ from cuelight.client.errors import (
 )
 from cuelight.client.inference import InferenceClient
 from cuelight.client.retries import RetryPolicy
+from cuelight.client.sequence import ResumePolicy, ResumeToken, Sequence
 from cuelight.client.speech import SegmentRules, SpeechSegment, SpeechSegmenter, detect_speech, speech_probabilities
 from cuelight.client.vision import Classification, classify
 
@@ -29,8 +30,11 @@ __all__ = [
     "NotAllowed",
     "NotFound",
     "Overloaded",
+    "ResumePolicy",
+    "ResumeToken",
     "RetryPolicy",
     "SegmentRules",
+    "Sequence",
     "ServerError",
     "SpeechSegment",
     "SpeechSegmenter",

@@ -19,6 +19,8 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """The server's own default; both sides of a call are bounded by it."""
 
 _KEEPALIVE_MS = 30_000
+_RECONNECT_MS = (100, 2_000)
+"""The shortest and the longest pause between attempts to connect: a server that restarts is found again at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,9 @@ class Channel:
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes),
             ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+            ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS[0]),
+            ("grpc.min_reconnect_backoff_ms", _RECONNECT_MS[0]),
+            ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS[1]),
             # Retries are made here, where they can be bounded by the caller's deadline and seen by tests.
             ("grpc.enable_retries", 0),
         ]
@@ -115,16 +120,22 @@ class Channel:
 
         Raises: CuelightClientError of the kind that the call failed with.
         """
-        method = self.grpc_channel.stream_stream(
-            path, request_serializer=_serialize, response_deserializer=_parser(response_type)
-        )
-        call = method(iter(requests), timeout=timeout_s)
+        call = self.open_stream(path, requests, response_type, timeout_s)
         try:
             yield from call
         except grpc.RpcError as error:
             raise error_from(error) from None
         finally:
             call.cancel()
+
+    def open_stream(
+        self, path: str, requests: Iterable[Any], response_type: type, timeout_s: float | None = None
+    ) -> Any:
+        """Make a bidirectional call and return grpcio's call object, an iterator of responses that has `cancel`."""
+        method = self.grpc_channel.stream_stream(
+            path, request_serializer=_serialize, response_deserializer=_parser(response_type)
+        )
+        return method(iter(requests), timeout=timeout_s)
 
 
 def _serialize(message: Any) -> bytes:

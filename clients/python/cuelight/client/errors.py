@@ -28,6 +28,7 @@ __all__ = [
     "Unavailable",
     "Unsupported",
     "error_from",
+    "error_of_status",
 ]
 
 _REQUEST_ID_KEY = "x-request-id"
@@ -91,6 +92,13 @@ _ERROR_OF_CODE: dict[grpc.StatusCode, type[CuelightClientError]] = {
     grpc.StatusCode.UNAUTHENTICATED: NotAllowed,
     grpc.StatusCode.PERMISSION_DENIED: NotAllowed,
 }
+
+
+def error_of_status(name: str, details: str) -> CuelightClientError:
+    """Return the typed error of a message that failed on a stream; `name` as in `grpc.StatusCode`, or unknown."""
+    code = grpc.StatusCode.__members__.get(name)
+    kind = _ERROR_OF_CODE.get(code, ServerError) if code is not None else InvalidRequest
+    return kind(details, code)
 
 
 def error_from(error: grpc.RpcError) -> CuelightClientError:

@@ -15,7 +15,7 @@ from cuelight.client._open_inference import SERVICE, message
 from cuelight.client.channel import Channel
 from cuelight.client.errors import InvalidRequest
 
-__all__ = ["InferenceClient"]
+__all__ = ["InferenceClient", "outputs_of", "request_of"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -41,27 +41,27 @@ class InferenceClient:
     """Calls on one channel. Holds nothing of its own, so many may share a channel."""
 
     def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+        self.channel = channel
 
     def infer(self, model: str, inputs: Arrays, *, version: str = "", timeout_s: float | None = None) -> dict[str, Any]:
         """Run a model once and return its outputs by name.
 
         Raises: InvalidRequest, NotFound, Overloaded, Unavailable, DeadlineExceeded, ServerError.
         """
-        response = self._call("ModelInfer", _request(model, version, inputs, ""), "ModelInferResponse", timeout_s)
-        return _outputs(response)
+        response = self._call("ModelInfer", request_of(model, version, inputs, ""), "ModelInferResponse", timeout_s)
+        return outputs_of(response)
 
     def stream(self, model: str, steps: Iterable[Arrays], *, version: str = "") -> Iterator[dict[str, Any]]:
         """Run a model on one input after another over one stream and yield the outputs in order.
 
         Raises: InvalidRequest for a step that the server could not run; otherwise as `infer`.
         """
-        requests = (_request(model, version, inputs, "") for inputs in steps)
+        requests = (request_of(model, version, inputs, "") for inputs in steps)
         path = f"/{SERVICE}/ModelStreamInfer"
-        for response in self._channel.stream(path, requests, message("ModelStreamInferResponse")):
+        for response in self.channel.stream(path, requests, message("ModelStreamInferResponse")):
             if response.error_message:
                 raise InvalidRequest(response.error_message)
-            yield _outputs(response.infer_response)
+            yield outputs_of(response.infer_response)
 
     def is_ready(self, model: str | None = None, version: str = "") -> bool:
         """Return whether the server, or one model on it, serves."""
@@ -99,10 +99,11 @@ class InferenceClient:
         return json.loads(said[key])
 
     def _call(self, name: str, request: Any, response: str, timeout_s: float | None = None) -> Any:
-        return self._channel.call(f"/{SERVICE}/{name}", request, message(response), timeout_s)
+        return self.channel.call(f"/{SERVICE}/{name}", request, message(response), timeout_s)
 
 
-def _request(model: str, version: str, inputs: Arrays, request_id: str) -> Any:
+def request_of(model: str, version: str, inputs: Arrays, request_id: str) -> Any:
+    """Return the message that asks for one run; raises InvalidRequest for an array without a datatype on the wire."""
     request = message("ModelInferRequest")(model_name=model, model_version=version, id=request_id)
     for name, array in inputs.items():
         datatype = _DATATYPES.get(array.dtype.name)
@@ -113,7 +114,8 @@ def _request(model: str, version: str, inputs: Arrays, request_id: str) -> Any:
     return request
 
 
-def _outputs(response: Any) -> dict[str, Any]:
+def outputs_of(response: Any) -> dict[str, Any]:
+    """Return a response's outputs as arrays by name."""
     return {
         tensor.name: _array(raw, tensor.datatype, tuple(tensor.shape))
         for tensor, raw in zip(response.outputs, response.raw_output_contents, strict=True)

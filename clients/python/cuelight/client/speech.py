@@ -5,9 +5,9 @@ publishes for it: a threshold to start, a lower one to end, and shortest lengths
 stream and a file go through the same ones. Source: silero-vad 6.2, `get_speech_timestamps`.
 """
 
-import json
 import wave
 from collections.abc import Iterable, Iterator
+from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cuelight.client.errors import InvalidRequest
 from cuelight.client.inference import InferenceClient
+from cuelight.client.sequence import ResumePolicy, Sequence
 
 __all__ = ["SegmentRules", "SpeechSegment", "SpeechSegmenter", "detect_speech", "read_wav", "speech_probabilities"]
 
@@ -114,7 +115,7 @@ class SpeechSegmenter:
 
 
 def detect_speech(
-    client: InferenceClient,
+    clients: InferenceClient | Items[InferenceClient],
     audio: Samples | str | Path,
     *,
     model: str = "silero_vad",
@@ -122,37 +123,35 @@ def detect_speech(
 ) -> list[SpeechSegment]:
     """Return where somebody speaks in a WAV file, or in samples (n,) float32 in [-1, 1] at the model's rate.
 
-    Raises: InvalidRequest for audio of another rate or format; otherwise as `InferenceClient.stream`.
+    Raises: InvalidRequest for audio of another rate or format; otherwise as `Sequence.run`.
     """
-    description = client.describe(model)
+    first = clients if isinstance(clients, InferenceClient) else clients[0]
+    description = first.describe(model)
     rate_hz, chunk = int(description["sample_rate_hz"]), int(description["chunk_samples"])
     samples = audio if isinstance(audio, np.ndarray) else read_wav(audio, rate_hz)
     if samples.ndim != 1 or samples.dtype != np.float32:
         raise InvalidRequest(f"expected samples (n,) float32, got {samples.shape} {samples.dtype}")
     segmenter = SpeechSegmenter(chunk / rate_hz, rules)
     segments: list[SpeechSegment] = []
-    for probability in speech_probabilities(client, _chunks(samples, chunk), model=model, description=description):
+    for probability in speech_probabilities(clients, _chunks(samples, chunk), model=model):
         segments += segmenter.push(probability)
     return segments + segmenter.finish(len(samples) / rate_hz)
 
 
 def speech_probabilities(
-    client: InferenceClient,
+    clients: InferenceClient | Items[InferenceClient],
     chunks: Iterable[Samples],
     *,
     model: str = "silero_vad",
-    description: dict[str, str] | None = None,
+    policy: ResumePolicy | None = None,
 ) -> Iterator[float]:
     """Yield the probability of speech of each chunk, as the audio comes.
 
-    The client carries the model's state from step to step: each step waits for the one before it.
+    The server holds the model's state. With several `clients` the stream goes on at the next server when one dies; see
+    `Sequence`.
     """
-    description = client.describe(model) if description is None else description
-    pairs = [(pair["input"], pair["output"]) for pair in json.loads(description["state"])]
-    state = {name: np.zeros((1, size), np.float32) for name, size in _state_sizes(client, model, pairs).items()}
-    for chunk in chunks:
-        outputs = client.infer(model, {"audio": chunk[np.newaxis], **state})
-        state = {name: outputs[output] for name, output in pairs}
+    sequence = Sequence(clients, model, policy=policy)
+    for outputs in sequence.run({"audio": chunk[np.newaxis]} for chunk in chunks):
         yield float(outputs["probability"].item())
 
 
@@ -179,8 +178,3 @@ def _chunks(samples: Samples, size: int) -> Iterator[Samples]:
     for start in range(0, len(samples), size):
         chunk = samples[start : start + size]
         yield chunk if len(chunk) == size else np.pad(chunk, (0, size - len(chunk)))
-
-
-def _state_sizes(client: InferenceClient, model: str, pairs: list[tuple[str, str]]) -> dict[str, int]:
-    shapes = client.input_shapes(model)
-    return {name: shapes[name][-1] for name, _ in pairs}

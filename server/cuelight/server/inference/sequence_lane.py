@@ -2,9 +2,9 @@
 
     push -> SequenceQueue -> (the engine is free) -> SequenceBatch: run, settle -> futures
 
-A lane that becomes free takes what waits; while it runs, the queue fills. Dispatch is put at the end of the current
-turn of the loop, so that steps that arrived in the same turn share a batch. A batch that fails is run again step by step, so
-that only the offender fails.
+A lane that becomes free takes what waits; while it runs, the queue fills. Dispatch is put at the end of the loop's
+current turn, so that steps that arrived in the same turn share a batch. A batch that fails is run again step by step,
+so that only the offender fails.
 """
 
 import asyncio

@@ -295,7 +295,9 @@ def _queue_parameters(request: pb.ModelInferRequest) -> tuple[int, float]:
 
 
 def _stream_error(request: pb.ModelInferRequest, context: RpcContext, error: Exception) -> pb.ModelStreamInferResponse:
-    answer = pb.ModelStreamInferResponse(error_message=failed_call(_STREAM_PATH, context, error).message)
+    status = failed_call(_STREAM_PATH, context, error)
+    answer = pb.ModelStreamInferResponse(error_message=status.message)
+    answer.infer_response.parameters["status"].string_param = status.code.name
     answer.infer_response.id = request.id
     answer.infer_response.model_name = request.model_name
     return answer
