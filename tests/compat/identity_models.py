@@ -7,6 +7,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from tests.scale_models import golden, scale_model, write_version
+from tests.sequence_models import running_sum
 
 ELEM_TYPES = {
     "BOOL": TensorProto.BOOL,
@@ -27,12 +28,13 @@ ELEM_TYPES = {
 
 
 def write_repository(folder: Path) -> None:
-    """Write `scale` (times 2), `labelled` (with labels), `free` (any length), `slow` and `identity_<datatype>`."""
+    """Write `scale` (times 2), `labelled`, `free` (any length), `slow`, `sum` (with state), `identity_<datatype>`."""
     write_version(folder, "scale", 1, scale_model(2.0), golden(2.0))
     labels = {"cuelight.labels": json.dumps(["tench", "goldfish", "shark", "ray"])}
     write_version(folder, "labelled", 1, scale_model(1.0, metadata=labels))
     write_version(folder, "free", 1, scale_model(3.0, dims=("batch", "length")))
     write_version(folder, "slow", 1, slow_model())
+    write_version(folder, "sum", 1, running_sum())
     for datatype, elem_type in ELEM_TYPES.items():
         write_version(folder, f"identity_{datatype.lower()}", 1, identity_model(elem_type))
 

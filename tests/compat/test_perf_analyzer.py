@@ -9,6 +9,7 @@ import pytest
 
 from tests.compat.perf_analyzer import fetched, why_not
 from tests.scale_models import scale_model, write_version
+from tests.sequence_models import lstm_model
 from tests.serve_process import FRONTS, ServeProcess, running_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
@@ -21,6 +22,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("perf")
     write_version(folder / "models", "scale", 1, scale_model(2.0))
     write_version(folder / "models", "free", 1, scale_model(2.0, dims=("batch", "length")))
+    write_version(folder / "models", "lstm", 1, lstm_model())
     with running_server(folder / "models", folder / "log", front=request.param) as running:
         yield running
 
@@ -32,6 +34,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         pytest.param(["-m", "free", "--shape", "x:7", "-b", "2"], id="unary, through the batcher"),
         pytest.param(["-m", "scale", "--streaming"], id="streaming, run on the event loop"),
         pytest.param(["-m", "free", "--shape", "x:7", "--streaming"], id="streaming, through the batcher"),
+        pytest.param(["-m", "lstm", "--sequence-length", "20"], id="unary, sequences"),
+        pytest.param(["-m", "lstm", "--sequence-length", "20", "--streaming"], id="streaming, sequences"),
         pytest.param(["-m", "scale", "--shared-memory", "system"], id="shared memory"),
     ],
 )

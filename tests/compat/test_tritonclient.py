@@ -31,6 +31,8 @@ SYNC_CHECKS = [
     "model_ready",
     "repository_index",
     "requested_outputs",
+    "sequence",
+    "sequence_on_a_stream",
     "server_live",
     "server_metadata",
     "server_ready",

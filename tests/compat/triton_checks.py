@@ -11,6 +11,7 @@ import sys
 import traceback
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -47,6 +48,10 @@ def tensor(name: str, array: Any, datatype: str = "FP32") -> triton.InferInput:
 
 def ones(value: float = 1.0) -> list[triton.InferInput]:
     return [tensor("x", np.full((1, 4), value, np.float32))]
+
+
+def pair() -> list[triton.InferInput]:
+    return [tensor("x", np.ones((1, 2), np.float32))]
 
 
 def refused(code: str, text: str, call: Callable[[], object]) -> None:
@@ -214,6 +219,33 @@ class SyncChecks:
         assert 'input "z"' in str(error)
         assert no_error is None
         assert result.as_numpy("y").tolist() == [[8.0] * 4]
+        self.client.stop_stream()
+
+    def sequence(self) -> None:
+        for sequence_id in (7, "seven"):
+            for step in range(1, 4):
+                place = {"sequence_id": sequence_id, "sequence_start": step == 1, "sequence_end": step == 3}
+                result = self.client.infer("sum", pair(), **place)
+                assert result.as_numpy("total").tolist() == [[step, step]]
+            gone = f"sequence {sequence_id!r} is not active"
+            again = partial(self.client.infer, "sum", pair(), sequence_id=sequence_id)
+            refused("FAILED_PRECONDITION", gone, again)
+        refused("INVALID_ARGUMENT", "sequence_id", lambda: self.client.infer("sum", pair()))
+        assert self.client.get_model_config("sum").config.HasField("sequence_batching")
+
+    def sequence_on_a_stream(self) -> None:
+        done: queue.Queue[Any] = queue.Queue()
+        self.client.start_stream(lambda result, error: done.put((result, error)))
+        for step in range(1, 21):
+            for name in ("a", "b", 3):
+                place = {"sequence_id": name, "sequence_start": step == 1, "sequence_end": step == 20}
+                self.client.async_stream_infer("sum", pair(), request_id=f"{name} {step}", **place)
+        for step in range(1, 21):
+            for name in ("a", "b", 3):
+                result, error = done.get(timeout=30)
+                assert error is None, error
+                assert result.get_response().id == f"{name} {step}"
+                assert result.as_numpy("total").tolist() == [[step, step]]
         self.client.stop_stream()
 
     def final_response(self) -> None:
