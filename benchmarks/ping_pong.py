@@ -11,6 +11,7 @@ import selectors
 import socket
 import statistics
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from struct import Struct
 
@@ -29,16 +30,17 @@ _RECEIVE_BYTES = 1 << 18
 _PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
 
 
-def measure_ping_pong(port: int, message: bytes, streams: int, seconds: float) -> Measurement:
+def measure_ping_pong(port: int, messages: Sequence[tuple[bytes, bytes]], seconds: float) -> Measurement:
     """Keep one message of each stream under way for `seconds` after a warm-up of one second.
 
-    `message` is framed as gRPC frames it, and small enough for one frame of any server. Raises: ConnectionError when the server ends a connection or a stream.
+    `messages` holds each stream's first message and the one that follows it for ever, framed as gRPC frames them, and
+    small enough for one frame of any server. Raises: ConnectionError when the server ends a connection or a stream.
     """
     with selectors.DefaultSelector() as selector, ExitStack() as stack:
-        for _ in range(streams):
+        for first, following in messages:
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            selector.register(connection, selectors.EVENT_READ, _Stream(connection, message))
+            selector.register(connection, selectors.EVENT_READ, _Stream(connection, first, following))
         _turn(selector, 1.0)
         started_s = time.perf_counter()
         latencies_s = _turn(selector, seconds)
@@ -60,9 +62,9 @@ def _turn(selector: selectors.BaseSelector, seconds: float) -> list[float]:
 class _Stream:
     """One gRPC stream on a connection of its own."""
 
-    def __init__(self, connection: socket.socket, message: bytes) -> None:
+    def __init__(self, connection: socket.socket, first: bytes, following: bytes) -> None:
         self._connection = connection
-        self._ping = _frame(_DATA, 0, 1, message)
+        self._ping = _frame(_DATA, 0, 1, following)
         self._missing = 0
         self._rest = b""
         settings = _INITIAL_WINDOW_SIZE.to_bytes(2, "big") + _LARGEST_WINDOW.to_bytes(4, "big")
@@ -72,7 +74,7 @@ class _Stream:
             _frame(_SETTINGS, 0, 0, settings),
             _frame(_WINDOW_UPDATE, 0, 0, window),
             _frame(_HEADERS, _END_HEADERS, 1, _header_block()),
-            self._ping,
+            _frame(_DATA, 0, 1, first),
         )
         connection.sendall(b"".join(start))
         self._sent_s = time.perf_counter()

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-__all__ = ["plot", "tables"]
+__all__ = ["machine_line", "plot", "tables"]
 
 _CALLS = {"unary": "unary", "ping-pong": "streamed, one message at a time", "stream": "streamed, sent ahead"}
 _NAMES = {"echo": "bare grpcio echo", "grpcio": "Cuelight, grpcio", "envoy": "Cuelight, envoy"}
@@ -11,12 +11,8 @@ _NAMES = {"echo": "bare grpcio echo", "grpcio": "Cuelight, grpcio", "envoy": "Cu
 
 def tables(result: dict[str, Any]) -> str:
     """Return the run as Markdown: one row a workload, rates as ratios to the echo, then memory and start."""
-    machine = result["machine"]
     lines = [
-        f"{machine['processor']}, {machine['cores']} cores, the load generator on the same cores; "
-        f"{machine['system']}, Python {machine['python']}, grpcio {machine['grpcio']}, "
-        f"ONNX Runtime {machine['onnxruntime']}; {machine['date']}; "
-        f"median of {result['rounds']} rounds of {result['seconds']:g} s.",
+        machine_line(result),
         "",
         "| model | call | at a time | echo | grpcio | envoy | grpcio / echo | envoy / echo "
         "| p50 ms (echo, grpcio, envoy) | p99 ms (echo, grpcio, envoy) | failed |",
@@ -32,6 +28,17 @@ def tables(result: dict[str, Any]) -> str:
         *(_process_row(result, system) for system in _NAMES),
     ]
     return "\n".join(lines)
+
+
+def machine_line(result: dict[str, Any]) -> str:
+    """Return what the run was measured on and how."""
+    machine = result["machine"]
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, the load generator on the same cores; "
+        f"{machine['system']}, Python {machine['python']}, grpcio {machine['grpcio']}, "
+        f"ONNX Runtime {machine['onnxruntime']}; {machine['date']}; "
+        f"median of {result['rounds']} rounds of {result['seconds']:g} s."
+    )
 
 
 def plot(result: dict[str, Any], path: Path) -> None:

@@ -8,14 +8,11 @@ where the machine is noisy. Each figure is the median over the rounds. `python b
 import argparse
 import json
 import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from tqdm import tqdm
@@ -25,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.in_process import best_rows_per_s  # noqa: E402 (the path above)
 from benchmarks.load import Measurement, h2load_missing, measure, write_bodies  # noqa: E402
+from benchmarks.machine import machine  # noqa: E402
 from benchmarks.models import write_models  # noqa: E402
 from benchmarks.ping_pong import measure_ping_pong  # noqa: E402
 from benchmarks.report import plot, tables  # noqa: E402
@@ -109,7 +107,7 @@ def measured(port: int, workload: Workload, folder: Path, seconds: float) -> Mea
     """Return one measurement of one system."""
     if workload.kind == "ping-pong":
         message = (folder / f"{workload.model}.unary").read_bytes()
-        return measure_ping_pong(port, message, workload.concurrency, seconds)
+        return measure_ping_pong(port, [(message, message)] * workload.concurrency, seconds)
     body = folder / f"{workload.model}.{workload.kind}"
     return measure(port, body, workload.concurrency, seconds, folder / "log")
 
@@ -142,26 +140,6 @@ def middle(measurements: list[Measurement]) -> dict[str, float]:
         "p99_ms": statistics.median(one.p99_ms for one in measurements),
         "failed": sum(one.failed for one in measurements),
     }
-
-
-def machine(cores: int) -> dict[str, str]:
-    """Return what the figures were measured on."""
-    names = [line.split(":")[1].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")]
-    version = [sys.executable, "-c", "import grpc, onnxruntime; print(grpc.__version__, onnxruntime.__version__)"]
-    grpcio, onnxruntime = subprocess.run(version, capture_output=True, text=True, check=True).stdout.split()
-    return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": str(cores),
-        "system": platform.platform(terse=True),
-        "python": platform.python_version(),
-        "grpcio": grpcio,
-        "onnxruntime": onnxruntime,
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
 
 
 if __name__ == "__main__":

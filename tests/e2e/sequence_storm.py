@@ -141,9 +141,15 @@ class Actor:
         cut_after = self._dice.randrange(length) if self._dice.random() < 0.4 else None
         sent: asyncio.Queue[NDArray[Any] | None] = asyncio.Queue()
         call = self._stub.ModelStreamInfer(self._stream_requests(sequence_id, length, sent), timeout=TIMEOUT_S)
-        answers = 0
+        answers, answered_s = 0, time.monotonic()
         async for response in call:
             x = await sent.get()
+            standstill_s, answered_s = time.monotonic() - answered_s, time.monotonic()
+            if "is not active" in response.error_message and x is not None:
+                assert standstill_s > MAX_IDLE_S / 2, response.error_message
+                self._tally["restarted after a standstill"] += 1
+                call.cancel()
+                return
             if x is None:
                 assert "shape" in response.error_message or "expected" in response.error_message, response
                 self._tally["bad steps refused"] += 1

@@ -12,6 +12,7 @@ import pytest
 from cuelight.inference.v2 import open_inference_pb2 as pb
 from cuelight.inference.v2 import open_inference_pb2_grpc as pb_grpc
 from tests.scale_models import golden, scale_model, write_version
+from tests.sequence_models import INPUT_SIZE, LSTM_PAIRS, Alone, lstm_model
 from tests.serve_process import FRONTS, ServeProcess, running_server
 
 TIMEOUT_S = 60.0
@@ -86,3 +87,36 @@ def refuse_a_broken_version(stub: pb_grpc.GRPCInferenceServiceStub, repository: 
         for file in folder.iterdir():
             file.unlink()
         folder.rmdir()
+
+
+def lstm_step(x: np.ndarray, start: bool = False) -> pb.ModelInferRequest:
+    request = pb.ModelInferRequest(model_name="lstm")
+    request.inputs.add(name="x", datatype="FP32", shape=x.shape)
+    request.raw_input_contents.append(x.tobytes())
+    request.parameters["sequence_id"].string_param = "new" if start else "old"
+    request.parameters["sequence_start"].bool_param = start
+    return request
+
+
+def test_a_live_sequence_goes_on_with_the_model_it_began_with(server: ServeProcess, repository: Path) -> None:
+    write_version(repository, "lstm", 1, lstm_model(seed=1))
+    steps = [np.full((1, INPUT_SIZE), value, np.float32) for value in (0.1, 0.2, 0.3)]
+
+    with grpc.insecure_channel(server.target) as channel:
+        stub = pb_grpc.GRPCInferenceServiceStub(channel)
+        stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="lstm"), timeout=TIMEOUT_S)
+        first = lstm_step(steps[0])
+        first.parameters["sequence_start"].bool_param = True
+        answers = [stub.ModelInfer(first, timeout=TIMEOUT_S)]
+        write_version(repository, "lstm", 1, lstm_model(seed=2))
+        stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="lstm"), timeout=TIMEOUT_S)
+        answers += [stub.ModelInfer(lstm_step(x), timeout=TIMEOUT_S) for x in steps[1:]]
+        new = stub.ModelInfer(lstm_step(steps[0], start=True), timeout=TIMEOUT_S)
+
+    old_model, new_model = (Alone(lstm_model(seed=seed), LSTM_PAIRS) for seed in (1, 2))
+    state = old_model.begin()
+    for x, answer in zip(steps, answers, strict=True):
+        want, state = old_model.step(state, {"x": x})
+        assert answer.raw_output_contents[0] == want["y"].tobytes()
+    want, _ = new_model.step(new_model.begin(), {"x": steps[0]})
+    assert new.raw_output_contents[0] == want["y"].tobytes()
