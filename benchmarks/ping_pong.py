@@ -1,4 +1,4 @@
-"""Streams that wait for each answer before they send the next message: what h2load cannot do.
+"""Streams that wait for an answer before they send the next message: what h2load cannot do.
 
 A client for this alone: prior-knowledge HTTP/2, one connection a stream as from as many callers, no headers looked at,
 no flow control of its own beyond announcing windows that are never used up. A message costs it some ten microseconds,
@@ -11,6 +11,7 @@ import selectors
 import socket
 import statistics
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from struct import Struct
@@ -25,13 +26,16 @@ _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 
 _ACK, _END_STREAM, _END_HEADERS = 1, 1, 4
 _LARGEST_WINDOW = 2**31 - 1
 _FIRST_WINDOW = 65_535
+_PREFIX_BYTES = 5
 _INITIAL_WINDOW_SIZE = 4
 _RECEIVE_BYTES = 1 << 18
 _PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
 
 
-def measure_ping_pong(port: int, messages: Sequence[tuple[bytes, bytes]], seconds: float) -> Measurement:
-    """Keep one message of each stream under way for `seconds` after a warm-up of one second.
+def measure_ping_pong(
+    port: int, messages: Sequence[tuple[bytes, bytes]], seconds: float, under_way: int = 1
+) -> Measurement:
+    """Keep `under_way` messages of each stream under way for `seconds` after a warm-up of one second.
 
     `messages` holds each stream's first message and the one that follows it for ever, framed as gRPC frames them, and
     small enough for one frame of any server. Raises: ConnectionError when the server ends a connection or a stream.
@@ -40,7 +44,7 @@ def measure_ping_pong(port: int, messages: Sequence[tuple[bytes, bytes]], second
         for first, following in messages:
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            selector.register(connection, selectors.EVENT_READ, _Stream(connection, first, following))
+            selector.register(connection, selectors.EVENT_READ, _Stream(connection, first, following, under_way))
         _turn(selector, 1.0)
         started_s = time.perf_counter()
         latencies_s = _turn(selector, seconds)
@@ -62,10 +66,11 @@ def _turn(selector: selectors.BaseSelector, seconds: float) -> list[float]:
 class _Stream:
     """One gRPC stream on a connection of its own."""
 
-    def __init__(self, connection: socket.socket, first: bytes, following: bytes) -> None:
+    def __init__(self, connection: socket.socket, first: bytes, following: bytes, under_way: int) -> None:
         self._connection = connection
         self._ping = _frame(_DATA, 0, 1, following)
-        self._missing = 0
+        self._answer = b""
+        self._pings = 0
         self._rest = b""
         settings = _INITIAL_WINDOW_SIZE.to_bytes(2, "big") + _LARGEST_WINDOW.to_bytes(4, "big")
         window = (_LARGEST_WINDOW - _FIRST_WINDOW).to_bytes(4, "big")
@@ -75,9 +80,10 @@ class _Stream:
             _frame(_WINDOW_UPDATE, 0, 0, window),
             _frame(_HEADERS, _END_HEADERS, 1, _header_block()),
             _frame(_DATA, 0, 1, first),
+            self._ping * (under_way - 1),
         )
         connection.sendall(b"".join(start))
-        self._sent_s = time.perf_counter()
+        self._sent_s = deque([time.perf_counter()] * under_way)
 
     def receive(self) -> list[float]:
         """Take what came and answer it; return the latency of the answer that is now whole, if one is."""
@@ -95,22 +101,35 @@ class _Stream:
             latencies_s += self._take(length_and_kind & 0xFF, flags, data[position + _HEADER.size : end])
             position = end
         self._rest = data[position:]
+        if self._pings:
+            self._connection.sendall(self._ping * self._pings)
+            self._pings = 0
         return latencies_s
 
     def _take(self, kind: int, flags: int, payload: bytes) -> list[float]:
         if kind == _DATA:
-            # An answer's prefix, which holds its length, comes in one piece.
-            self._missing = (self._missing or 5 + int.from_bytes(payload[1:5], "big")) - len(payload)
-            if not self._missing:
-                now_s = time.perf_counter()
-                latency_s, self._sent_s = now_s - self._sent_s, now_s
-                self._connection.sendall(self._ping)
-                return [latency_s]
-        elif kind in (_SETTINGS, _PING) and not flags & _ACK:
+            return self._answers(payload)
+        if kind in (_SETTINGS, _PING) and not flags & _ACK:
             self._connection.sendall(_frame(kind, _ACK, 0, payload if kind == _PING else b""))
         elif kind in (_GOAWAY, _RST_STREAM) or (kind == _HEADERS and flags & _END_STREAM):
             raise ConnectionError("the server ended the stream")
         return []
+
+    def _answers(self, payload: bytes) -> list[float]:
+        """Return the latencies of the answers that are now whole."""
+        latencies_s: list[float] = []
+        data, position = self._answer + payload, 0
+        while len(data) - position >= _PREFIX_BYTES:
+            end = position + _PREFIX_BYTES + int.from_bytes(data[position + 1 : position + _PREFIX_BYTES], "big")
+            if end > len(data):
+                break
+            position = end
+            now_s = time.perf_counter()
+            latencies_s.append(now_s - self._sent_s.popleft())
+            self._sent_s.append(now_s)
+            self._pings += 1
+        self._answer = data[position:]
+        return latencies_s
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

@@ -16,10 +16,10 @@ def tables(result: dict[str, Any]) -> str:
     lines = [
         machine_line(result),
         "",
-        "| live sequences | echo/s | grpcio, steps/s | envoy, steps/s | grpcio / echo | envoy / echo "
-        "| grpcio, batching off | envoy, batching off | batching gains (grpcio, envoy) "
-        "| p50 ms (echo, grpcio, envoy) | p99 ms (echo, grpcio, envoy) |",
-        "|--:|--:|--:|--:|--:|--:|--:|--:|---|---|---|",
+        "| live sequences | steps under way of each | echo/s | grpcio, steps/s | envoy, steps/s "
+        "| grpcio / echo | envoy / echo | grpcio, batching off | envoy, batching off "
+        "| batching gains (grpcio, envoy) | p50 ms (echo, grpcio, envoy) | p99 ms (echo, grpcio, envoy) |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|---|---|",
         *(_row(entry) for entry in result["streams"]),
         "",
         "| rows in a batch | the bare model on one core, steps/s |",
@@ -52,7 +52,8 @@ def plot(result: dict[str, Any], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot  # noqa: PLC0415
 
-    counts = [entry["streams"] for entry in result["streams"]]
+    entries = [entry for entry in result["streams"] if entry["under_way"] == 1]
+    counts = [entry["streams"] for entry in entries]
     figure, panel = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")
     for name, label, style in (
         (f"echo {BATCHED}", "bare grpcio echo", "k--"),
@@ -61,9 +62,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
         (f"envoy {SINGLE}", "envoy, batching off", "C0:"),
         (f"grpcio {SINGLE}", "grpcio, batching off", "C1:"),
     ):
-        panel.plot(
-            counts, [entry["systems"][name]["per_s"] for entry in result["streams"]], style, marker="o", label=label
-        )
+        panel.plot(counts, [entry["systems"][name]["per_s"] for entry in entries], style, marker="o", label=label)
     panel.set(
         xscale="log", xlabel="live sequences", ylabel="steps a second", title="LSTM of 256 units, one stream each"
     )
@@ -84,7 +83,7 @@ def _row(entry: dict[str, Any]) -> str:
     alone = " | ".join(f"{one['per_s']:,.0f}" for one in single)
     gains = ", ".join(f"{a['per_s'] / b['per_s']:.1f}" for a, b in zip(batched, single, strict=True))
     latencies = " | ".join(", ".join(f"{one[key]:.2f}" for one in (echo, *batched)) for key in ("p50_ms", "p99_ms"))
-    return f"| {entry['streams']:,} | {rates} | {ratios} | {alone} | {gains} | {latencies} |"
+    return f"| {entry['streams']:,} | {entry['under_way']} | {rates} | {ratios} | {alone} | {gains} | {latencies} |"
 
 
 def _idle_row(result: dict[str, Any], title: str, key: str, form: str) -> str:

@@ -1,9 +1,10 @@
 """How fast live sequences step, against a bare grpcio echo of the same messages and against the bare model.
 
-N streams, each a live sequence of an LSTM with 256 units, send a step and wait for its answer: what N voices do, as fast
-as they can. Measured with batching (64 rows) and without (1 row), on both fronts, the systems in turn within each round.
-Then what a sequence costs that does nothing: memory, and the time of another one's step. `python benchmarks/sequences.py
-[--rounds 3] [--seconds 3] [--out benchmarks/results]` prints tables and writes them as Markdown and JSON, with a plot.
+N streams, each a live sequence of an LSTM with 256 units, send a step and wait for its answer: what N voices do, as
+fast as they can. Measured with batching (64 rows) and without (1 row), on both fronts, the systems in turn within each
+round; for 64 streams also with several steps under way. Then what a sequence costs that does nothing: memory, and the
+time of another one's step. `python benchmarks/sequences.py [--rounds 3] [--seconds 3] [--out benchmarks/results]`
+prints tables and writes them as Markdown and JSON, with a plot.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +37,18 @@ from cuelight.inference.v2 import open_inference_pb2 as pb  # noqa: E402
 from cuelight.inference.v2 import open_inference_pb2_grpc as pb_grpc  # noqa: E402
 
 STREAMS = (1, 4, 16, 64, 256, 1024, 4096)
+UNDER_WAY = (4, 16)
+AT_ONCE = 64
 IDLE = 4096
 CALLS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """So many live streams, each with so many steps under way."""
+
+    streams: int
+    under_way: int
 
 
 def main() -> int:
@@ -64,7 +76,8 @@ def run(folder: Path, rounds: int, seconds: float, streams: tuple[int, ...]) -> 
     write_lstms(repository)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     in_process = {rows: steps_per_s(repository, rows) for rows in (1, 4, 16, 64)}
-    samples: dict[tuple[int, str], list[Measurement]] = {}
+    samples: dict[tuple[Workload, str], list[Measurement]] = {}
+    workloads = [*(Workload(count, 1) for count in streams), *(Workload(AT_ONCE, ahead) for ahead in UNDER_WAY)]
     with ExitStack() as stack:
         servers = {
             "echo": stack.enter_context(echo_server()),
@@ -72,34 +85,33 @@ def run(folder: Path, rounds: int, seconds: float, streams: tuple[int, ...]) -> 
             "envoy": stack.enter_context(cuelight_server(repository, "envoy")),
         }
         systems = [("echo", BATCHED), *((front, model) for front in ("grpcio", "envoy") for model in (BATCHED, SINGLE))]
-        for count in tqdm([count for _ in range(rounds) for count in streams], unit="size"):
+        for workload in tqdm([workload for _ in range(rounds) for workload in workloads], unit="size"):
             for server, model in systems:
-                sample = measure_steps(servers[server].port, model, count, seconds)
-                samples.setdefault((count, f"{server} {model}"), []).append(sample)
+                sample = measure_steps(servers[server].port, model, workload.streams, seconds, workload.under_way)
+                samples.setdefault((workload, f"{server} {model}"), []).append(sample)
         return {
             "machine": machine(cores),
             "rounds": rounds,
             "seconds": seconds,
             "in_process": in_process,
             "streams": [
-                {"streams": count, "systems": {name: middle(samples[count, name]) for _, name in _of(samples, count)}}
-                for count in streams
+                {
+                    **asdict(workload),
+                    "systems": {name: middle(found) for (of, name), found in samples.items() if of == workload},
+                }
+                for workload in workloads
             ],
             "idle": {front: idle_costs(servers[front], seconds) for front in ("grpcio", "envoy")},
         }
 
 
-def _of(samples: dict[tuple[int, str], list[Measurement]], count: int) -> list[tuple[int, str]]:
-    return [key for key in samples if key[0] == count]
-
-
-def measure_steps(port: int, model: str, streams: int, seconds: float) -> Measurement:
-    """Step that many sequences, one message of each under way."""
+def measure_steps(port: int, model: str, streams: int, seconds: float, under_way: int = 1) -> Measurement:
+    """Step that many sequences, so many messages of each under way."""
     messages = [
         (framed(step_request(model, f"s{index}", start=True)), framed(step_request(model, f"s{index}")))
         for index in range(streams)
     ]
-    return measure_ping_pong(port, messages, seconds)
+    return measure_ping_pong(port, messages, seconds, under_way)
 
 
 def middle(measurements: list[Measurement]) -> dict[str, float]:

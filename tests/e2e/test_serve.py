@@ -169,6 +169,7 @@ def test_reflection_describes_every_service(channel: grpc.Channel) -> None:
     learned = DescriptorPool(database).FindServiceByName("inference.GRPCInferenceService")
 
     assert set(database.get_services()) == {
+        "cuelight.inference.v1.SequenceService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",

@@ -96,7 +96,10 @@ def test_a_toml_file_sets_fields_and_leaves_the_rest_at_their_defaults(folder: P
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[serve]\n", r"unknown section \[serve\]; sections are repository, server, engine, limits, log, tls"),
+        (
+            "[serve]\n",
+            r"unknown section \[serve\]; sections are repository, server, engine, limits, sequences, log, tls",
+        ),
         ("[server]\nprot = 1\n", "unknown key server.prot; keys are host, port, metrics_port, front, grace_period_s"),
         ("port = 1\n", r"unknown section \[port\]"),
         ("server = 1\n", "server must be a section, got 1"),

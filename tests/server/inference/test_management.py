@@ -32,6 +32,8 @@ Call = Callable[[str, Any], Any]
 class NoCall:
     """What a handler here may know of its call: nothing."""
 
+    attachment: object = None
+
     def metadata(self) -> list[tuple[str, str | bytes]]:
         return []
 

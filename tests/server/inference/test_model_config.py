@@ -117,7 +117,7 @@ def test_a_config_may_fix_what_the_file_leaves_free_and_leave_out_outputs() -> N
         ("platform: 'tensorrt_plan'", 'field "platform": got "tensorrt_plan", expected "onnxruntime_onnx"'),
         ("backend: 'python'", 'field "backend": got "python", expected "onnxruntime"'),
         ("default_model_filename: '../m.onnx'", 'field "default_model_filename": got "../m.onnx"'),
-        ("sequence_batching { }", 'field "sequence_batching": stateful sequences are not offered'),
+        ("sequence_batching { iterative_sequence: true }", 'field "sequence_batching.iterative_sequence": got true'),
         ("input { name: 'z' }", 'input "z": not in the model; it has x'),
         ("output { name: 'z' }", 'output "z": not in the model; it has y'),
         ("output { name: 'y' } output { name: 'y' }", 'output "y": listed twice'),

@@ -20,6 +20,8 @@ from tests.server.inference.loaded import Versions, load, sequence_steps
 class Context:
     """A call without a deadline."""
 
+    attachment: object = None
+
     def metadata(self) -> Metadata:
         return ()
 

@@ -16,6 +16,8 @@ SERVICE_UNKNOWN = pb.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class Context:
+    attachment: object = None
+
     def metadata(self) -> tuple[()]:
         return ()
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
-__all__ = ["ReplayBuffer"]
+__all__ = ["Reading", "ReplayBuffer"]
 
 
 class ReplayBuffer:

@@ -65,7 +65,8 @@ class SequenceServiceServicer(object):
     def ImportSequence(self, request, context):
         """Begins a sequence that goes on from a token; a live sequence of that id ends.
 
-        Errors: INVALID_ARGUMENT (no token, altered, or sealed under a key this server lacks), FAILED_PRECONDITION (expired,
+        Errors: INVALID_ARGUMENT (no token, altered, or sealed under a key this server lacks), FAILED_PRECONDITION
+        (expired,
         or of another model file), NOT_FOUND (no such model), RESOURCE_EXHAUSTED (as many sequences as fit are alive).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -3,8 +3,10 @@
 isort:skip_file
 Sequences that travel: the state of a live sequence as a sealed token, and a token as a live sequence.
 
-A server holds the state of every live sequence (see SequenceBatching in model_config.proto). Its *resume token* holds
-that state, sealed under a key that a fleet of servers shares. Any of them takes it and goes on with the next step, to
+A server holds the state of every live sequence (see SequenceBatching in model_config.proto). Its *resume token*
+holds
+that state, sealed under a key that a fleet of servers shares. Any of them takes it and goes on with the next
+step, to
 the bit as if nothing had happened. A token can be had in two ways: with the answer to a step, by the parameter
 `return_resume_token` of ModelInfer and ModelStreamInfer, or by the calls below.
 
@@ -18,7 +20,8 @@ Parameters of an answer that was asked to bring a token:
   resume_token           string, base64: the sequence's state after this step
   sequence_steps         int64: how many steps led to it
 A message without outputs and with the parameter `sequence_handover` (bool, true) ends a stream whose server shuts
-down: it brings `sequence_id`, `resume_token` and `sequence_steps` of one live sequence for which tokens were asked.
+down: it brings `sequence_id`, `resume_token` and `sequence_steps` of one live sequence for which tokens were
+asked.
 """
 
 from collections import abc as _abc
@@ -61,7 +64,8 @@ class SequenceServiceStub:
     ImportSequence: _grpc.UnaryUnaryMultiCallable[_sequences_pb2.ImportSequenceRequest, _sequences_pb2.ImportSequenceResponse]
     """Begins a sequence that goes on from a token; a live sequence of that id ends.
 
-    Errors: INVALID_ARGUMENT (no token, altered, or sealed under a key this server lacks), FAILED_PRECONDITION (expired,
+    Errors: INVALID_ARGUMENT (no token, altered, or sealed under a key this server lacks), FAILED_PRECONDITION
+    (expired,
     or of another model file), NOT_FOUND (no such model), RESOURCE_EXHAUSTED (as many sequences as fit are alive).
     """
 
@@ -80,7 +84,8 @@ class SequenceServiceAsyncStub(SequenceServiceStub):
     ImportSequence: _aio.UnaryUnaryMultiCallable[_sequences_pb2.ImportSequenceRequest, _sequences_pb2.ImportSequenceResponse]  # type: ignore[assignment]
     """Begins a sequence that goes on from a token; a live sequence of that id ends.
 
-    Errors: INVALID_ARGUMENT (no token, altered, or sealed under a key this server lacks), FAILED_PRECONDITION (expired,
+    Errors: INVALID_ARGUMENT (no token, altered, or sealed under a key this server lacks), FAILED_PRECONDITION
+    (expired,
     or of another model file), NOT_FOUND (no such model), RESOURCE_EXHAUSTED (as many sequences as fit are alive).
     """
 
@@ -108,7 +113,8 @@ class SequenceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_sequences_pb2.ImportSequenceResponse, _abc.Awaitable[_sequences_pb2.ImportSequenceResponse]]:
         """Begins a sequence that goes on from a token; a live sequence of that id ends.
 
-        Errors: INVALID_ARGUMENT (no token, altered, or sealed under a key this server lacks), FAILED_PRECONDITION (expired,
+        Errors: INVALID_ARGUMENT (no token, altered, or sealed under a key this server lacks), FAILED_PRECONDITION
+        (expired,
         or of another model file), NOT_FOUND (no such model), RESOURCE_EXHAUSTED (as many sequences as fit are alive).
         """
 

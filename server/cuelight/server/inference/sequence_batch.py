@@ -31,13 +31,15 @@ class SequenceState:
     steps: int
 
 
-@dataclass(frozen=True, slots=True)
 class StepResult:
     """What a step gave. `steps` counts the sequence's successful steps, this one included."""
 
-    outputs: Arrays
-    steps: int
-    state: SequenceState | None = None
+    __slots__ = ("outputs", "state", "steps")
+
+    def __init__(self, outputs: Arrays, steps: int, state: SequenceState | None = None) -> None:
+        self.outputs = outputs
+        self.steps = steps
+        self.state = state
 
 
 class SequenceBatch:

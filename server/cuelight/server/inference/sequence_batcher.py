@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cuelight.server.errors import Overloaded, ShuttingDown
 from cuelight.server.inference.batching import group_of
+from cuelight.server.inference.quick_steps import QuickStep
 from cuelight.server.inference.sequence_batch import SequenceState, StepResult
 from cuelight.server.inference.sequence_lane import SequenceLane
 from cuelight.server.inference.sequence_queue import StepEntry
@@ -94,6 +95,25 @@ class SequenceBatcher:
     def holds(self, sequence_id: SequenceId) -> bool:
         """Whether a sequence of that id is alive here."""
         return sequence_id in self._table
+
+    def get(self, sequence_id: SequenceId) -> Sequence | None:
+        """Return the live sequence of that id."""
+        return self._table.get(sequence_id)
+
+    def takes_bytes(self, sequence: Sequence) -> bool:
+        """Whether the sequence's steps may be pushed as bytes."""
+        return self._lanes[sequence.lane].engine.takes_bytes
+
+    def push(self, step: QuickStep) -> bool:
+        """Queue a step as bytes; return whether it was taken: its sequence lives and does nothing else now."""
+        sequence = step.sequence
+        lane = self._lanes[sequence.lane]
+        if sequence.closing or sequence.running or sequence.waiting or self._stopping:
+            return False
+        if lane.depth >= self._max_queue_size:
+            return False
+        lane.push_quick(step)
+        return True
 
     def submit(
         self,
@@ -256,6 +276,10 @@ class SequenceBatcher:
         self._expiry = None
         now_s = time.monotonic()
         while (sequence := self._table.idlest()) is not None:
+            if not sequence.idle:
+                # One that steps as bytes is not taken off the list for every step.
+                self._table.rest(sequence, now_s)
+                continue
             left_s = sequence.idle_since_s + self._spec.max_idle_s - now_s
             if left_s > 0:
                 self._expiry = self._loop.call_later(left_s, self._expire)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from cuelight.server.errors import DeadlineExceeded, InferenceFailed
+from cuelight.server.inference.quick_steps import QuickBatch, QuickLine, QuickStep
 from cuelight.server.inference.sequence_batch import Entries, SequenceBatch
 from cuelight.server.inference.sequence_queue import SequenceQueue, StepEntry
 from cuelight.server.inference.sequence_spec import SequenceSpec
@@ -57,6 +58,7 @@ class SequenceLane:
         self._statistics = statistics
         self._owner = owner
         self._queue = SequenceQueue()
+        self._quick = QuickLine()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.Handle | None = None
         self.running = False
@@ -66,7 +68,12 @@ class SequenceLane:
     @property
     def depth(self) -> int:
         """How many steps wait."""
-        return self._queue.depth
+        return self._queue.depth + len(self._quick)
+
+    def push_quick(self, step: QuickStep) -> None:
+        """Queue a step as bytes."""
+        self._quick.push(step)
+        self._dispatch_soon()
 
     def push(self, sequence: Sequence, entry: StepEntry) -> None:
         """Queue a step."""
@@ -79,14 +86,62 @@ class SequenceLane:
 
     def _dispatch(self) -> None:
         self._timer = None
-        if not self.running and self._queue.ready:
+        if not self.running and (self._quick or self._queue.ready):
             now_s = time.monotonic()
             if (run_at_s := self._wait_until(now_s)) is not None:
                 self._timer = self._loop.call_later(run_at_s - now_s, self._dispatch)
                 return
-            self._run_next(now_s)
+            if self._quick_is_next(now_s):
+                self._run_quick(now_s)
+            else:
+                self._run_next(now_s)
         if not self.depth and not self.running:
             self._owner.settle()
+
+    def _quick_is_next(self, now_s: float) -> bool:
+        """Whether the steps that came as bytes go before the others: by which have waited longer."""
+        oldest_s = self._queue.oldest_s
+        if oldest_s is None or not self._quick:
+            return bool(self._quick)
+        return time.perf_counter_ns() - self._quick.oldest_ns >= (now_s - oldest_s) * 1e9
+
+    def _run_quick(self, now_s: float) -> None:
+        steps, left = self._quick.take(self.engine.max_rows)
+        for step in left:
+            self._statistics.cancel_count += 1
+            self._ran(step.sequence, now_s)
+        if not steps:
+            self._dispatch_soon()
+            return
+        self.running = True
+        batch = QuickBatch(self.engine, steps)
+        if len(steps) <= self.engine.inline_rows:
+            self._done_quick(batch, _error_of(batch))
+        else:
+            self._submit(batch, self._done_quick)
+
+    def _done_quick(self, batch: QuickBatch, error: Exception | None) -> None:
+        now_s = time.monotonic()
+        if error is None:
+            left = batch.settle()
+            self._statistics.cancel_count += len(left)
+            self._record_quick(batch)
+        else:
+            batch.give_back()
+        for step in batch.steps:
+            self._ran(step.sequence, now_s)
+        self.running = False
+        self._dispatch_soon()
+
+    def _record_quick(self, batch: QuickBatch) -> None:
+        count, counts, ended_ns = len(batch.steps), self._owner.counts, time.perf_counter_ns()
+        waited_ns = 0
+        for step in batch.steps:
+            waited_ns += batch.started_ns - step.arrived_ns
+            counts.count_step((ended_ns - step.arrived_ns) / 1e9)
+        times = {"input_ns": 0, "infer_ns": batch.ran_ns - batch.started_ns, "output_ns": ended_ns - batch.ran_ns}
+        self._statistics.record_requests(count, queue_ns=waited_ns, **times)
+        self._statistics.record_execution(count, **times)
 
     def _run_next(self, now_s: float) -> None:
         waiting = self._queue.depth
@@ -113,13 +168,13 @@ class SequenceLane:
         """Return until when to wait for company, None to run now."""
         delay_s = self._spec.max_queue_delay_s
         oldest_s = self._queue.oldest_s if delay_s else None
-        if oldest_s is None or self.hurry:
+        if oldest_s is None or self.hurry or self._quick:
             return None
         enough = min((*self._spec.preferred_batch_sizes, self.engine.max_rows, self._owner.live))
         run_at_s = oldest_s + delay_s
         return None if self._queue.ready >= enough or run_at_s <= now_s else run_at_s
 
-    def _submit(self, batch: SequenceBatch, done: Callable[[SequenceBatch, Any], None]) -> None:
+    def _submit(self, batch: Any, done: Callable[[Any, Any], None]) -> None:
         """Run the batch on the engine's thread, and then `done` on the loop."""
         loop = self._loop
         self.engine.executor.submit(lambda: loop.call_soon_threadsafe(done, batch, _error_of(batch)))
@@ -194,7 +249,7 @@ class SequenceLane:
             entry.future.set_exception(error)
 
 
-def _error_of(batch: SequenceBatch) -> Exception | None:
+def _error_of(batch: SequenceBatch | QuickBatch) -> Exception | None:
     """Run the batch and return what went wrong: whatever it is belongs to this batch, and the lane lives on."""
     try:
         batch.run()

@@ -147,6 +147,7 @@ class SequenceTable:
         """Note that no step of the sequence waits or runs any more."""
         sequence.idle_since_s = now_s
         self._idle[sequence] = None
+        self._idle.move_to_end(sequence)
 
     def idlest(self) -> Sequence | None:
         """Return the sequence that has been idle the longest."""

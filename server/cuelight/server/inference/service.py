@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 from cuelight.inference.v2 import open_inference_pb2 as pb
 from cuelight.server.inference.management import ManagementServicer
@@ -23,9 +24,9 @@ def inference_service(inference: InferenceServicer, management: ManagementServic
         for method in descriptor.methods
     }
     service = service_from_descriptor(descriptor, SimpleNamespace(**handlers), while_draining=_WHILE_DRAINING)
-    shortcuts = {
-        "ModelInfer": inference.short_way(streamed=False),
-        "ModelStreamInfer": inference.short_way(streamed=True),
+    ways: dict[str, dict[str, Any]] = {
+        "ModelInfer": {"shortcut": inference.short_way(streamed=False)},
+        "ModelStreamInfer": {"stream_shortcut": inference.stream_way},
     }
-    methods = (replace(method, shortcut=shortcuts.get(method.name)) for method in service.methods)
+    methods = (replace(method, **ways.get(method.name, {})) for method in service.methods)
     return Service(service.name, tuple(methods))

@@ -12,8 +12,9 @@ and ends with a token for each of them.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from collections.abc import Sequence as Items
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from cuelight.server.inference.sequence_parameters import sequence_id_in
 from cuelight.server.inference.sequence_steps import SequenceSteps
 from cuelight.server.inference.sequences import Owner, SequenceId
 from cuelight.server.inference.short_way import ShortWay
+from cuelight.server.inference.stream_way import StreamWay
 from cuelight.server.inference.tensors import MemoryRegions, decode_inputs, rows_of
 from cuelight.server.inference.tracer import Tracer
 from cuelight.server.rpc.context import RpcContext
@@ -63,10 +65,11 @@ class Models(Protocol):
 class _Stream:
     """One call of ModelStreamInfer: the sequences it has begun, and what reads it."""
 
-    __slots__ = ("handing_over", "owner", "reader")
+    __slots__ = ("handing_over", "owner", "reader", "way")
 
     def __init__(self) -> None:
         self.owner = Owner()
+        self.way: StreamWay | None = None
         self.reader: asyncio.Task[None] | None = None
         self.handing_over = False
 
@@ -87,11 +90,23 @@ class InferenceServicer:
         self._steps = steps
         self._streams: set[_Stream] = set()
         self._tracer = tracer
+        self._streamed_short_way = ShortWay(models, tracer, regions, streamed=True)
         self._max_stream_in_flight = max_stream_in_flight
 
     def short_way(self, streamed: bool) -> ShortWay:
         """Return the short way past ModelInfer, or past ModelStreamInfer if `streamed`."""
         return ShortWay(self._models, self._tracer, self._regions, streamed)
+
+    @contextmanager
+    def stream_way(self, context: RpcContext) -> Iterator[StreamWay]:
+        """Yield the short way of a call of ModelStreamInfer, which goes on with what was begun on it."""
+        context.attachment = stream = _Stream()
+        stream.way = StreamWay(self._streamed_short_way, self, self._tracer, stream.owner, context)
+        self._streams.add(stream)
+        try:
+            yield stream.way
+        finally:
+            self._close(stream)
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: RpcContext) -> pb.ModelInferResponse:
         """Run one request; see the proto for its errors."""
@@ -112,9 +127,13 @@ class InferenceServicer:
         self, requests: AsyncIterator[pb.ModelInferRequest], context: RpcContext
     ) -> AsyncGenerator[pb.ModelStreamInferResponse, None]:
         """Run a stream of requests, in order; see the proto for its errors."""
-        stream = _Stream()
+        stream = context.attachment if isinstance(context.attachment, _Stream) else _Stream()
+        stream.way = None
         self._streams.add(stream)
         try:
+            if stream.handing_over:
+                async for response in self._handed_over(stream):
+                    yield response
             async for request in requests:
                 begun = self._begin_on_stream(request, context, stream.owner)
                 if isinstance(begun, pb.ModelStreamInferResponse):
@@ -128,22 +147,51 @@ class InferenceServicer:
                     await pipelined.aclose()
                 return
         finally:
-            self._streams.discard(stream)
-            for sequence in list(stream.owner.sequences):
-                sequence.home.release(sequence)
+            self._close(stream)
 
     def hand_over(self) -> None:
         """Let every stream end whose sequences can all go on elsewhere: the server shuts down."""
         for stream in self._streams:
             sequences = stream.owner.sequences
-            if stream.reader is not None and sequences and all(sequence.resumable for sequence in sequences):
-                stream.handing_over = True
+            if not sequences or not all(sequence.resumable for sequence in sequences):
+                continue
+            stream.handing_over = True
+            if stream.way is not None:
+                stream.way.interrupt()
+            elif stream.reader is not None:
                 stream.reader.cancel()
+
+    def is_stateful(self, request: pb.ModelInferRequest) -> bool:
+        """Whether the request's model keeps sequences; see `Stepping`."""
+        return self._version(request).sequences is not None
+
+    def begin_step(
+        self, request: pb.ModelInferRequest, context: RpcContext, owner: Owner
+    ) -> "tuple[ModelVersion, asyncio.Future[StepResult]]":
+        """Queue a step; see `Stepping`."""
+        version = self._version(request)
+        if len(request.outputs):
+            check_requested_outputs(request, version.signature)
+        return version, self._steps.begin(version, request, owner, context.deadline())
+
+    def step_answer(self, request: pb.ModelInferRequest, version: ModelVersion, result: StepResult) -> bytes:
+        """Return the serialized answer to a step; see `Stepping`."""
+        return self._stream_response(request, version, result).SerializeToString()
+
+    def step_error(self, request: pb.ModelInferRequest, context: RpcContext, error: Exception) -> bytes:
+        """Return the serialized answer to a step that failed; see `Stepping`."""
+        return _stream_error(request, context, error).SerializeToString()
+
+    def _close(self, stream: _Stream) -> None:
+        self._streams.discard(stream)
+        for sequence in list(stream.owner.sequences):
+            sequence.home.release(sequence)
 
     def _version(self, request: pb.ModelInferRequest) -> ModelVersion:
         if request.model_name in self._models.leaving:
             sequence_id = sequence_id_in(request)
-            if sequence_id is not None and not request.parameters["sequence_start"].bool_param:
+            starts = "sequence_start" in request.parameters and request.parameters["sequence_start"].bool_param
+            if sequence_id is not None and not starts:
                 held = self._models.holding(request.model_name, request.model_version, sequence_id)
                 if held is not None:
                     return held
@@ -211,7 +259,6 @@ class InferenceServicer:
             if stream.handing_over:
                 async for response in self._handed_over(stream):
                     yield response
-                raise ShuttingDown("the server is shutting down; its sequences go on from their tokens elsewhere")
             await reader
         finally:
             reader.cancel()
@@ -219,11 +266,12 @@ class InferenceServicer:
             _withdraw(window)
 
     async def _handed_over(self, stream: _Stream) -> AsyncIterator[pb.ModelStreamInferResponse]:
-        """Yield a token for each of the stream's sequences."""
+        """Yield a token for each of the stream's sequences. Raises: ShuttingDown after the last one."""
         for sequence in list(stream.owner.sequences):
             version: ModelVersion = sequence.home.version
             state = (await sequence.home.export(sequence.id, stream.owner)).state
             yield self._steps.hand_over(version, sequence, state)
+        raise ShuttingDown("the server is shutting down; its sequences go on from their tokens elsewhere")
 
     async def _read_ahead(
         self,
@@ -260,7 +308,9 @@ class InferenceServicer:
         answer = pb.ModelStreamInferResponse()
         response = answer.infer_response
         self._encode(response, request, version, outputs)
-        if len(request.parameters) and request.parameters["triton_enable_empty_final_response"].bool_param:
+        # Looked for before it is looked at: a map makes what it is asked for.
+        final = "triton_enable_empty_final_response"
+        if final in request.parameters and request.parameters[final].bool_param:
             response.parameters["triton_final_response"].bool_param = True
         return answer
 

@@ -42,7 +42,17 @@ class SlotSessions:
 class _Bucket:
     """The bound arrays of one batch size."""
 
-    __slots__ = ("binding", "device_inputs", "inputs", "outputs", "read_slots", "strings", "write_slots")
+    __slots__ = (
+        "binding",
+        "device_inputs",
+        "input_views",
+        "inputs",
+        "output_views",
+        "outputs",
+        "read_slots",
+        "strings",
+        "write_slots",
+    )
 
     binding: Any
     inputs: Arrays
@@ -51,6 +61,9 @@ class _Bucket:
     write_slots: NDArray[np.int64]
     device_inputs: list[tuple[Any, NDArray[Any]]]
     strings: list[str]
+    input_views: dict[str, tuple[memoryview, int]]
+    """Input -> its memory, and the size of one row in bytes."""
+    output_views: dict[str, tuple[memoryview, int]]
 
 
 class SlotEngine:
@@ -67,6 +80,13 @@ class SlotEngine:
         self.max_rows = max(signature.max_batch_size, 1)
         self.slots = SlotTable(spec.max_sequences, self.max_rows)
         self.inline_rows = 0
+        self._example: Arrays = {}
+        tensors = (*signature.inputs.values(), *signature.outputs.values())
+        plain = signature.fixed and signature.batches and not signature.reject_nonfinite and not spec.controls
+        self.takes_bytes = (
+            plain and config.device == "cpu" and not any(one.datatype.name in ("BYTES", "BF16") for one in tensors)
+        )
+        """Whether `step_bytes` may be used."""
         self._sessions: SlotSessions | None = sessions
         self._columns = {control.name: control for control in spec.controls}
         self._slabs = {state.input: self._slab(state.shape, state.datatype.dtype) for state in spec.states}
@@ -92,6 +112,26 @@ class SlotEngine:
         if bucket is None:
             bucket = self._buckets[size] = self._bound(size, requests[0])
         return self._run(bucket, requests, controls, read, write)
+
+    def step_bytes(
+        self, rows: Items[tuple[bytes, int, Items[tuple[str, int, int]]]], read: Items[int], write: Items[int]
+    ) -> dict[str, tuple[memoryview, int]]:
+        """As `step`, for an engine that `takes_bytes`: a row is a message and where in it each input's bytes lie.
+
+        The places (input, start, end) count from the second element. Returns for each output its memory, which the next
+        run overwrites, and the size of one row in bytes.
+        """
+        size = self._bucket_size(len(rows))
+        bucket = self._buckets.get(size) or self._buckets.setdefault(size, self._bound(size, self._example))
+        views = bucket.input_views
+        for row, (body, base, inputs) in enumerate(rows):
+            for name, start, end in inputs:
+                view, row_bytes = views[name]
+                view[row * row_bytes : row * row_bytes + row_bytes] = body[base + start : base + end]
+        self._bind_slots(bucket, read, write)
+        assert self._sessions is not None, "the engine is closed"
+        self._sessions.model.run_with_iobinding(bucket.binding)
+        return bucket.output_views
 
     def read(self, slots: Items[int]) -> list[list[NDArray[Any]]]:
         """Return copies of the slots' rows: for each slot one array a state, in the model's order."""
@@ -126,6 +166,7 @@ class SlotEngine:
 
         `example` is one request's inputs.
         """
+        self._example = example
         seconds: dict[int, float] = {}
         rows = 1
         while True:
@@ -181,6 +222,13 @@ class SlotEngine:
             self._bind_input(bucket, READ_SLOTS, bucket.read_slots)
             self._bind_input(bucket, WRITE_SLOTS, bucket.write_slots)
         bucket.outputs = {name: self._output(bucket, spec, size) for name, spec in self.signature.outputs.items()}
+        if self.takes_bytes:
+            bucket.input_views = {
+                name: (_bytes_view(array), array.nbytes // size) for name, array in bucket.inputs.items()
+            }
+            bucket.output_views = {
+                name: (_bytes_view(array), array.nbytes // size) for name, array in bucket.outputs.items()
+            }
         for state in self.spec.states:
             self._bind_slab(bucket.binding, state)
         return bucket
@@ -229,17 +277,21 @@ class SlotEngine:
             control = self._columns[name]
             padding = [control.false] * (len(bucket.read_slots) - rows)
             bucket.inputs[name][...] = control.column([*values, *padding], batches)
-        bucket.read_slots[:rows] = read
-        bucket.write_slots[:rows, 0] = write
-        # What an earlier, larger batch left behind must not write into anybody's row.
-        bucket.read_slots[rows:] = self.slots.initial
-        bucket.write_slots[rows:] = self.slots.padding
+        self._bind_slots(bucket, read, write)
         for value, array in bucket.device_inputs:
             value.update_inplace(array)
         for name in bucket.strings:
             bucket.binding.bind_cpu_input(name, bucket.inputs[name])
         self._sessions.model.run_with_iobinding(bucket.binding)
         return self._outputs(bucket, rows)
+
+    def _bind_slots(self, bucket: _Bucket, read: Items[int], write: Items[int]) -> None:
+        rows = len(read)
+        bucket.read_slots[:rows] = read
+        bucket.write_slots[:rows, 0] = write
+        # What an earlier, larger batch left behind must not write into anybody's row.
+        bucket.read_slots[rows:] = self.slots.initial
+        bucket.write_slots[rows:] = self.slots.padding
 
     def _outputs(self, bucket: _Bucket, rows: int) -> Arrays:
         made: Items[Any] = ()
@@ -257,3 +309,8 @@ class SlotEngine:
         if self.config.device == "cpu":
             return ort.OrtValue.ortvalue_from_numpy(np.zeros(whole, dtype))
         return ort.OrtValue.ortvalue_from_shape_and_type(whole, dtype, self.config.device, self.config.device_id)
+
+
+def _bytes_view(array: NDArray[Any]) -> memoryview:
+    # The stubs of NumPy before Python 3.12 do not say that an array is a buffer.
+    return memoryview(array.reshape(-1)).cast("B")  # type: ignore[arg-type,unused-ignore]

@@ -134,6 +134,15 @@ class VersionStatistics:
         self._infer_ns += infer_ns
         self._output_ns += output_ns
 
+    def record_requests(self, count: int, *, queue_ns: int, input_ns: int, infer_ns: int, output_ns: int) -> None:
+        """Count `count` requests of one row that ran in one batch; `queue_ns` is their waits together."""
+        self.inference_count += count
+        self._requests += count
+        self._queue_ns += queue_ns
+        self._input_ns += count * input_ns
+        self._infer_ns += count * infer_ns
+        self._output_ns += count * output_ns
+
     def record_execution(self, rows: int, *, input_ns: int, infer_ns: int, output_ns: int) -> None:
         """Count one run of the model over `rows` rows."""
         self.execution_count += 1

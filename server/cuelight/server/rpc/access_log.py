@@ -22,7 +22,7 @@ def with_access_log(service: Service) -> Service:
     for path, method in service.paths():
         wrap = _logged_stream if method.cardinality.server_streams else _logged
         # A shortcut would pass the handler by, and the line with it.
-        methods.append(replace(method, handler=wrap(path, method), shortcut=None))
+        methods.append(replace(method, handler=wrap(path, method), shortcut=None, stream_shortcut=None))
     return Service(service.name, tuple(methods))
 
 

@@ -32,6 +32,7 @@ class AsgiCall:
         "_task",
         "_timer",
         "_waiter",
+        "attachment",
         "cut_by",
         "receive",
         "trailing_metadata",
@@ -41,6 +42,7 @@ class AsgiCall:
     def __init__(self, scope: dict[str, Any], receive: Any) -> None:
         self._scope = scope
         self.receive = receive
+        self.attachment: object = None
         self._receiving: asyncio.Future[Any] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._deadline_s: float | None = None
@@ -145,6 +147,8 @@ class AsgiCall:
         return self._receiving
 
     def _received(self, receiving: asyncio.Future[Any]) -> None:
+        if receiving is not self._receiving:
+            return  # `next_event` found it done before this callback had its turn, and may wait for another already
         if self._waiter is not None:
             if not self._waiter.done():
                 self._waiter.set_result(None)

@@ -4,11 +4,12 @@ Request messages are handed over as the handler asks for them, all those of one 
 Response messages gather in the `ResponseWriter`; when it is full the handler is not asked for more.
 """
 
-from asyncio import CancelledError
+from asyncio import CancelledError, current_task
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from cuelight.server.errors import CuelightError
 from cuelight.server.rpc.asgi_call import AsgiCall
@@ -16,7 +17,7 @@ from cuelight.server.rpc.asgi_mount import Headers, Mount
 from cuelight.server.rpc.asgi_requests import RequestStream, read_one
 from cuelight.server.rpc.asgi_response import ResponseWriter, Send, accepts_gzip
 from cuelight.server.rpc.framing import frame, gzip_frame
-from cuelight.server.rpc.methods import Shortcut
+from cuelight.server.rpc.methods import StreamShortcut
 from cuelight.server.rpc.parsing import parser_of
 from cuelight.server.rpc.status import Status, StatusCode
 
@@ -62,39 +63,46 @@ async def _answer_one(mount: Mount, call: AsgiCall, requests: RequestStream, wri
 
 
 async def _answer_many(mount: Mount, call: AsgiCall, requests: RequestStream, writer: ResponseWriter) -> None:
-    if mount.method.shortcut is not None:
-        await _answer_shortly(mount, mount.method.shortcut, requests, writer)
-    argument = requests if mount.method.cardinality.client_streams else await read_one(requests)
-    responses: AsyncGenerator[Message] = mount.method.handler(argument, call)
-    try:
-        async for response in responses:
-            await _write(mount, response, requests, writer)
-    finally:
-        await responses.aclose()
-
-
-async def _answer_shortly(mount: Mount, shortcut: Shortcut, requests: RequestStream, writer: ResponseWriter) -> None:
-    """Answer messages for as long as the shortcut can; the first one that it cannot is left to the handler."""
-    while True:
+    open_shortcut = mount.method.stream_shortcut
+    with nullcontext() if open_shortcut is None else open_shortcut(call) as shortcut:
+        if shortcut is not None:
+            await _answer_shortly(mount, shortcut, requests, writer)
+        argument = requests if mount.method.cardinality.client_streams else await read_one(requests)
+        responses: AsyncGenerator[Message] = mount.method.handler(argument, call)
         try:
-            body = await requests.next_body()
-        except StopAsyncIteration:
-            return
-        answer = None if requests.was_compressed else shortcut.answer(body)
-        if answer is None and (requests.was_compressed or (answer := _learned(mount, shortcut, body)) is None):
-            requests.put_back(body)
-            return
-        mount.entry.count(body, answer)
-        if writer.write(frame(answer)):
-            await writer.room()
+            async for response in responses:
+                await _write(mount, response, requests, writer)
+        finally:
+            await responses.aclose()
 
 
-def _learned(mount: Mount, shortcut: Shortcut, body: bytes) -> bytes | None:
+async def _answer_shortly(
+    mount: Mount, shortcut: StreamShortcut, requests: RequestStream, writer: ResponseWriter
+) -> None:
+    """Answer messages for as long as the shortcut can; the first one that it cannot is left to the handler."""
     try:
-        request = mount.method.request_type.FromString(body)
-    except DecodeError:
-        return None
-    return shortcut.answer(body) if shortcut.learn(body, request) else None
+        while not shortcut.over:
+            shortcut.waiting = True
+            body = await requests.next_body()
+            shortcut.waiting = False
+            answer = None if requests.was_compressed else shortcut.answer(body)
+            if answer is None:
+                requests.put_back(body)
+                return
+            if not isinstance(answer, bytes):
+                answer = await answer
+            mount.entry.count(body, answer)
+            if writer.write(frame(answer)):
+                await writer.room()
+    except StopAsyncIteration:
+        return
+    except CancelledError:
+        task = current_task()
+        if not shortcut.over or task is None:
+            raise
+        task.uncancel()
+    finally:
+        shortcut.waiting = False
 
 
 async def _write(mount: Mount, response: Message, requests: RequestStream, writer: ResponseWriter) -> None:

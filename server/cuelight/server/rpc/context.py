@@ -19,7 +19,11 @@ class RpcContext(Protocol):
     A cancelled call, a vanished peer and a passed deadline all reach the handler as `asyncio.CancelledError`, raised
     where it awaits. A handler that hands work to a queue puts `deadline` into the entry, so that the work can be
     dropped before it is computed.
+
+    `attachment` is free for the method's own use: what its shortcut has begun, for its handler to go on with.
     """
+
+    attachment: object
 
     def metadata(self) -> Metadata:
         """Return the call's request metadata in the order it came."""

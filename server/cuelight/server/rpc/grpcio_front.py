@@ -7,6 +7,7 @@ INVALID_ARGUMENT with the name of its type, and so that no extra call stands bet
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import ExitStack
 from typing import Any
 
 import grpc
@@ -17,7 +18,7 @@ from cuelight.server.rpc.context import Metadata
 from cuelight.server.rpc.failures import failed_call
 from cuelight.server.rpc.front_config import FrontConfig, port_taken
 from cuelight.server.rpc.ledger import CallLedger, MethodLedger
-from cuelight.server.rpc.methods import Cardinality, Method, Service
+from cuelight.server.rpc.methods import Cardinality, Method, Service, StreamShortcut
 from cuelight.server.rpc.parsing import Parse, parser_of, serialized
 from cuelight.server.rpc.status import Status, StatusCode
 
@@ -29,10 +30,11 @@ _GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
 class GrpcioContext:
     """`RpcContext` over grpcio's `ServicerContext`."""
 
-    __slots__ = ("_context", "trailing_metadata")
+    __slots__ = ("_context", "attachment", "trailing_metadata")
 
     def __init__(self, context: Any) -> None:
         self._context = context
+        self.attachment: object = None
         self.trailing_metadata: Metadata = ()
 
     def metadata(self) -> Metadata:
@@ -171,6 +173,7 @@ def _response_of_many(takes_stream: bool) -> Callable[[Method, MethodLedger, Cal
     def build(method: Method, entry: MethodLedger, ledger: CallLedger) -> _AioCall:
         parse = parser_of(method, entry)
         handler: Callable[..., AsyncIterator[Message]] = method.handler
+        open_shortcut = method.stream_shortcut
 
         async def call(body: Any, servicer_context: Any) -> None:
             context = GrpcioContext(servicer_context)
@@ -182,12 +185,16 @@ def _response_of_many(takes_stream: bool) -> Callable[[Method, MethodLedger, Cal
             code = StatusCode.OK
             write = servicer_context.write
             responses: AsyncIterator[Message] | None = None
+            shortcuts = ExitStack()
             try:
-                if takes_stream:
-                    first = await _answered_shortly(method, entry, parse, body, write)
-                    responses = handler(_parsed(body, parse, first), context)
-                else:
+                if not takes_stream:
                     responses = handler(parse(body), context)
+                elif open_shortcut is None:
+                    responses = handler(_parsed(body, parse), context)
+                else:
+                    shortcut = shortcuts.enter_context(open_shortcut(context))
+                    first = await _answered_shortly(shortcut, entry, body, write)
+                    responses = handler(_parsed(body, parse, first), context)
                 async for response in responses:
                     await write(serialized(response, entry))
             except asyncio.CancelledError:
@@ -200,6 +207,7 @@ def _response_of_many(takes_stream: bool) -> Callable[[Method, MethodLedger, Cal
             finally:
                 if responses is not None:
                     await responses.aclose()  # type: ignore[attr-defined]
+                shortcuts.close()
                 ledger.close(entry, started, code)
 
         return call
@@ -222,26 +230,36 @@ async def _abort(servicer_context: Any, context: GrpcioContext, status: Status) 
 
 
 async def _answered_shortly(
-    method: Method, entry: MethodLedger, parse: Parse, bodies: AsyncIterator[bytes], write: Callable[[bytes], Any]
-) -> Message | None:
-    """Answer messages for as long as the method's shortcut can; return the first one that is left to the handler."""
-    shortcut = method.shortcut
-    if shortcut is None:
-        return None
-    async for body in bodies:
-        answer = shortcut.answer(body)
-        if answer is None:
-            request = parse(body)
-            if not shortcut.learn(body, request) or (answer := shortcut.answer(body)) is None:
-                return request
-        entry.count(body, answer)
-        await write(answer)
+    shortcut: StreamShortcut, entry: MethodLedger, bodies: AsyncIterator[bytes], write: Callable[[bytes], Any]
+) -> bytes | None:
+    """Answer messages for as long as the shortcut can; return the first one that is left to the handler."""
+    try:
+        shortcut.waiting = True
+        async for body in bodies:
+            shortcut.waiting = False
+            answer = shortcut.answer(body)
+            if answer is None:
+                return body
+            if not isinstance(answer, bytes):
+                answer = await answer
+            entry.count(body, answer)
+            await write(answer)
+            if shortcut.over:
+                return None
+            shortcut.waiting = True
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if not shortcut.over or task is None:
+            raise
+        task.uncancel()
+    finally:
+        shortcut.waiting = False
     return None
 
 
-async def _parsed(bodies: AsyncIterator[bytes], parse: Parse, first: Message | None = None) -> AsyncIterator[Message]:
+async def _parsed(bodies: AsyncIterator[bytes], parse: Parse, first: bytes | None = None) -> AsyncIterator[Message]:
     if first is not None:
-        yield first
+        yield parse(first)
     async for body in bodies:
         yield parse(body)
 

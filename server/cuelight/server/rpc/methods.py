@@ -10,7 +10,8 @@ A handler is one of four shapes, told apart by `Cardinality`:
 Handlers raise `CuelightError`; anything else is an unexpected failure and reaches the caller as INTERNAL.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -19,7 +20,9 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-__all__ = ["Cardinality", "Method", "Service", "Shortcut", "service_from_descriptor"]
+from cuelight.server.rpc.context import RpcContext
+
+__all__ = ["Cardinality", "Method", "Service", "Shortcut", "StreamShortcut", "service_from_descriptor"]
 
 
 class Cardinality(Enum):
@@ -56,6 +59,21 @@ class Shortcut(Protocol):
         ...
 
 
+class StreamShortcut(Protocol):
+    """As `Shortcut`, for one stream: made when the call comes, closed when it has ended, however it did.
+
+    Fronts set `waiting` while they wait for a message, and read no further once `over` is true: whoever sets it may
+    cancel the waiting task, which then goes on to the handler.
+    """
+
+    over: bool
+    waiting: bool
+
+    def answer(self, body: bytes) -> "bytes | Awaitable[bytes] | None":
+        """Return the serialized response, or what will be it; None when the handler has to go on from here."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """One RPC: its name, its message types and the handler behind it."""
@@ -68,6 +86,7 @@ class Method:
     while_draining: bool = False
     """Answered even while the server drains and beyond every limit: health, reflection."""
     shortcut: Shortcut | None = None
+    stream_shortcut: "Callable[[RpcContext], AbstractContextManager[StreamShortcut]] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
