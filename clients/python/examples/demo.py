@@ -30,8 +30,12 @@ def main() -> int:
     try:
         title(f"What is on this photo?  {samples['photo']}")
         example("classify_photo.py", samples["photo"], "--url", url)
-        title(f"Where does somebody speak?  {samples['recording']}")
+        title(f"Where does somebody speak?  (a sequence: the server holds its state)  {samples['recording']}")
         example("detect_speech.py", samples["recording"], "--url", url)
+        title(f"When does this music beat?  {samples['music']}")
+        example("detect_beats.py", samples["music"], "--url", url)
+        title("And a click track of known beats?")
+        example("detect_beats.py", "--url", url)
         title("The same server through tritonclient, unmodified")
         example("tritonclient_infer.py", "--url", url)
     finally:

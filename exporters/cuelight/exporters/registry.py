@@ -1,8 +1,8 @@
 """The models that can be exported, by name."""
 
-from cuelight.exporters import efficientnet_lite0, silero_vad
+from cuelight.exporters import beatnet, efficientnet_lite0, silero_vad
 from cuelight.exporters.spec import ExportSpec
 
 __all__ = ["SPECS"]
 
-SPECS: dict[str, ExportSpec] = {spec.name: spec for spec in (efficientnet_lite0.SPEC, silero_vad.SPEC)}
+SPECS: dict[str, ExportSpec] = {spec.name: spec for spec in (efficientnet_lite0.SPEC, silero_vad.SPEC, beatnet.SPEC)}

@@ -61,7 +61,7 @@ def describe_models(models: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _row(model: Mapping[str, Any]) -> tuple[str, ...]:
-    where = "inline" if model["inline_rows"] else "queued"
+    where = "sequences" if model["sequences"] else "inline" if model["inline_rows"] else "queued"
     cases = model["golden_cases"]
     return (
         model["name"],

@@ -14,12 +14,16 @@ from cuelight.client.errors import (
     Unsupported,
 )
 from cuelight.client.inference import InferenceClient
+from cuelight.client.music import Beat, BeatPicker, BeatRules, beat_probabilities, detect_beats
 from cuelight.client.retries import RetryPolicy
 from cuelight.client.sequence import ResumePolicy, ResumeToken, Sequence
 from cuelight.client.speech import SegmentRules, SpeechSegment, SpeechSegmenter, detect_speech, speech_probabilities
 from cuelight.client.vision import Classification, classify
 
 __all__ = [
+    "Beat",
+    "BeatPicker",
+    "BeatRules",
     "Channel",
     "Classification",
     "CuelightClientError",
@@ -41,7 +45,9 @@ __all__ = [
     "Tls",
     "Unavailable",
     "Unsupported",
+    "beat_probabilities",
     "classify",
+    "detect_beats",
     "detect_speech",
     "speech_probabilities",
 ]
