@@ -56,3 +56,19 @@ def test_tritonclient_infer(server: ServeProcess) -> None:
 
     assert "tritonclient sees: cuelight" in out
     assert "silence is speech with a probability of 0." in out
+
+
+def test_detect_beats(server: ServeProcess, samples: dict[str, Path]) -> None:
+    drum = printed("detect_beats.py", str(samples["music"]), "--url", server.target)
+    clicks = printed("detect_beats.py", "--url", server.target)
+
+    assert "120 beats a minute" in drum
+    assert "100 beats a minute" in clicks
+    assert "a click track of 20 clicks" in clicks
+
+
+def test_failover(server: ServeProcess, samples: dict[str, Path]) -> None:
+    out = printed("failover.py", str(samples["recording"]), "--model-repository", str(server.log.parent / "models"))
+
+    assert "kill -9 of" in out
+    assert "the same bits 311 of 311" in out

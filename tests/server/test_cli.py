@@ -9,10 +9,11 @@ import grpc
 import pytest
 
 from cuelight.server.cli import main
+from cuelight.server.inference.token_keys import read_keys
 from cuelight.server.rpc.envoy_available import envoy_available
 from cuelight.server.serve_command import choose_front
 from tests.scale_models import golden, scale_model, write_version
-from tests.serve_process import environment, run_cuelight, running_server
+from tests.serve_process import FRONTS, environment, run_cuelight, running_server
 
 
 def run_without(modules: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -189,3 +190,29 @@ def test_a_server_that_does_not_answer_is_named(capsys: pytest.CaptureFixture[st
     assert main(["models", "--url", "127.0.0.1:1"]) == 1
 
     assert f"cuelight: error: 127.0.0.1:1: {grpc.StatusCode.UNAVAILABLE.name}" in capsys.readouterr().err
+
+
+def test_a_new_token_key_is_a_key_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["token-key", "first"]) == 0
+    assert main(["token-key"]) == 0
+    path = tmp_path / "keys.toml"
+    path.write_text(capsys.readouterr().out)
+
+    first, second = read_keys(path)
+
+    assert first.id == "first"
+    assert second.id.startswith("20")
+    assert first.secret != second.secret
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_an_unusable_key_file_ends_the_start_with_its_name(tmp_path: Path, front: str) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "keys.toml").write_text("nonsense")
+    repository = ["--model-repository", str(tmp_path / "models"), "--front", front]
+    ports = ["--host", "127.0.0.1", "--port", "0", "--metrics-port", "0"]
+
+    ended = run_cuelight("serve", *repository, *ports, "--token-key-file", str(tmp_path / "keys.toml"))
+
+    assert ended.returncode == 2
+    assert f"{tmp_path / 'keys.toml'}: not valid TOML" in ended.stderr

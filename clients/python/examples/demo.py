@@ -36,6 +36,8 @@ def main() -> int:
         example("detect_beats.py", samples["music"], "--url", url)
         title("And a click track of known beats?")
         example("detect_beats.py", "--url", url)
+        title("A live stream whose server is killed half-way")
+        example("failover.py", samples["recording"], "--model-repository", str(options.model_repository))
         title("The same server through tritonclient, unmodified")
         example("tritonclient_infer.py", "--url", url)
     finally:

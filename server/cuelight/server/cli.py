@@ -12,6 +12,7 @@ import importlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,19 @@ _SERVE_FLAGS = (
     ),
     _flag("--device", "engine.device", "what models run on (default: auto)", choices=["auto", "cpu", "cuda"]),
     _flag("--cores", "engine.cores", "cores for models (default: all this process may use)", type=int, metavar="N"),
+    _flag(
+        "--max-sequences",
+        "sequences.max_sequences",
+        "live sequences of one model on one engine (default: 10000)",
+        type=int,
+        metavar="N",
+    ),
+    _flag(
+        "--token-key-file",
+        "sequences.token_key_file",
+        "TOML file of the keys that seal resume tokens, shared by a fleet (cuelight token-key makes one)",
+        metavar="FILE",
+    ),
     _flag("--log-level", "log.level", "default: info", choices=["debug", "info", "warning", "error"]),
     _flag("--log-format", "log.format", "default: text", choices=["text", "json"]),
     _flag("--access-log", "log.access_log", "log every call", action="store_true", default=None),
@@ -108,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(words)
         if arguments.command == "serve":
             return _serve(arguments)
+        if arguments.command == "token-key":
+            return _token_key(arguments.id)
         return _models(arguments)
     except ConfigError as error:
         print(f"cuelight: error: {error}", file=sys.stderr)
@@ -134,6 +150,8 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument(
         "--tls-identity", type=Path, nargs=2, metavar=("CERTIFICATE", "KEY"), help="with --tls-ca: who we are (PEM)"
     )
+    token_key = commands.add_parser("token-key", help="print a new key for resume tokens, as a key file has it")
+    token_key.add_argument("id", nargs="?", help="its name (default: today's date)")
     commands.add_parser("export", add_help=False, help="turn trained models into a repository (cuelight export --help)")
     return parser
 
@@ -167,6 +185,13 @@ def _models(arguments: argparse.Namespace) -> int:
     from cuelight.server.check_command import check_offline  # noqa: PLC0415
 
     return check_offline([Path(folder) for folder in arguments.model_repository])
+
+
+def _token_key(key_id: str | None) -> int:
+    from cuelight.server.inference.token_keys import new_key_entry  # noqa: PLC0415
+
+    print(new_key_entry(key_id or datetime.now(UTC).date().isoformat()), end="")
+    return 0
 
 
 def _export(words: list[str]) -> int:
