@@ -10,7 +10,7 @@ REPOSITORY := models
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
 
-demo: setup  ## export two trained models, serve them, call them with a real photo and a real recording
+demo: setup  ## export three trained models, serve them, call them with a photo, a recording and music
 	$(BIN)/cuelight export all --if-missing --repository $(REPOSITORY)
 	$(BIN)/python clients/python/examples/demo.py --model-repository $(REPOSITORY)
 
@@ -42,6 +42,7 @@ protos: setup  ## regenerate the committed gRPC code
 
 bench: setup  ## measure the server against a bare grpcio echo and the bare model
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/sequences.py
 
 setup: $(VENV)/.installed
 
