@@ -80,6 +80,28 @@ def running_sum(
     return _model(graph, {"cuelight.state": declared})
 
 
+def sum_over_table() -> onnx.ModelProto:
+    """Return a running sum over `table[index]`: an index beyond the table fails the whole batch."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["table", "index"], ["x"]),
+            helper.make_node("Add", ["x", "before"], ["after"]),
+            helper.make_node("Identity", ["after"], ["total"]),
+        ],
+        "table",
+        [
+            helper.make_tensor_value_info("index", TensorProto.INT64, ["batch", 1]),
+            helper.make_tensor_value_info("before", TensorProto.FLOAT, ["batch", 1]),
+        ],
+        [
+            helper.make_tensor_value_info("total", TensorProto.FLOAT, ["batch", 1]),
+            helper.make_tensor_value_info("after", TensorProto.FLOAT, ["batch", 1]),
+        ],
+        [helper.make_tensor("table", TensorProto.FLOAT, [4], [1.0, 10.0, 100.0, 1000.0])],
+    )
+    return _model(graph, {"cuelight.state": '[{"input": "before", "output": "after"}]'})
+
+
 class Alone:
     """A model run alone, one sequence at a time, with ONNX Runtime and nothing else: what the server must answer."""
 

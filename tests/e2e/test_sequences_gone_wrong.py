@@ -3,6 +3,7 @@
 import base64
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -15,7 +16,7 @@ from cuelight.inference.v2 import open_inference_pb2 as pb
 from cuelight.inference.v2 import open_inference_pb2_grpc as pb_grpc
 from tests.e2e.figures import scrape, settled, total
 from tests.scale_models import scale_model, write_version
-from tests.sequence_models import running_sum
+from tests.sequence_models import running_sum, sum_over_table
 from tests.serve_process import FRONTS, ServeProcess, running_server
 
 TIMEOUT_S = 60.0
@@ -27,6 +28,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("wrong")
     for name in ("sum", "other"):
         write_version(folder / "models", name, 1, running_sum(0 if name == "sum" else 1))
+    write_version(folder / "models", "table", 1, sum_over_table())
     write_version(folder / "models", "stateless", 1, scale_model(2.0))
     (folder / "serve.toml").write_text(f"[sequences]\nmax_sequences = {CAPACITY}\n")
     arguments = ["--config", str(folder / "serve.toml")]
@@ -220,3 +222,42 @@ def test_a_stream_that_sends_and_never_reads_is_held_back(server: ServeProcess, 
     assert sent[0] < size
     assert taken < size
     assert grown < 100e6
+
+
+def test_a_step_the_model_fails_on_harms_neither_its_own_sequence_nor_others(
+    server: ServeProcess, channel: grpc.Channel
+) -> None:
+    """Plain steps of live streams share a batch as bytes; one that fails it is found and told."""
+    stub = pb_grpc.GRPCInferenceServiceStub(channel)
+    rounds, offends_in = 20, 7
+    turn = threading.Barrier(4)
+
+    def look_up(name: str, number: int, start: bool) -> pb.ModelInferRequest:
+        request = pb.ModelInferRequest(model_name="table")
+        request.inputs.add(name="index", datatype="INT64", shape=[1, 1])
+        request.raw_input_contents.append(np.array([[number]], np.int64).tobytes())
+        request.parameters["sequence_id"].string_param = name
+        if start:
+            request.parameters["sequence_start"].bool_param = True
+        return request
+
+    def run(name: str, offends: bool) -> list[float | str]:
+        def requests() -> Iterator[pb.ModelInferRequest]:
+            for number in range(rounds):
+                turn.wait(TIMEOUT_S)
+                yield look_up(name, 99 if offends and number == offends_in else 1, number == 0)
+
+        answers = list(stub.ModelStreamInfer(requests(), timeout=TIMEOUT_S))
+        return [answer.error_message or value_of(answer.infer_response) for answer in answers]
+
+    with ThreadPoolExecutor(4) as pool:
+        results = [pool.submit(run, f"t{index}", index == 2) for index in range(4)]
+        right = [10.0 * (number + 1) for number in range(rounds)]
+        for index, result in enumerate(results):
+            if index == 2:
+                *before, failed = result.result()[: offends_in + 1]
+                assert before == right[:offends_in]
+                assert failed == 'model "table" failed to run this request'
+                assert result.result()[offends_in + 1 :] == right[offends_in:-1]
+            else:
+                assert result.result() == right

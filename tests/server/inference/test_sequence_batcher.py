@@ -5,41 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
 from cuelight.server.errors import DeadlineExceeded, InferenceFailed, Overloaded, SequenceNotActive, ShuttingDown
 from cuelight.server.inference.sequence_batcher import SequenceBatcher
 from cuelight.server.inference.sequences import Owner
-from tests.sequence_models import running_sum
+from tests.sequence_models import running_sum, sum_over_table
 from tests.server.inference.stateful import pair, run, serving, total
 
 PAST_S = 0.001
-
-
-def sum_over_table() -> onnx.ModelProto:
-    """Return a running sum over `table[index]`: an index beyond the table fails the whole batch."""
-    graph = helper.make_graph(
-        [
-            helper.make_node("Gather", ["table", "index"], ["x"]),
-            helper.make_node("Add", ["x", "before"], ["after"]),
-            helper.make_node("Identity", ["after"], ["total"]),
-        ],
-        "table",
-        [
-            helper.make_tensor_value_info("index", TensorProto.INT64, ["batch", 1]),
-            helper.make_tensor_value_info("before", TensorProto.FLOAT, ["batch", 1]),
-        ],
-        [
-            helper.make_tensor_value_info("total", TensorProto.FLOAT, ["batch", 1]),
-            helper.make_tensor_value_info("after", TensorProto.FLOAT, ["batch", 1]),
-        ],
-        [helper.make_tensor("table", TensorProto.FLOAT, [4], [1.0, 10.0, 100.0, 1000.0])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    helper.set_model_props(model, {"cuelight.state": '[{"input": "before", "output": "after"}]'})
-    return model
 
 
 def index(number: int) -> dict[str, Any]:
@@ -254,10 +228,10 @@ def test_a_full_queue_refuses_at_once(tmp_path: Path) -> None:
     run(tmp_path, running_sum(), scenario)
 
 
-def test_a_batch_waits_for_company_only_as_long_as_the_model_says(tmp_path: Path) -> None:
+def test_a_batch_waits_for_company_where_the_model_says_so(tmp_path: Path) -> None:
     async def scenario(sequences: SequenceBatcher) -> None:
-        for name in "abcd":
-            await sequences.submit(name, pair(), start=True)
+        for future in [sequences.submit(name, pair(), start=True) for name in "abcd"]:
+            await future
         before = sequences._statistics.execution_count
         futures = []
         for name in "abcd":
@@ -268,7 +242,7 @@ def test_a_batch_waits_for_company_only_as_long_as_the_model_says(tmp_path: Path
 
         assert sequences._statistics.execution_count - before == 1
 
-    text = "sequence_batching { oldest { max_queue_delay_microseconds: 300000 } }"
+    text = "sequence_batching { oldest { max_queue_delay_microseconds: 50000000 } }"
     run(tmp_path, running_sum(), scenario, text)
 
 
