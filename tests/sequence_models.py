@@ -102,6 +102,37 @@ def sum_over_table() -> onnx.ModelProto:
     return _model(graph, {"cuelight.state": '[{"input": "before", "output": "after"}]'})
 
 
+TOLD_CONFIG = """sequence_batching {
+  control_input { name: "start" control { kind: CONTROL_SEQUENCE_START fp32_false_true: [ -1, 1 ] } }
+  control_input { name: "ready" control { kind: CONTROL_SEQUENCE_READY int32_false_true: [ 0, 1 ] } }
+  control_input { name: "end" control { kind: CONTROL_SEQUENCE_END bool_false_true: [ false, true ] } }
+  control_input { name: "id" control { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_UINT64 } }
+}"""
+
+
+def told_model() -> onnx.ModelProto:
+    """Return a model without state that gives back its control inputs."""
+    types = {
+        "start": TensorProto.FLOAT, "ready": TensorProto.INT32, "end": TensorProto.BOOL, "id": TensorProto.UINT64
+    }  # fmt: skip
+    graph = helper.make_graph(
+        [
+            *(helper.make_node("Cast", [name], [f"{name}_out"], to=TensorProto.FLOAT) for name in types),
+            helper.make_node("Identity", ["x"], ["y"]),
+        ],
+        "told",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2]),
+            *(helper.make_tensor_value_info(name, kind, ["batch", 1]) for name, kind in types.items()),
+        ],
+        [
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 2]),
+            *(helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, ["batch", 1]) for name in types),
+        ],
+    )
+    return _model(graph, {})
+
+
 class Alone:
     """A model run alone, one sequence at a time, with ONNX Runtime and nothing else: what the server must answer."""
 

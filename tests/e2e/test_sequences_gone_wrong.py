@@ -16,7 +16,7 @@ from cuelight.inference.v2 import open_inference_pb2 as pb
 from cuelight.inference.v2 import open_inference_pb2_grpc as pb_grpc
 from tests.e2e.figures import scrape, settled, total
 from tests.scale_models import scale_model, write_version
-from tests.sequence_models import running_sum, sum_over_table
+from tests.sequence_models import TOLD_CONFIG, running_sum, sum_over_table, told_model
 from tests.serve_process import FRONTS, ServeProcess, running_server
 
 TIMEOUT_S = 60.0
@@ -29,6 +29,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     for name in ("sum", "other"):
         write_version(folder / "models", name, 1, running_sum(0 if name == "sum" else 1))
     write_version(folder / "models", "table", 1, sum_over_table())
+    write_version(folder / "models", "told", 1, told_model())
+    (folder / "models" / "told" / "config.pbtxt").write_text(TOLD_CONFIG)
     write_version(folder / "models", "stateless", 1, scale_model(2.0))
     (folder / "serve.toml").write_text(f"[sequences]\nmax_sequences = {CAPACITY}\n")
     arguments = ["--config", str(folder / "serve.toml")]
@@ -83,6 +85,8 @@ def test_a_step_without_an_id_is_refused(infer: Any, nothing: Any) -> None:
     ("parameters", "text"),
     [
         ({"sequence_id": 1.5}, "sequence_id: expected an integer or a string, got double_param"),
+        ({"sequence_id": -3}, "sequence_id: expected 1 to 9223372036854775807, got -3"),
+        ({"sequence_id": "abc", "model": "told"}, "'abc' is a string; model \"told\" takes UINT64"),
         ({"sequence_id": "x" * 257}, "sequence_id: expected at most 256 bytes, got 257"),
         ({"sequence_id": 1, "sequence_start": "yes"}, "sequence_start: expected a bool, got string_param"),
         ({"sequence_id": 1, "resume_token": "?"}, "resume_token: not base64"),

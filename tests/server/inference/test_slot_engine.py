@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from cuelight.server.inference.loader import ModelLoadError
 from cuelight.server.inference.sequence_batcher import SequenceBatcher
-from tests.sequence_models import LSTM_PAIRS, Alone, lstm_model, running_sum
+from tests.sequence_models import LSTM_PAIRS, TOLD_CONFIG, Alone, lstm_model, running_sum, told_model
 from tests.server.inference.stateful import pair, prepared, run, total
 
 DTYPES: dict[Any, Any] = {TensorProto.FLOAT: np.float32, TensorProto.FLOAT16: np.float16, TensorProto.INT64: np.int64}
@@ -115,37 +115,6 @@ def test_control_inputs_tell_the_model_of_a_step_s_place(tmp_path: Path) -> None
         assert await told(42, start=True, end=True) == [1.0, 1.0, 1.0, 42.0]
 
     run(tmp_path, told_model(), scenario, TOLD_CONFIG)
-
-
-TOLD_CONFIG = """sequence_batching {
-  control_input { name: "start" control { kind: CONTROL_SEQUENCE_START fp32_false_true: [ -1, 1 ] } }
-  control_input { name: "ready" control { kind: CONTROL_SEQUENCE_READY int32_false_true: [ 0, 1 ] } }
-  control_input { name: "end" control { kind: CONTROL_SEQUENCE_END bool_false_true: [ false, true ] } }
-  control_input { name: "id" control { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_UINT64 } }
-}"""
-
-
-def told_model() -> onnx.ModelProto:
-    """Return a model without state that gives back its control inputs."""
-    types = {
-        "start": TensorProto.FLOAT, "ready": TensorProto.INT32, "end": TensorProto.BOOL, "id": TensorProto.UINT64
-    }  # fmt: skip
-    graph = helper.make_graph(
-        [
-            *(helper.make_node("Cast", [name], [f"{name}_out"], to=TensorProto.FLOAT) for name in types),
-            helper.make_node("Identity", ["x"], ["y"]),
-        ],
-        "told",
-        [
-            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2]),
-            *(helper.make_tensor_value_info(name, kind, ["batch", 1]) for name, kind in types.items()),
-        ],
-        [
-            helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 2]),
-            *(helper.make_tensor_value_info(f"{name}_out", TensorProto.FLOAT, ["batch", 1]) for name in types),
-        ],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
 def test_steps_of_any_length_run_with_those_of_their_own(tmp_path: Path) -> None:

@@ -143,6 +143,4 @@ def _controls(spec: SequenceSpec, entries: Entries) -> ControlValues:
 
 
 def _correlation_id(sequence_id: SequenceId, datatype: str) -> SequenceId:
-    if datatype == "BYTES":
-        return str(sequence_id)
-    return sequence_id if isinstance(sequence_id, int) else 0
+    return str(sequence_id) if datatype == "BYTES" else sequence_id

@@ -13,6 +13,8 @@ __all__ = ["SequenceParameters", "sequence_id_in", "sequence_parameters"]
 
 _MAX_ID_BYTES = 256
 """Ids are kept for as long as the sequence lives: a long one is a mistake, or meant ill."""
+_LARGEST_ID = 2**63 - 1
+"""What an int64, and so a token, can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,11 @@ def sequence_id_in(request: pb.ModelInferRequest) -> SequenceId | None:
         if len(text) > _MAX_ID_BYTES or len(text.encode()) > _MAX_ID_BYTES:
             raise InvalidRequest(f"sequence_id: expected at most {_MAX_ID_BYTES} bytes, got {len(text.encode())}")
         return text or None
-    if kind == "int64_param":
-        return parameter.int64_param or None
-    if kind == "uint64_param":
-        return parameter.uint64_param or None
+    if kind in ("int64_param", "uint64_param"):
+        number: int = getattr(parameter, kind)
+        if not 0 <= number <= _LARGEST_ID:
+            raise InvalidRequest(f"sequence_id: expected 1 to {_LARGEST_ID}, got {number}")
+        return number or None
     raise InvalidRequest(f"sequence_id: expected an integer or a string, got {kind}")
 
 

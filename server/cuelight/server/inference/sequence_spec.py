@@ -68,6 +68,14 @@ class ControlInput:
     false: float = 0.0
     true: float = 1.0
 
+    def refuses(self, sequence_id: int | str) -> str:
+        """Return why the model cannot be told this id, nothing if it can."""
+        if self.kind != "correlation_id" or self.datatype.name == "BYTES":
+            return ""
+        if isinstance(sequence_id, str):
+            return f"{sequence_id!r} is a string"
+        return f"{sequence_id} is too large" if sequence_id > np.iinfo(self.datatype.dtype).max else ""
+
     def column(self, values: list[Any], batches: bool) -> NDArray[Any]:
         """Return the input's array for rows with these values."""
         array: NDArray[Any] = np.array(values, dtype=self.datatype.dtype)

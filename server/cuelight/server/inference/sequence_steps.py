@@ -32,6 +32,10 @@ class SequenceSteps:
         """
         assert version.sequences is not None
         asked = sequence_parameters(request)
+        assert version.sequencing is not None
+        for control in version.sequencing.spec.controls:
+            if reason := control.refuses(asked.sequence_id):
+                raise InvalidRequest(f'sequence_id: {reason}; model "{version.name}" takes {control.datatype.name}')
         inputs = decode_inputs(request, version.signature, self._regions)
         if version.signature.batches:
             for name, array in inputs.items():

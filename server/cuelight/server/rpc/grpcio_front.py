@@ -24,6 +24,7 @@ from cuelight.server.rpc.status import Status, StatusCode
 
 __all__ = ["GrpcioContext", "GrpcioFront"]
 
+_MAX_PENDING_CALLS = 1_000_000
 _GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -127,6 +128,10 @@ def _channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ("grpc.http2.max_ping_strikes", 0),
         ("grpc.keepalive_permit_without_calls", 1),
+        # Calls that came and were not looked at yet. Beyond 1,000 gRPC cancels some at random, without a word of why:
+        # after a restart all players come at once. The ledger refuses what is too much, and says when to come back.
+        ("grpc.server.max_pending_requests", _MAX_PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING_CALLS),
     ]
 
 
