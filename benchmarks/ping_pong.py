@@ -43,15 +43,17 @@ def measure_ping_pong(
     small enough for one frame of any server. Raises: ConnectionError when the server ends a connection or a stream.
     """
     with selectors.DefaultSelector() as selector, ExitStack() as stack:
+        streams: list[_Stream] = []
         for start in range(0, len(messages), _AT_ONCE):
-            opened: list[_Stream] = []
             for first, following in messages[start : start + _AT_ONCE]:
                 connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                opened.append(_Stream(connection, first, following, under_way))
-                selector.register(connection, selectors.EVENT_READ, opened[-1])
-            while not all(stream.answered for stream in opened):
+                streams.append(_Stream(connection, first, following))
+                selector.register(connection, selectors.EVENT_READ, streams[-1])
+            while not all(stream.answered for stream in streams[start:]):
                 _turn(selector, 0.01)
+        for stream in streams:
+            stream.go(under_way)
         _turn(selector, 1.0)
         started_s = time.perf_counter()
         latencies_s = _turn(selector, seconds)
@@ -73,7 +75,7 @@ def _turn(selector: selectors.BaseSelector, seconds: float) -> list[float]:
 class _Stream:
     """One gRPC stream on a connection of its own."""
 
-    def __init__(self, connection: socket.socket, first: bytes, following: bytes, under_way: int) -> None:
+    def __init__(self, connection: socket.socket, first: bytes, following: bytes) -> None:
         self._connection = connection
         self._ping = _frame(_DATA, 0, 1, following)
         self._answer = b""
@@ -88,10 +90,14 @@ class _Stream:
             _frame(_WINDOW_UPDATE, 0, 0, window),
             _frame(_HEADERS, _END_HEADERS, 1, _header_block()),
             _frame(_DATA, 0, 1, first),
-            self._ping * (under_way - 1),
         )
         connection.sendall(b"".join(start))
-        self._sent_s = deque([time.perf_counter()] * under_way)
+        self._sent_s: deque[float] = deque()
+
+    def go(self, under_way: int) -> None:
+        """Send so many messages, and from now on another one for every answer."""
+        self._connection.sendall(self._ping * under_way)
+        self._sent_s.extend([time.perf_counter()] * under_way)
 
     def receive(self) -> list[float]:
         """Take what came and answer it; return the latency of the answer that is now whole, if one is."""
@@ -132,11 +138,13 @@ class _Stream:
             if end > len(data):
                 break
             position = end
+            if not self.answered:
+                self.answered = True
+                continue
             now_s = time.perf_counter()
             latencies_s.append(now_s - self._sent_s.popleft())
             self._sent_s.append(now_s)
             self._pings += 1
-            self.answered = True
         self._answer = data[position:]
         return latencies_s
 
