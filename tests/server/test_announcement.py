@@ -18,11 +18,13 @@ PHOTO: dict[str, Any] = {
     "max_batch_size": 16,
     "provider": "CUDAExecutionProvider",
     "instances": 2,
+    "sequences": 0,
     "inline_rows": 0,
     "step_s": 0.0123,
     "golden_cases": 4,
 }
 PROBE: dict[str, Any] = {**PHOTO, "name": "probe", "max_batch_size": 0, "inline_rows": 1, "golden_cases": 0}
+VOICE: dict[str, Any] = {**PHOTO, "name": "voice", "sequences": 100}
 
 
 def lines_of(config: ServeConfig) -> tuple[StartAnnouncement, list[str]]:
@@ -40,11 +42,13 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
 
 
 def test_each_model_is_a_row_and_its_tensors() -> None:
-    assert describe_models([PHOTO, PROBE]).splitlines() == [
-        "MODEL  VERSION  MAX BATCH  RUNS ON          STEP     PROVEN",
-        "photo  3        16         CUDA x2, queued  12.3 ms  by 4 golden cases",
+    assert describe_models([PHOTO, PROBE, VOICE]).splitlines() == [
+        "MODEL  VERSION  MAX BATCH  RUNS ON             STEP     PROVEN",
+        "photo  3        16         CUDA x2, queued     12.3 ms  by 4 golden cases",
         "    image FP32 [-1,3,224,224], mask BOOL [-1] -> logits FP32 [-1,1000]",
-        "probe  3        none       CUDA x2, inline  12.3 ms  UNPROVEN",
+        "probe  3        none       CUDA x2, inline     12.3 ms  UNPROVEN",
+        "    image FP32 [-1,3,224,224], mask BOOL [-1] -> logits FP32 [-1,1000]",
+        "voice  3        16         CUDA x2, sequences  12.3 ms  by 4 golden cases",
         "    image FP32 [-1,3,224,224], mask BOOL [-1] -> logits FP32 [-1,1000]",
     ]
 
