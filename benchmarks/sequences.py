@@ -101,7 +101,7 @@ def run(folder: Path, rounds: int, seconds: float, streams: tuple[int, ...]) -> 
                 }
                 for workload in workloads
             ],
-            "idle": {front: idle_costs(servers[front], seconds) for front in ("grpcio", "envoy")},
+            "idle": {front: idle_costs(repository, front, seconds) for front in ("grpcio", "envoy")},
         }
 
 
@@ -123,8 +123,16 @@ def middle(measurements: list[Measurement]) -> dict[str, float]:
     }
 
 
-def idle_costs(server: RunningServer, seconds: float) -> dict[str, float]:
-    """Return what 4,096 sequences cost that do nothing, and what export and import take beside a bare call."""
+def idle_costs(repository: Path, front: str, seconds: float) -> dict[str, float]:
+    """Return what 4,096 sequences cost that do nothing, and what export and import take beside a bare call.
+
+    On a server of its own: one that has been under load gives memory back meanwhile.
+    """
+    with cuelight_server(repository, front) as server:
+        return _idle_costs(server, seconds)
+
+
+def _idle_costs(server: RunningServer, seconds: float) -> dict[str, float]:
     alone = measure_steps(server.port, BATCHED, 1, seconds)
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         infer = pb_grpc.GRPCInferenceServiceStub(channel)
