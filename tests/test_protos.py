@@ -17,6 +17,6 @@ def test_every_declaration_follows_a_comment(path: Path) -> None:
 
     bare = [lines[number] for number in declarations if not lines[number - 1].lstrip().startswith("// ")]
 
-    assert len(declarations) > 10
+    assert len(declarations) >= 10
     assert bare == []
     assert not [line for line in lines if "TODO" in line or len(line) > 120]

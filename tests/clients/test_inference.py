@@ -70,7 +70,6 @@ def test_the_server_tells_what_a_model_is(client: InferenceClient) -> None:
     assert client.is_ready("scale")
     assert not client.is_ready("nothing")
     assert client.described("labelled", "labels") == ["tench", "goldfish", "shark", "ray"]
-    assert client.input_shapes("scale") == {"x": (-1, 4)}
     with pytest.raises(InvalidRequest, match="does not tell its labels"):
         client.described("scale", "labels")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cuelight.client import Channel, InferenceClient, InvalidRequest, SpeechSegment, SpeechSegmenter, detect_speech
-from cuelight.client.speech import read_wav
+from cuelight.client.audio import read_wav
 from cuelight.exporters import silero_vad
 from cuelight.exporters.export import export_model
 from cuelight.exporters.samples import RECORDING

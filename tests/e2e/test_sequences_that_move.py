@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cuelight.client import Channel, InferenceClient, ResumePolicy, Sequence, speech_probabilities
-from cuelight.client.speech import read_wav
+from cuelight.client.audio import read_wav
 from cuelight.exporters import silero_vad
 from cuelight.exporters.export import export_model
 from cuelight.exporters.samples import RECORDING

@@ -3,7 +3,7 @@
 import argparse
 
 from cuelight.client import Channel, InferenceClient, SpeechSegment, detect_speech
-from cuelight.client.speech import read_wav
+from cuelight.client.audio import read_wav
 
 WIDTH = 80
 RATE_HZ = 16_000

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from cuelight.client import Channel, InferenceClient, ResumePolicy, Sequence
-from cuelight.client.speech import read_wav
+from cuelight.client.audio import read_wav
 
 RATE_HZ, CHUNK_SAMPLES = 16_000, 512
 

@@ -70,12 +70,6 @@ class InferenceClient:
         request = message("ModelReadyRequest")(name=model, version=version)
         return bool(self._call("ModelReady", request, "ModelReadyResponse").ready)
 
-    def input_shapes(self, model: str, version: str = "") -> dict[str, tuple[int, ...]]:
-        """Return the shape of every input, the batch axis included; -1 stands for any size."""
-        request = message("ModelMetadataRequest")(name=model, version=version)
-        metadata = self._call("ModelMetadata", request, "ModelMetadataResponse")
-        return {tensor.name: tuple(tensor.shape) for tensor in metadata.inputs}
-
     def describe(self, model: str, version: str = "") -> dict[str, str]:
         """Return what the model says of itself: its `cuelight.*` keys, without the prefix.
 

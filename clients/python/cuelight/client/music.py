@@ -12,16 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cuelight.client.errors import InvalidRequest
+from cuelight.client.audio import Samples, described, samples_for
 from cuelight.client.inference import InferenceClient
 from cuelight.client.sequence import ResumePolicy, Sequence
-from cuelight.client.speech import read_wav
 
 __all__ = ["Beat", "BeatPicker", "BeatRules", "beat_probabilities", "detect_beats"]
-
-Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +86,9 @@ def detect_beats(
 
     Raises: InvalidRequest for audio of another rate or format; otherwise as `Sequence.run`.
     """
-    first = clients if isinstance(clients, InferenceClient) else clients[0]
-    description = first.describe(model)
-    rate_hz, chunk = int(description["sample_rate_hz"]), int(description["chunk_samples"])
+    description = described(clients, model)
+    samples, rate_hz, chunk = samples_for(description, audio)
     delay = int(description.get("delay_steps", "0"))
-    samples = audio if isinstance(audio, np.ndarray) else read_wav(audio, rate_hz)
-    if samples.ndim != 1 or samples.dtype != np.float32:
-        raise InvalidRequest(f"expected samples (n,) float32, got {samples.shape} {samples.dtype}")
     silence = np.zeros((delay + 1) * chunk, np.float32)
     whole = np.concatenate([samples, silence])
     chunks = (whole[start : start + chunk] for start in range(0, len(whole) - chunk + 1, chunk))

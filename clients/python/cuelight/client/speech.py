@@ -5,22 +5,18 @@ publishes for it: a threshold to start, a lower one to end, and shortest lengths
 stream and a file go through the same ones. Source: silero-vad 6.2, `get_speech_timestamps`.
 """
 
-import wave
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cuelight.client.errors import InvalidRequest
+from cuelight.client.audio import Samples, described, samples_for
 from cuelight.client.inference import InferenceClient
 from cuelight.client.sequence import ResumePolicy, Sequence
 
-__all__ = ["SegmentRules", "SpeechSegment", "SpeechSegmenter", "detect_speech", "read_wav", "speech_probabilities"]
-
-Samples = NDArray[np.float32]
+__all__ = ["SegmentRules", "SpeechSegment", "SpeechSegmenter", "detect_speech", "speech_probabilities"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +121,8 @@ def detect_speech(
 
     Raises: InvalidRequest for audio of another rate or format; otherwise as `Sequence.run`.
     """
-    first = clients if isinstance(clients, InferenceClient) else clients[0]
-    description = first.describe(model)
-    rate_hz, chunk = int(description["sample_rate_hz"]), int(description["chunk_samples"])
-    samples = audio if isinstance(audio, np.ndarray) else read_wav(audio, rate_hz)
-    if samples.ndim != 1 or samples.dtype != np.float32:
-        raise InvalidRequest(f"expected samples (n,) float32, got {samples.shape} {samples.dtype}")
+    description = described(clients, model)
+    samples, rate_hz, chunk = samples_for(description, audio)
     segmenter = SpeechSegmenter(chunk / rate_hz, rules)
     segments: list[SpeechSegment] = []
     for probability in speech_probabilities(clients, _chunks(samples, chunk), model=model):
@@ -153,24 +145,6 @@ def speech_probabilities(
     sequence = Sequence(clients, model, policy=policy)
     for outputs in sequence.run({"audio": chunk[np.newaxis]} for chunk in chunks):
         yield float(outputs["probability"].item())
-
-
-def read_wav(path: str | Path, rate_hz: int) -> Samples:
-    """Return a WAV file of 16-bit PCM as samples in [-1, 1], channels averaged.
-
-    Raises: InvalidRequest when it is not such a file or has another rate than `rate_hz`.
-    """
-    try:
-        with wave.open(str(path)) as file:
-            found_hz, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
-            data = file.readframes(file.getnframes())
-    except (wave.Error, EOFError) as error:
-        raise InvalidRequest(f"{path}: not a PCM WAV file: {error}") from error
-    if found_hz != rate_hz or width != 2:
-        raise InvalidRequest(f"{path}: expected 16-bit PCM at {rate_hz} Hz, got {8 * width}-bit at {found_hz} Hz")
-    frames = np.frombuffer(data, "<i2").reshape(-1, channels).astype(np.float32) / np.float32(32768)
-    mono: Samples = frames.mean(axis=1, dtype=np.float32)
-    return mono
 
 
 def _chunks(samples: Samples, size: int) -> Iterator[Samples]:

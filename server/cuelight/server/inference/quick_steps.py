@@ -28,7 +28,7 @@ class QuickStepFailed(Exception):
 class QuickStep:
     """One step that waits: its message, where in it the tensors lie, and the future of its serialized answer."""
 
-    __slots__ = ("arrived_ns", "body", "future", "header_end", "id_field", "parts", "pieces", "sequence")
+    __slots__ = ("arrived_ns", "arrived_s", "body", "future", "header_end", "id_field", "parts", "pieces", "sequence")
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class QuickStep:
         self.header_end = header_end
         self.id_field = id_field
         self.future = future
+        self.arrived_s = time.monotonic()
         self.arrived_ns = time.perf_counter_ns()
 
 
@@ -60,9 +61,9 @@ class QuickLine:
         return len(self._steps)
 
     @property
-    def oldest_ns(self) -> int:
-        """When the first in line came."""
-        return self._steps[0].arrived_ns
+    def oldest_s(self) -> float | None:
+        """When the first in line came, in seconds of `time.monotonic()`."""
+        return self._steps[0].arrived_s if self._steps else None
 
     def push(self, step: QuickStep) -> None:
         """Put a step at the end. Its sequence counts as running from now on."""

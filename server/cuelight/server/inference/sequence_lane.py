@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from cuelight.server.errors import DeadlineExceeded, InferenceFailed
 from cuelight.server.inference.quick_steps import QuickBatch, QuickLine, QuickStep
 from cuelight.server.inference.sequence_batch import Entries, SequenceBatch
-from cuelight.server.inference.sequence_queue import SequenceQueue, StepEntry
+from cuelight.server.inference.sequence_queue import PATIENCE_S, SequenceQueue, StepEntry
 from cuelight.server.inference.sequence_spec import SequenceSpec
 from cuelight.server.inference.sequences import Sequence
 from cuelight.server.inference.slot_engine import SlotEngine
@@ -91,19 +91,17 @@ class SequenceLane:
             if (run_at_s := self._wait_until(now_s)) is not None:
                 self._timer = self._loop.call_later(run_at_s - now_s, self._dispatch)
                 return
-            if self._quick_is_next(now_s):
+            if self._quick_is_next():
                 self._run_quick(now_s)
             else:
                 self._run_next(now_s)
         if not self.depth and not self.running:
             self._owner.settle()
 
-    def _quick_is_next(self, now_s: float) -> bool:
-        """Whether the steps that came as bytes go before the others: by which have waited longer."""
-        oldest_s = self._queue.oldest_s
-        if oldest_s is None or not self._quick:
-            return bool(self._quick)
-        return time.perf_counter_ns() - self._quick.oldest_ns >= (now_s - oldest_s) * 1e9
+    def _quick_is_next(self) -> bool:
+        """Whether the steps that came as bytes go before the others: the rule is that of `SequenceQueue`."""
+        quick_s, due_s = self._quick.oldest_s, self._queue.due_s
+        return quick_s is not None and (due_s is None or quick_s + PATIENCE_S <= due_s)
 
     def _run_quick(self, now_s: float) -> None:
         steps, left = self._quick.take(self.engine.max_rows)
@@ -125,23 +123,13 @@ class SequenceLane:
         if error is None:
             left = batch.settle()
             self._statistics.cancel_count += len(left)
-            self._record_quick(batch)
+            self._record(batch, [step.arrived_ns for step in batch.steps])
         else:
             batch.give_back()
         for step in batch.steps:
             self._ran(step.sequence, now_s)
         self.running = False
         self._dispatch_soon()
-
-    def _record_quick(self, batch: QuickBatch) -> None:
-        count, counts, ended_ns = len(batch.steps), self._owner.counts, time.perf_counter_ns()
-        waited_ns = 0
-        for step in batch.steps:
-            waited_ns += batch.started_ns - step.arrived_ns
-            counts.count_step((ended_ns - step.arrived_ns) / 1e9)
-        times = {"input_ns": 0, "infer_ns": batch.ran_ns - batch.started_ns, "output_ns": ended_ns - batch.ran_ns}
-        self._statistics.record_requests(count, queue_ns=waited_ns, **times)
-        self._statistics.record_execution(count, **times)
 
     def _run_next(self, now_s: float) -> None:
         waiting = self._queue.depth
@@ -167,12 +155,12 @@ class SequenceLane:
     def _wait_until(self, now_s: float) -> float | None:
         """Return until when to wait for company, None to run now."""
         delay_s = self._spec.max_queue_delay_s
-        oldest_s = self._queue.oldest_s if delay_s else None
-        if oldest_s is None or self.hurry or self._quick:
+        if not delay_s or self.hurry:
             return None
+        oldest_s = min(come_s for come_s in (self._queue.oldest_s, self._quick.oldest_s) if come_s is not None)
         enough = min((*self._spec.preferred_batch_sizes, self.engine.max_rows, self._owner.live))
         run_at_s = oldest_s + delay_s
-        return None if self._queue.ready >= enough or run_at_s <= now_s else run_at_s
+        return None if self._queue.ready + len(self._quick) >= enough or run_at_s <= now_s else run_at_s
 
     def _submit(self, batch: Any, done: Callable[[Any, Any], None]) -> None:
         """Run the batch on the engine's thread, and then `done` on the loop."""
@@ -209,25 +197,29 @@ class SequenceLane:
 
     def _settle(self, batch: SequenceBatch) -> None:
         """Answer the batch's callers, and let each sequence have its new state."""
-        now_s, ended_ns = time.monotonic(), time.perf_counter_ns()
-        infer_ns, output_ns = batch.ran_ns - batch.started_ns, ended_ns - batch.ran_ns
-        step, counts = 0, self._owner.counts
+        now_s = time.monotonic()
+        arrived_ns: list[int] = []
         for row, (sequence, entry) in enumerate(batch.entries):
-            result = batch.settle(row, step)
+            result = batch.settle(row, len(arrived_ns))
             if result is None:
                 self._statistics.cancel_count += 1
             else:
                 entry.future.set_result(result)
             if entry.inputs is not None:
-                step += 1
-                queue_ns = batch.started_ns - entry.arrived_ns
-                counts.count_step((ended_ns - entry.arrived_ns) / 1e9)
-                self._statistics.record_request(
-                    1, queue_ns=queue_ns, input_ns=0, infer_ns=infer_ns, output_ns=output_ns
-                )
+                arrived_ns.append(entry.arrived_ns)
             self._ran(sequence, now_s)
-        if step:
-            self._statistics.record_execution(step, input_ns=0, infer_ns=infer_ns, output_ns=output_ns)
+        if arrived_ns:
+            self._record(batch, arrived_ns)
+
+    def _record(self, batch: SequenceBatch | QuickBatch, arrived_ns: list[int]) -> None:
+        """Count the steps of a batch that has run; `arrived_ns` says when each came."""
+        ended_ns, counts = time.perf_counter_ns(), self._owner.counts
+        for came_ns in arrived_ns:
+            counts.count_step((ended_ns - came_ns) / 1e9)
+        waited_ns = len(arrived_ns) * batch.started_ns - sum(arrived_ns)
+        times = {"input_ns": 0, "infer_ns": batch.ran_ns - batch.started_ns, "output_ns": ended_ns - batch.ran_ns}
+        self._statistics.record_requests(len(arrived_ns), queue_ns=waited_ns, **times)
+        self._statistics.record_execution(len(arrived_ns), **times)
 
     def _offended(self, batch: SequenceBatch, error: Exception) -> None:
         """Tell the one caller of a batch that failed; its sequence is as it was."""

@@ -82,6 +82,11 @@ class SequenceQueue:
         return sum(len(line) for line in self._lines.values())
 
     @property
+    def due_s(self) -> float | None:
+        """By when the most urgent of the steps that could run now should."""
+        return min((line[0][0] for line in self._lines.values()), default=None)
+
+    @property
     def oldest_s(self) -> float | None:
         """When the step that has waited longest, of those that could run now, came."""
         heads = (sequence.waiting[0].arrived_s for line in self._lines.values() for _, _, sequence in line)

@@ -53,15 +53,16 @@ class ModelSignature:
     reject_nonfinite: bool = False
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """For the classification extension: output name -> label of each index."""
+    fixed: bool = field(init=False, compare=False)
+    """Whether every dimension but the batch axis has a fixed size; asked for with every request."""
+
+    def __post_init__(self) -> None:
+        skip = 1 if self.batches else 0
+        specs = (*self.inputs.values(), *self.outputs.values())
+        fixed = all(size != WILDCARD for spec in specs for size in spec.shape[skip:])
+        object.__setattr__(self, "fixed", fixed)
 
     @property
     def batches(self) -> bool:
         """Whether the model has a batch axis (axis 0 of every tensor)."""
         return self.max_batch_size > 0
-
-    @property
-    def fixed(self) -> bool:
-        """Whether every dimension but the batch axis has a fixed size."""
-        skip = 1 if self.batches else 0
-        specs = (*self.inputs.values(), *self.outputs.values())
-        return all(size != WILDCARD for spec in specs for size in spec.shape[skip:])

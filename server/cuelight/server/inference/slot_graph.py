@@ -36,7 +36,6 @@ def rewritten(path: Path, spec: SequenceSpec) -> bytes:
 
     Raises: ValueError naming what about the file makes that impossible.
     """
-
     model = onnx.load(path, load_external_data=False)
     opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
     if opset < _LEAST_OPSET:
@@ -62,7 +61,6 @@ def slab_transfer(spec: SequenceSpec) -> tuple[bytes, bytes]:
     The reader maps `cuelight_read_slots` to one output a state, named as the state's input; the writer takes those
     names as inputs beside `cuelight_write_slots`.
     """
-
     rows = [helper.make_tensor_value_info(s.input, s.datatype.onnx_number, ["rows", *s.shape]) for s in spec.states]
     slabs = [_slab_info(state.slab_input, state) for state in spec.states]
     read = helper.make_graph(
@@ -85,7 +83,6 @@ def slab_transfer(spec: SequenceSpec) -> tuple[bytes, bytes]:
 
 def _state_nodes(model: onnx.ModelProto, state: StateSpec) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto]]:
     """Return the nodes from slab to state input, and those from state output to slab."""
-
     rows, next_rows = f"cuelight_rows_{state.input}", f"cuelight_rows_{state.input}_next"
     gather = helper.make_node("Gather", [state.slab_input, READ_SLOTS], [rows], axis=0)
     scatter = helper.make_node("ScatterND", [state.slab_input, WRITE_SLOTS, next_rows], [state.slab_output])
@@ -108,7 +105,6 @@ def _state_nodes(model: onnx.ModelProto, state: StateSpec) -> tuple[list[onnx.No
 
 def _shapes(state: StateSpec) -> list[onnx.TensorProto]:
     """Return the two constant shapes of a state without batch axis: as the model has it, and as one row of the slab."""
-
     return [
         numpy_helper.from_array(np.array(state.shape, np.int64), f"cuelight_rows_{state.input}_shape"),
         numpy_helper.from_array(np.array((1, *state.shape), np.int64), f"cuelight_rows_{state.input}_next_shape"),
@@ -116,7 +112,6 @@ def _shapes(state: StateSpec) -> list[onnx.TensorProto]:
 
 
 def _added_inputs(states: Iterable[StateSpec]) -> list[onnx.ValueInfoProto]:
-
     return [
         helper.make_tensor_value_info(READ_SLOTS, TensorProto.INT64, ["cuelight_rows"]),
         helper.make_tensor_value_info(WRITE_SLOTS, TensorProto.INT64, ["cuelight_rows", 1]),
@@ -125,7 +120,6 @@ def _added_inputs(states: Iterable[StateSpec]) -> list[onnx.ValueInfoProto]:
 
 
 def _slab_info(name: str, state: StateSpec) -> onnx.ValueInfoProto:
-
     return helper.make_tensor_value_info(name, state.datatype.onnx_number, ["cuelight_slots", *state.shape])
 
 

@@ -1,6 +1,5 @@
 """From a stateful model file to engines that are warm and proven. Runs off the event loop."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,6 @@ Arrays = dict[str, NDArray[Any]]
 _MORE_THREADS_PAY = 0.67
 """The share of a one-thread step's time that a step on all cores may take at most to be given them: two cores that
 save less than a third of it are better spent on two other things."""
-
-_log = logging.getLogger("cuelight.model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +90,8 @@ def run_golden_case(engine: SlotEngine, feeds: Arrays, outputs: tuple[str, ...])
     the order of `outputs`.
     """
     spec, batches = engine.spec, engine.signature.batches
-    rows = next(iter(feeds.values())).shape[0] if batches else 1
     visible = {name: array for name, array in feeds.items() if name not in spec.hidden_inputs}
+    rows = next(iter(visible.values())).shape[0] if batches else 1
     results: list[Arrays] = []
     for start in range(0, rows, engine.max_rows):
         count = min(engine.max_rows, rows - start)
@@ -141,27 +138,43 @@ def _rows(state: NDArray[Any], batch_axis: int | None) -> NDArray[Any]:
 
 
 def _batch_difference(engine: SlotEngine, example: Arrays) -> float:
-    """Return the largest difference between rows run alone and the same rows run together, outputs and states."""
+    """Return the largest difference between rows run alone and the same rows run together, outputs and states.
+
+    Every batch size is tried, each row from the state that a step before has led to: from zeros a recurrent layer's
+    sums are the same in any order.
+    """
     if engine.max_rows == 1:
         return 0.0
     generator = np.random.default_rng(0)
-    rows = engine.max_rows
-    requests = [_varied(example, generator) for _ in range(rows)]
-    initial, slots = engine.slots.initial, [engine.slots.take() for _ in range(rows)]
-    controls = {control.name: [control.true] * rows for control in engine.spec.controls}
+    most = min(engine.max_rows, engine.spec.max_sequences)
+    first, second = ([_varied(example, generator) for _ in range(most)] for _ in range(2))
+    before, after = ([engine.slots.take() for _ in range(most)] for _ in range(2))
+    controls = {control.name: [control.true] * most for control in engine.spec.controls}
     try:
-        together = _everything(engine, requests, controls, [initial] * rows, slots)
-        worst = 0.0
-        for row, request in enumerate(requests):
-            one = {name: values[:1] for name, values in controls.items()}
-            alone = _everything(engine, [request], one, [initial], [slots[row]])
-            for whole, single in zip(together, alone, strict=True):
-                difference = np.abs(whole[row].astype(np.float64) - single[0].astype(np.float64))
-                worst = max(worst, float(np.nan_to_num(difference, nan=0.0).max(initial=0.0)))
+        for row in range(most):
+            engine.step([first[row]], _cut(controls, 1), [engine.slots.initial], [before[row]])
+        alone = [
+            _everything(engine, [second[row]], _cut(controls, 1), [before[row]], [after[row]]) for row in range(most)
+        ]
+        worst, rows = 0.0, 1
+        while rows < most:
+            rows = min(rows * 2, most)
+            together = _everything(engine, second[:rows], _cut(controls, rows), before[:rows], after[:rows])
+            for row in range(rows):
+                worst = max(worst, *(_difference(w[row], s[0]) for w, s in zip(together, alone[row], strict=True)))
         return worst
     finally:
-        for slot in slots:
+        for slot in (*before, *after):
             engine.slots.give_back(slot)
+
+
+def _cut(controls: dict[str, list[Any]], rows: int) -> dict[str, list[Any]]:
+    return {name: values[:rows] for name, values in controls.items()}
+
+
+def _difference(one: NDArray[Any], other: NDArray[Any]) -> float:
+    difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
+    return float(np.nan_to_num(difference, nan=0.0).max(initial=0.0))
 
 
 def _everything(

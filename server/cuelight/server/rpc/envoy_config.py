@@ -14,9 +14,6 @@ _STREAM_WINDOW_BYTES = 1 << 20
 """What a stream may send ahead of its handler, and what Envoy holds for a caller that reads slowly."""
 _CONNECTION_WINDOW_BYTES = 64 << 20
 """Well above a stream's, so that a few held streams do not hold up the others on their connection."""
-_MAX_OUTBOUND_FRAMES = 1_000_000
-"""Frames that wait for one connection's reader. Envoy's own limit, 10,000, takes a caller for an attack who falls a
-second behind in small answers; what may wait is bounded in bytes, by the buffer and the windows."""
 _MAX_WINDOW_UPDATES = 1_000_000
 """Window updates for each frame of data sent. gRPC's clients send one for every message or two that they read, and many
 answers share a frame here; beyond Envoy's own limit, 10, it closes the connection (seen with grpcio on a busy
@@ -70,8 +67,6 @@ def _connection_manager() -> dict[str, Any]:
             "max_concurrent_streams": _MAX_CONCURRENT_STREAMS,
             "initial_stream_window_size": _STREAM_WINDOW_BYTES,
             "initial_connection_window_size": _CONNECTION_WINDOW_BYTES,
-            "max_outbound_frames": _MAX_OUTBOUND_FRAMES,
-            "max_outbound_control_frames": _MAX_OUTBOUND_FRAMES,
             "max_inbound_window_update_frames_per_data_frame_sent": _MAX_WINDOW_UPDATES,
             # Finds connections whose other end vanished without a word.
             "connection_keepalive": {"interval": "60s", "timeout": "20s"},
