@@ -1,7 +1,7 @@
 """What the speech service asks of a recognizer: a model that opens voices, and a voice that takes audio.
 
-A voice belongs to the task that reads its stream: `accept`, `finalize` and `finish` are awaited one after the other. What
-it finds out goes to its `Outbox` as it is known, from whatever task. `accept` returns when the voice has room for more:
+A voice belongs to the task that reads its stream: `accept`, `finalize` and `finish` are awaited one after the other.
+What it finds out goes to its `Outbox` as it is known, from whatever task. `accept` returns when there is room for more:
 that is how a stream that outruns its model is not read any further.
 """
 
