@@ -6,5 +6,20 @@ from cuelight.server.speech.decoding.ctc_greedy import CtcGreedySearch
 from cuelight.server.speech.decoding.decoded import Decoded
 from cuelight.server.speech.decoding.phrases import PhraseGraph
 from cuelight.server.speech.decoding.tokens import TokenTable
+from cuelight.server.speech.decoding.transducer import Decoder, GreedyState, Joiner, greedy
+from cuelight.server.speech.decoding.transducer_beam import BeamState, modified_beam
 
-__all__ = ["CtcBeamSearch", "CtcGreedySearch", "Decoded", "PhraseGraph", "TokenTable", "confidence_of"]
+__all__ = [
+    "BeamState",
+    "CtcBeamSearch",
+    "CtcGreedySearch",
+    "Decoded",
+    "Decoder",
+    "GreedyState",
+    "Joiner",
+    "PhraseGraph",
+    "TokenTable",
+    "confidence_of",
+    "greedy",
+    "modified_beam",
+]

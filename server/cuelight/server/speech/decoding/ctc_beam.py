@@ -5,17 +5,17 @@ in a blank, and of those that end in its last token: only after a blank may the 
 every prefix is kept as it is or extended by one token; paths that meet in one prefix are added. Prefixes are ordered by
 that probability and the boosts their tokens earned in the graph of phrases; the best `beam` go on.
 
-Source: Hannun, Maas, Jurafsky, Ng (2014), First-pass large vocabulary continuous speech recognition using bi-directional
-recurrent DNNs, algorithm 1, without the language model.
+Source: Hannun, Maas, Jurafsky, Ng (2014), First-pass large vocabulary continuous speech recognition using
+bi-directional recurrent DNNs, algorithm 1, without the language model.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cuelight.server.speech.decoding.ctc_prefix import EMPTY, CtcPrefix
+from cuelight.server.speech.decoding.ctc_prefix import CtcPrefix
 from cuelight.server.speech.decoding.decoded import Decoded
 from cuelight.server.speech.decoding.log_space import NEVER, log_add
 from cuelight.server.speech.decoding.phrases import PhraseGraph
@@ -48,7 +48,7 @@ class CtcBeamSearch:
         """Begin the next utterance at frame 0."""
         self.frames = 0
         self.trailing_blank_frames = 0
-        self._prefixes = [EMPTY]
+        self._prefixes = [CtcPrefix.empty()]
 
     @property
     def decoded_anything(self) -> bool:
@@ -126,7 +126,7 @@ class CtcBeamSearch:
         else:
             known.meet(prefix, arriving, self.frames, log_prob)
 
-    def _pruned(self, found: Iterable[CtcPrefix]) -> list[CtcPrefix]:
+    def _pruned(self, found: Collection[CtcPrefix]) -> list[CtcPrefix]:
         for prefix in found:
             prefix.total = log_add(prefix.blank, prefix.token)
             prefix.score = prefix.total + prefix.boost

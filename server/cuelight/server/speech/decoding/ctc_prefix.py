@@ -6,7 +6,7 @@ from cuelight.server.speech.decoding.decoded import Decoded
 from cuelight.server.speech.decoding.log_space import NEVER, log_add
 from cuelight.server.speech.decoding.phrases import ROOT
 
-__all__ = ["EMPTY", "CtcPrefix"]
+__all__ = ["CtcPrefix"]
 
 Said = tuple["Said", int, float] | None
 """The tokens before the last one, from the back: what was before, frame, log-probability. Shared, never copied."""
@@ -29,6 +29,13 @@ class CtcPrefix:
         self.blank = self.token = self.total = self.score = self._arrived = NEVER
         self.frame = 0
         self.peak = 0.0
+
+    @classmethod
+    def empty(cls) -> "CtcPrefix":
+        """Return the beginning: no token, said with certainty."""
+        empty = cls((), None, 0.0, ROOT)
+        empty.blank = empty.total = empty.score = 0.0
+        return empty
 
     def stay(self, blank: float) -> "CtcPrefix":
         """Return the prefix after a frame of blank."""
@@ -104,13 +111,3 @@ class CtcPrefix:
 
     def _before_another(self) -> Said:
         return (self._said, self.frame, self.peak) if self.ids else None
-
-
-def _empty() -> CtcPrefix:
-    empty = CtcPrefix((), None, 0.0, ROOT)
-    empty.blank = empty.total = empty.score = 0.0
-    return empty
-
-
-EMPTY = _empty()
-"""The beginning: no token, said with certainty."""
