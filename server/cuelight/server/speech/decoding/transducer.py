@@ -27,7 +27,7 @@ Floats = NDArray[np.float32]
 Joiner = Callable[[Floats, Floats], Floats]
 """Encoder frames (m, D) and decoder outputs (m, E) to logits (m, vocab)."""
 Decoder = Callable[[NDArray[np.int64]], Floats]
-"""The last symbols (m, context_size) to decoder outputs (m, E)."""
+"""The last symbols (m, context_size) to decoder outputs (m, E), an array that nobody writes to afterwards."""
 
 
 def start_context(context_size: int) -> tuple[int, ...]:
@@ -37,6 +37,14 @@ def start_context(context_size: int) -> tuple[int, ...]:
 
 class GreedyState:
     """What one stream has said in this utterance, and what the next symbol depends on. Owned by its voice."""
+
+    frames: int
+    trailing_blank_frames: int
+    decoder_out: Floats | None
+    """The decoder's answer (E,) to `context`, where it was asked."""
+    _ids: list[int]
+    _frames: list[int]
+    _log_probs: list[float]
 
     def __init__(self, context_size: int, unknown: int | None = None) -> None:
         self.unknown = unknown
@@ -100,11 +108,8 @@ class GreedyState:
     def _begin(self) -> None:
         self.frames = 0
         self.trailing_blank_frames = 0
-        self.decoder_out: Floats | None = None
-        """The decoder's answer (E,) to `context`, where it was asked."""
-        self._ids: list[int] = []
-        self._frames: list[int] = []
-        self._log_probs: list[float] = []
+        self.decoder_out = None
+        self._ids, self._frames, self._log_probs = [], [], []
 
 
 def greedy(
@@ -132,7 +137,7 @@ def _known_outputs(states: Sequence[GreedyState], decoder: Decoder) -> Floats:
     unknown = [state for state in states if state.decoder_out is None]
     if unknown:
         _ask(unknown, decoder)
-    return np.stack([state.decoder_out for state in states if state.decoder_out is not None])
+    return np.stack([out for state in states if (out := state.decoder_out) is not None])
 
 
 def _ask(states: Sequence[GreedyState], decoder: Decoder) -> Floats:

@@ -120,15 +120,19 @@ class BeamState:
     def _best(self) -> _Hypothesis:
         return max(self.hypotheses, key=lambda hypothesis: hypothesis.per_symbol)
 
-    def take(self, log_probs: Floats, tempered: Floats, beam: int) -> None:
-        """Take one frame: (hypotheses, vocab) log-probabilities, and those told of tokens."""
+    def take(self, logits: Floats, log_probs: Floats, beam: int, temperature: float) -> None:
+        """Take one frame, (hypotheses, vocab)."""
         before = np.array([hypothesis.log_prob for hypothesis in self.hypotheses])
         # float32, as sherpa-onnx sums: a tie there is a tie here
         totals = (log_probs + before[:, np.newaxis]).astype(np.float32).ravel()
         merged: dict[tuple[int, ...], _Hypothesis] = {}
         for at in _top(totals, beam):
             parent, symbol = divmod(at, log_probs.shape[1])
-            _add(merged, self._next(self.hypotheses[parent], symbol, float(totals[at]), tempered[parent]))
+            if symbol in (BLANK, self.unknown):
+                _add(merged, _waited(self.hypotheses[parent], totals[at]))
+            else:
+                told = float(log_softmax(logits[parent] / np.float32(temperature))[symbol])
+                _add(merged, self._said(self.hypotheses[parent], symbol, totals[at], told))
         self.hypotheses = list(merged.values())
         self.frames += 1
 
@@ -137,15 +141,13 @@ class BeamState:
         said = set(self._best.frames)
         self.chunk_speech = [frame in said for frame in range(self.frames - frames, self.frames)]
 
-    def _next(self, hypothesis: _Hypothesis, symbol: int, log_prob: float, tempered: Floats) -> _Hypothesis:
-        if symbol in (BLANK, self.unknown):
-            return replace(hypothesis, log_prob=log_prob, trailing=hypothesis.trailing + 1)
+    def _said(self, hypothesis: _Hypothesis, symbol: int, log_prob: np.float32, told: float) -> _Hypothesis:
         earned, phrase = (0.0, ROOT) if self.graph is None else self.graph.step(hypothesis.phrase, symbol)
         return _Hypothesis(
             (*hypothesis.symbols, symbol),
-            log_prob + earned,
+            float(log_prob + np.float32(earned)),
             (*hypothesis.frames, self.frames),
-            (*hypothesis.log_probs, float(tempered[symbol])),
+            (*hypothesis.log_probs, told),
             phrase=phrase,
         )
 
@@ -167,10 +169,11 @@ def modified_beam(
         )
         counts = [len(state.hypotheses) for state in states]
         logits = joiner(np.repeat(encoder_out[:, frame], counts, axis=0), outputs)
-        log_probs, tempered = log_softmax(logits), log_softmax(logits / np.float32(temperature))
+        log_probs = log_softmax(logits)
         first = 0
         for state, count in zip(states, counts, strict=True):
-            state.take(log_probs[first : first + count], tempered[first : first + count], beam)
+            rows = slice(first, first + count)
+            state.take(logits[rows], log_probs[rows], beam, temperature)
             first += count
     for state in states:
         state.mark_speech(frames)
@@ -189,6 +192,10 @@ def _ask(states: Sequence[BeamState], decoder: Decoder) -> None:
     contexts = np.array([state.hypotheses[index].symbols[-state.context_size :] for state, index in new], np.int64)
     for (state, index), answer in zip(new, decoder(contexts), strict=True):
         state.hypotheses[index] = replace(state.hypotheses[index], decoder_out=answer)
+
+
+def _waited(hypothesis: _Hypothesis, log_prob: np.float32) -> _Hypothesis:
+    return replace(hypothesis, log_prob=float(log_prob), trailing=hypothesis.trailing + 1)
 
 
 def _add(merged: dict[tuple[int, ...], _Hypothesis], hypothesis: _Hypothesis) -> None:
