@@ -42,7 +42,7 @@ def nemo_ctc(folder: Path, seed: int = 1, window: int = 20, shift: int = 16) -> 
         x = write.op("Add", x, write.op("Squeeze", y, write.constant([1])))
         for name, state in (("h", h), ("c", c)):
             held[name].append(write.op("Unsqueeze", write.turn(state, 1, 0, 2), write.constant([1])))
-    logits = ctc_logits(write, write.turn(x, 1, 0, 2), hidden, blank=VOCABULARY - 1, blank_bias=5.0)
+    logits = ctc_logits(write, write.turn(x, 1, 0, 2), hidden, blank=VOCABULARY - 1, blank_bias=10.0)
     write.output(write.op("LogSoftmax", logits, axis=-1), "logprobs", ["B", "T", VOCABULARY])
     write.output(write.op("Div", length, write.constant([4])), "encoded_lengths", ["B"], INT64)
     shape: list[Any] = ["B", layers, 1, hidden]
@@ -64,7 +64,7 @@ def zipformer2_ctc(folder: Path, seed: int = 2) -> Path:
     write = GraphWriter(seed)
     encoder = ZipformerWriter(write)
     encoded, size, metadata = encoder.encoder()
-    logits = ctc_logits(write, encoded, size, blank=0, blank_bias=5.0)
+    logits = ctc_logits(write, encoded, size, blank=0, blank_bias=12.0)
     encoder.finish("log_probs", write.op("LogSoftmax", logits, axis=-1), ["N", "T2", VOCABULARY])
     write.save(folder / "model.onnx", metadata)
     write_tokens(folder, blank=0)
@@ -130,7 +130,7 @@ def write_tokens(folder: Path, blank: int) -> None:
     names = [f"\u2581w{token}" if token % 3 else f"x{token}" for token in range(VOCABULARY)]
     names[blank] = "<blk>"
     if blank == 0:
-        names[1], names[UNKNOWN] = "<sos/eos>", "<unk>"
+        names[UNKNOWN] = "<unk>"
     lines = [f"{name} {token}\n" for token, name in enumerate(names)]
     (folder / "tokens.txt").write_text("".join(lines), encoding="utf-8")
 
@@ -147,7 +147,7 @@ def _transducer_rest(folder: Path, seed: int) -> None:
 
     write = GraphWriter(seed + 200)
     joined = write.op("Add", write.input("encoder_out", ["N", JOINED]), write.input("decoder_out", ["N", JOINED]))
-    logits = ctc_logits(write, write.op("Tanh", joined), JOINED, blank=0, blank_bias=8.0)
+    logits = ctc_logits(write, write.op("Tanh", joined), JOINED, blank=0, blank_bias=16.0)
     write.output(logits, "logit", ["N", VOCABULARY])
     write.save(folder / "joiner.onnx", {"joiner_dim": JOINED})
     write_tokens(folder, blank=0)

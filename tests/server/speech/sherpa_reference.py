@@ -1,4 +1,4 @@
-"""What sherpa-onnx itself makes of audio, many streams decoded as one batch: the reference of the differential tests."""
+"""What sherpa-onnx itself makes of audio, many streams decoded as one batch: the reference to differ from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
