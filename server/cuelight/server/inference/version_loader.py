@@ -34,12 +34,12 @@ Arrays = dict[str, NDArray[Any]]
 class Extensions:
     """What services add to loading.
 
-    `adapt` completes what a file says of itself, in a folder, where it says it in another system's words. `accompany`
+    `adapt` completes what a file (the path) says of itself where it says it in another system's words. `accompany`
     opens what a service keeps beside the version, out of its folder; it raises ModelLoadError, and then the version is
     not served.
     """
 
-    adapt: Callable[[OnnxFacts, Path], OnnxFacts] = lambda facts, directory: facts
+    adapt: Callable[[OnnxFacts, Path], OnnxFacts] = lambda facts, model: facts
     accompany: Callable[[Path, ResolvedModel], Companion | None] = lambda directory, resolved: None
 
 
@@ -120,7 +120,7 @@ class VersionLoader:
         golden = read_golden(directory / _GOLDEN_FILE)
         digest = file_digest(model)
         session = open_for_facts(model, self._engine.cores)
-        facts = self._extensions.adapt(read_facts(session), directory)
+        facts = self._extensions.adapt(read_facts(session), model)
         resolved = resolve(name, text, facts, folder, self._engine, self._max_queue_size, self._sequences)
         where = f'model "{name}" version {version}, {directory / _GOLDEN_FILE}'
         example = example_of(golden, resolved.file_signature, where) if golden is not None else None
