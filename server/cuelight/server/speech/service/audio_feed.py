@@ -8,10 +8,6 @@ from cuelight.speech.v1 import snapshot_pb2
 
 __all__ = ["AudioFeed"]
 
-_PIECE_BYTES = 64 * 1024
-"""What is decoded at once: a message may hold minutes, and others want the event loop too."""
-
-
 class AudioFeed:
     """Bytes in, samples at the model's rate out. Owned by its stream's task."""
 
@@ -24,13 +20,12 @@ class AudioFeed:
     ) -> None:
         """`resumed` is where the stream goes on; `restarted` says that its audio comes from the very beginning."""
         self._model_rate_hz = model_rate_hz
-        self._skip = 0
-        start = 0
+        start = drop = 0
         if resumed is not None and restarted:
-            self._skip = resumed.start_sample
+            drop = resumed.start_sample
         elif resumed is not None:
-            start, self._skip = resume_point(resumed.start_sample, resumed.source_rate_hz, model_rate_hz)
-        self._decoder = AudioDecoder(audio, model_rate_hz, start_sample=start)
+            start, drop = resume_point(resumed.start_sample, resumed.source_rate_hz, model_rate_hz)
+        self._decoder = AudioDecoder(audio, model_rate_hz, start, drop)
 
     @property
     def rate_hz(self) -> int:
@@ -39,16 +34,8 @@ class AudioFeed:
 
     def feed(self, data: bytes) -> Iterator[Samples]:
         """Yield the samples of `data`, in pieces. Raises: InvalidRequest for what is no such audio."""
-        for start in range(0, len(data), _PIECE_BYTES):
-            yield self._passed(self._decoder.feed(data[start : start + _PIECE_BYTES]))
+        return self._decoder.pieces(data)
 
     def finish(self) -> Samples:
         """Return what decoder and resampler still hold. Raises: InvalidRequest as above."""
-        return self._passed(self._decoder.finish())
-
-    def _passed(self, samples: Samples) -> Samples:
-        if not self._skip:
-            return samples
-        skipped = min(self._skip, len(samples))
-        self._skip -= skipped
-        return samples[skipped:]
+        return self._decoder.finish()

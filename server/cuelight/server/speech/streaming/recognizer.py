@@ -4,16 +4,18 @@ import itertools
 
 from cuelight.server.inference.model_version import ModelVersion
 from cuelight.server.speech.decoding.ctc_beam import CtcBeamSearch
+from cuelight.server.speech.decoding.ctc_greedy import CtcGreedySearch
 from cuelight.server.speech.decoding.phrases import PhraseGraph
 from cuelight.server.speech.decoding.tokens import TokenTable
+from cuelight.server.speech.decoding.transducer import GreedyState
+from cuelight.server.speech.decoding.transducer_beam import BeamState
+from cuelight.server.speech.results import VoiceState
 from cuelight.server.speech.streaming.front import AudioFront
-from cuelight.server.speech.streaming.search import CtcSearch, VoiceSearch
+from cuelight.server.speech.streaming.search import CtcSearch, TransducerSearch, VoiceSearch
 from cuelight.server.speech.streaming.transducer_engine import TransducerEngine
-from cuelight.server.speech.streaming.transducer_search import TransducerVoiceSearch
 from cuelight.server.speech.streaming.voice import StreamingVoice
 from cuelight.server.speech.streaming_facts import StreamingFacts
 from cuelight.server.speech.voice import Outbox, RecognizerFacts, VoiceOptions
-from cuelight.server.speech.results import VoiceState
 
 __all__ = ["StreamingRecognizer"]
 
@@ -30,6 +32,7 @@ class StreamingRecognizer:
         self._tokens = tokens
         self._transducer = transducer
         self._numbers = itertools.count(1)
+        self._constants = facts.constant_inputs()
         for engine in version.sequencing.engines:
             engine.front = AudioFront(facts)
         self.stepped = version
@@ -55,7 +58,7 @@ class StreamingRecognizer:
         search = self._search(options)
         # Callers of ModelInfer name their sequences themselves; a NUL is not in any name that comes by the wire.
         name = f"\0voice {next(self._numbers)}"
-        return StreamingVoice(name, self._sequences, self._facts, self._tokens, search, options, outbox, state)
+        return StreamingVoice(name, self._sequences, self._facts, self._tokens, search, options, outbox, self._constants, state)
 
     def _search(self, options: VoiceOptions) -> VoiceSearch:
         phrases = [(ids, each.boost) for each in options.phrases if (ids := self._tokens.encode(each.text)) is not None]
@@ -63,5 +66,9 @@ class StreamingRecognizer:
         beam = wants_beam if options.beam is None else options.beam
         graph = PhraseGraph(phrases) if phrases else None
         if self._transducer is not None:
-            return TransducerVoiceSearch(self._transducer, beam, graph)
-        return CtcSearch(self._tokens.blank, CtcBeamSearch(self._tokens.blank, phrases=graph) if beam else None)
+            size, unknown = self._facts.context_size, self._tokens.unknown
+            return TransducerSearch(
+                self._transducer, BeamState(size, unknown, graph) if beam else GreedyState(size, unknown)
+            )
+        blank = self._tokens.blank
+        return CtcSearch(CtcBeamSearch(blank, graph=graph) if beam else CtcGreedySearch(blank))

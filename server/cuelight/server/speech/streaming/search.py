@@ -1,42 +1,34 @@
 """One voice's search, whatever the model family: it is advanced by a step's output, and asked for the best so far."""
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cuelight.server.speech.decoding.ctc_beam import CtcBeamSearch
 from cuelight.server.speech.decoding.ctc_greedy import CtcGreedySearch
 from cuelight.server.speech.decoding.decoded import Decoded
+from cuelight.server.speech.decoding.transducer import GreedyState, greedy
+from cuelight.server.speech.decoding.transducer_beam import BeamState, modified_beam
+from cuelight.server.speech.streaming.transducer_engine import TransducerEngine
 
-__all__ = ["CtcSearch", "Frames", "VoiceSearch"]
+__all__ = ["CtcSearch", "Frames", "TransducerSearch", "VoiceSearch"]
 
 Frames = NDArray[np.float32]
 
 
-class CtcRules(Protocol):
-    """The search itself: greedy, or prefix beam."""
-
-    def advance(self, log_probs: Frames) -> None: ...
-
-    def best(self, count: int = 1) -> list[Decoded]: ...
-
-    def reset(self) -> None: ...
-
-    def snapshot(self) -> dict[str, Any]: ...
-
-    def restore(self, snapshot: dict[str, Any]) -> None: ...
-
-
 class VoiceSearch(Protocol):
-    """A search that may compute elsewhere."""
+    """A search that may compute elsewhere. `chunk_speech` says which frames of the last chunk held something."""
 
-    async def advance(self, output: Frames) -> Sequence[bool]:
-        """Take a step's output (frames, size); return for each frame whether it holds something."""
+    @property
+    def chunk_speech(self) -> list[bool]: ...
+
+    async def advance(self, output: Frames) -> None:
+        """Take a step's output (frames, size)."""
         ...
 
-    def best(self, count: int = 1) -> list[Decoded]:
-        """Return the best hypotheses since the last reset."""
+    def best(self, count: int = 1, final: bool = False) -> list[Decoded]:
+        """Return the best hypotheses of the utterance, the best first; `final` at its end."""
         ...
 
     def reset(self) -> None:
@@ -55,28 +47,48 @@ class VoiceSearch(Protocol):
 class CtcSearch:
     """A CTC search of one voice; cheap enough for the event loop."""
 
-    def __init__(self, blank: int, rules: CtcRules | None = None) -> None:
-        self._blank = blank
-        self._rules: CtcRules = rules if rules is not None else CtcGreedySearch(blank)
+    def __init__(self, rules: CtcGreedySearch | CtcBeamSearch) -> None:
+        self._rules = rules
+        self.reset = rules.reset
+        self.snapshot = rules.snapshot
+        self.restore = rules.restore
 
-    async def advance(self, output: Frames) -> Sequence[bool]:
+    @property
+    def chunk_speech(self) -> list[bool]:
+        """See `VoiceSearch`."""
+        return self._rules.chunk_speech
+
+    async def advance(self, output: Frames) -> None:
         """See `VoiceSearch`."""
         self._rules.advance(output)
-        held: list[bool] = (output.argmax(axis=-1) != self._blank).tolist()
-        return held
 
-    def best(self, count: int = 1) -> list[Decoded]:
+    def best(self, count: int = 1, final: bool = False) -> list[Decoded]:
         """See `VoiceSearch`."""
+        if isinstance(self._rules, CtcBeamSearch):
+            return self._rules.best(count, final)
         return self._rules.best(count)
 
-    def reset(self) -> None:
-        """See `VoiceSearch`."""
-        self._rules.reset()
 
-    def snapshot(self) -> dict[str, Any]:
-        """See `VoiceSearch`."""
-        return self._rules.snapshot()
+class TransducerSearch:
+    """A transducer search of one voice, advanced on the engine's thread together with other voices'."""
 
-    def restore(self, snapshot: dict[str, Any]) -> None:
+    def __init__(self, engine: TransducerEngine, state: GreedyState | BeamState) -> None:
+        self._engine = engine
+        self._state = state
+        self.reset = state.reset
+        self.snapshot = state.snapshot
+        self.restore = state.restore
+
+    @property
+    def chunk_speech(self) -> list[bool]:
         """See `VoiceSearch`."""
-        self._rules.restore(snapshot)
+        return self._state.chunk_speech
+
+    async def advance(self, output: Frames) -> None:
+        """See `VoiceSearch`."""
+        search = modified_beam if isinstance(self._state, BeamState) else greedy
+        await self._engine.advance(self._state, output, search)
+
+    def best(self, count: int = 1, final: bool = False) -> list[Decoded]:
+        """See `VoiceSearch`."""
+        return self._state.best(count)

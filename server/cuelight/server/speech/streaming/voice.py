@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cuelight.server.errors import SequenceNotActive
 from cuelight.server.inference.sequence_batch import SequenceState
@@ -46,8 +47,10 @@ class StreamingVoice:
         search: VoiceSearch,
         options: VoiceOptions,
         outbox: Outbox,
+        constants: dict[str, NDArray[Any]],
         state: VoiceState | None = None,
     ) -> None:
+        """`constants` are the model's other inputs, the same in every step."""
         self._id = sequence_id
         self._sequences = sequences
         self._facts = facts
@@ -56,9 +59,10 @@ class StreamingVoice:
         self._options = options
         self._outbox = outbox
         self._owner = Owner()
-        self._constants = facts.constant_inputs()
+        self._constants = constants
         self._endpointer = Endpointer(options.endpointing, facts.frame_s)
         self._windows = FrameWindows()
+        self._window_samples = facts.window_frames * self._windows.shift_samples
         self._run_sample = 0
         """The sample of the audio at which the run begins."""
         self._taken = 0
@@ -86,9 +90,8 @@ class StreamingVoice:
         """See `Voice`."""
         await self._flush()
         await self._end_utterance(self._frame - self._utterance_frame)
-        rate_hz = self._facts.sample_rate_hz
         self._run_sample, self._frame, self._utterance_frame = self._taken, 0, 0
-        self._windows = FrameWindows(rate_hz)
+        self._windows = FrameWindows()
         await self._outbox.put(Update(processed_s=self._taken_s, state=await self._resumable_state()))
 
     async def finish(self) -> None:
@@ -114,7 +117,7 @@ class StreamingVoice:
     async def _flush(self) -> None:
         """Run what was accepted to its end, with silence behind it."""
         rate_hz = self._facts.sample_rate_hz
-        self._windows.push(np.zeros(round(_TAIL_S * rate_hz) + self._facts.window_samples, np.float32))
+        self._windows.push(np.zeros(round(_TAIL_S * rate_hz) + self._window_samples, np.float32))
         await self._run()
 
     async def _run(self) -> None:
@@ -123,7 +126,7 @@ class StreamingVoice:
 
     async def _step(self) -> None:
         facts = self._facts
-        audio = self._windows.peek(facts.window_frames)
+        audio = self._windows.span(facts.window_frames)
         wants_state = self._token_due_s is not None and self._taken_s >= self._token_due_s
         result = await self._sequences.submit(
             self._id,
@@ -137,9 +140,9 @@ class StreamingVoice:
         self._begun = True
         self._windows.drop(facts.shift_frames)
         output = result.outputs[facts.output][0]
-        speech = await self._search.advance(output)
+        await self._search.advance(output)
         self._frame += len(output)
-        await self._report(self._endpointer.advance(speech), result.state)
+        await self._report(self._endpointer.advance(self._search.chunk_speech), result.state)
 
     async def _report(self, events: tuple[EndpointEvent, ...], state: SequenceState | None) -> None:
         told: tuple[SpeechEvent, ...] = ()
@@ -175,7 +178,7 @@ class StreamingVoice:
         self, frame: int, speech_end: int | None = None, events: tuple[SpeechEvent, ...] = ()
     ) -> None:
         """Tell the final result of an utterance of `frame` frames, if it holds anything, and begin the next."""
-        best = [decoded for decoded in self._search.best(self._options.max_alternatives) if decoded.ids]
+        best = [decoded for decoded in self._search.best(self._options.max_alternatives, final=True) if decoded.ids]
         results: tuple[Result, ...] = ()
         if best:
             hypotheses = tuple(self._hypothesis(decoded) for decoded in best)
