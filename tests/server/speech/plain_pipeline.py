@@ -61,19 +61,25 @@ def recognize(folder: Path, family: str, audio: Audio) -> Recognized:
 
 def model_outputs(folder: Path, audio: Audio) -> Floats:
     """Return the outputs of all steps one after the other."""
-    model, frames = PlainModel(folder / "model.onnx"), features(audio)
+    model = PlainModel(folder / "model.onnx")
+    frames = features(audio, model.nemo)
     starts = range(0, len(frames) - model.window, model.shift)
     return np.concatenate([model.step(frames[start : start + model.window]) for start in starts])
 
 
-def features(audio: Audio) -> Floats:
-    """Return log-mel energies (frames, 80) with sherpa-onnx's settings."""
+def features(audio: Audio, nemo: bool) -> Floats:
+    """Return log-mel energies (frames, 80) with the settings of sherpa-onnx 2.0.1, which has others for NeMo's CTC."""
     options = kaldi_native_fbank.FbankOptions()
     options.frame_opts.dither = 0.0
     options.frame_opts.snip_edges = False
     options.frame_opts.samp_freq = SAMPLE_RATE_HZ
     options.mel_opts.num_bins = 80
     options.mel_opts.high_freq = -400.0
+    if nemo:
+        options.frame_opts.window_type = "hann"
+        options.frame_opts.remove_dc_offset = False
+        options.mel_opts.is_librosa = True
+        options.mel_opts.low_freq, options.mel_opts.high_freq = 0.0, 8000.0
     bank = kaldi_native_fbank.OnlineFbank(options)
     bank.accept_waveform(SAMPLE_RATE_HZ, audio.tolist())
     bank.input_finished()

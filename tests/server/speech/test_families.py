@@ -133,6 +133,7 @@ def test_what_is_known_of_each_family(tmp_path: Path) -> None:
     assert (facts["nemo_ctc"].layout, facts["nemo_ctc"].constants) == ("BFT", {"length": (20,)})
     assert (facts["lstm_transducer"].layout, facts["lstm_transducer"].constants) == ("BTF", {})
     assert facts["nemo_ctc"].shift_samples == 2560
+    assert {f for f, each in facts.items() if each.features == "nemo"} == {"nemo_ctc"}
 
 
 def test_every_size_but_the_batch_is_fixed_so_that_arrays_are_bound_once(tmp_path: Path) -> None:
@@ -227,6 +228,7 @@ def test_a_transducer_needs_decoder_and_joiner_beside_it(missing: str, tmp_path:
         ('{"family": "nemo_ctc"}', "missing 6 required positional arguments: 'window_frames'"),
         ({"window_frames": 0}, "window_frames: got 0, expected a whole number of at least 1"),
         ({"shift_frames": 99}, "shift_frames: got 99, expected at most window_frames, 20"),
+        ({"features": "htk"}, "features: got 'htk', expected kaldi or nemo"),
         ({"layout": "TBF"}, "layout: got 'TBF', expected BTF or BFT"),
         ({"family": "lstm_transducer"}, "context_size: got 0, expected at least 1"),
     ],
