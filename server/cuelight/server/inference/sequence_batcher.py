@@ -174,6 +174,12 @@ class SequenceBatcher:
         sequence = self._begun(sequence_id, owner, False, state)
         return self._queued(sequence, self._transfer(state=state.rows, steps=state.steps))
 
+    def touch(self, sequence_id: SequenceId) -> None:
+        """Let a sequence's idle time begin again; nothing happens where there is none of that id."""
+        sequence = self._table.get(sequence_id)
+        if sequence is not None and sequence.idle:
+            self._table.rest(sequence, time.monotonic())
+
     def release(self, sequence: Sequence) -> None:
         """End a sequence whose stream is over; steps of it that still wait have lost their caller."""
         self._close(sequence)

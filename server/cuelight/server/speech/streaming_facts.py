@@ -90,11 +90,14 @@ class StreamingFacts:
     def step_inputs(self, frames: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """Return the inputs of one step from features (window_frames, feature_dim), each with a batch axis of 1."""
         audio = (frames.T if self.layout == "BFT" else frames)[np.newaxis]
-        constants = {
+        return {self.audio_input: np.ascontiguousarray(audio), **self.constant_inputs()}
+
+    def constant_inputs(self) -> dict[str, NDArray[Any]]:
+        """Return the inputs that are the same in every step, each with a batch axis of 1."""
+        return {
             name: np.array(values, np.int64).reshape(1, *(() if len(values) == 1 else (len(values),)))
             for name, values in self.constants.items()
         }
-        return {self.audio_input: np.ascontiguousarray(audio), **constants}
 
     def to_json(self) -> str:
         """Return the value of `cuelight.streaming`."""
