@@ -55,7 +55,7 @@ class RivaSpeechRecognitionConfigResponse(_message.Message):
 
     @_typing.final
     class Config(_message.Message):
-        """One model and what it can do."""
+        """One model and one way to use it: every model has an entry of type "online" and one of type "offline"."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -85,8 +85,8 @@ class RivaSpeechRecognitionConfigResponse(_message.Message):
         """As it is asked for in RecognitionConfig."""
         @_builtins.property
         def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-            """"type" ("online" for models that answer while somebody speaks, else "offline"), "language_code", "streaming",
-            "sample_rate", "chunk_ms", "family", "version", "default" and more; docs/riva.md lists them.
+            """"type" ("online": StreamingRecognize; "offline": Recognize), "language_code", "sample_rate", "family", "version"
+            and more; docs/riva.md lists them.
             """
 
         def __init__(
@@ -453,8 +453,8 @@ class SpeechContext(_message.Message):
     PHRASES_FIELD_NUMBER: _builtins.int
     BOOST_FIELD_NUMBER: _builtins.int
     boost: _builtins.float
-    """How much likelier: Riva's scale, of which 20 is strong. 0 means the server's default; docs/riva.md says how it maps
-    to log-probability.
+    """How much likelier, on Riva's scale: ln(1 + boost) is added to a token's log-probability. 0 means the server's
+    default; phrases with a boost below 0 are left out.
     """
     @_builtins.property
     def phrases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
