@@ -198,12 +198,12 @@ class _Upload:
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = pieces
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._pieces
-        except BaseException as error:
+        except Exception as error:
             self._error = error
             raise
 
