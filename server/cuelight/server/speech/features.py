@@ -227,7 +227,8 @@ def _slaney_filters(fft_size: int, sample_rate_hz: int, mels: int) -> _Array:
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     triangles = np.maximum(0, np.minimum(rising, falling)) * (2.0 / (edges[2:] - edges[:-2]))
-    return triangles.astype(np.float32)
+    filters: _Array = triangles.astype(np.float32)
+    return filters
 
 
 def _mel_filters(fft_size: int, sample_rate_hz: int, mels: int, low_hz: float, high_hz: float) -> _Array:
