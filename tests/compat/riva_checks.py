@@ -9,6 +9,7 @@ import sys
 import traceback
 import wave
 from collections.abc import Callable, Iterator
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from riva.client.proto import riva_asr_pb2_grpc as rasr_grpc
 CHUNK_BYTES = 3200
 LARGE_BYTES = 60 << 20
 TIMEOUT_S = 60
+ALIKE = 0.8
 URL, WAV = sys.argv[1], Path(sys.argv[2])
 
 
@@ -60,6 +62,11 @@ def text_of(responses: Any) -> str:
     ).strip()
 
 
+def alike(text: str, other: str) -> bool:
+    """Whether the words are the same, or nearly: a model may hear a stream and a recording differently."""
+    return bool(text) and SequenceMatcher(None, text.split(), other.split()).ratio() > ALIKE
+
+
 def said() -> str:
     """Return what the server makes of the recording, whole."""
     response = service().offline_recognize(WAV.read_bytes(), config())
@@ -93,7 +100,7 @@ def check_an_unknown_model_is_not_listed() -> None:
 def check_streamed_and_whole_say_the_same() -> None:
     streaming = riva.client.StreamingRecognitionConfig(config=config(), interim_results=False)
     responses = list(service().streaming_response_generator(chunks(), streaming))
-    assert text_of(responses) == said() != ""
+    assert alike(text_of(responses), said())
     assert all(result.is_final for response in responses for result in response.results)
 
 
@@ -112,7 +119,7 @@ def check_raw_samples_at_odd_splits() -> None:
     pieces = [samples[start : start + 999] for start in range(0, len(samples), 999)]
     asked = first(encoding=riva.client.AudioEncoding.LINEAR_PCM, sample_rate_hertz=rate, audio_channel_count=1)
     messages = [asked, *(rasr.StreamingRecognizeRequest(audio_content=piece) for piece in pieces)]
-    assert text_of(stub().StreamingRecognize(iter(messages))) == said()
+    assert alike(text_of(stub().StreamingRecognize(iter(messages))), said())
 
 
 def check_force_eou_ends_the_utterance_and_not_the_stream() -> None:
@@ -137,7 +144,7 @@ def check_request_ids_come_back() -> None:
 def check_words_have_milliseconds_of_the_stream() -> None:
     responses = list(stub().StreamingRecognize(iter([first(enable_word_time_offsets=True), *audio()])))
     words = [word for response in responses for result in response.results for word in result.alternatives[0].words]
-    assert " ".join(word.word for word in words) == said()
+    assert " ".join(word.word for word in words) == text_of(responses) != ""
     ends = [word.end_time for word in words]
     assert ends == sorted(ends)
     assert all(0 <= word.start_time <= word.end_time for word in words)
@@ -152,7 +159,7 @@ def check_what_is_left_out_is_told_at_the_end() -> None:
 
 
 def check_a_region_is_passed_over() -> None:
-    assert text_of(stub().StreamingRecognize(iter([first(language_code="en-US"), *audio()]))) == said()
+    assert alike(text_of(stub().StreamingRecognize(iter([first(language_code="en-US"), *audio()]))), said())
 
 
 def check_refusals_have_the_codes_that_scripts_expect() -> None:
@@ -194,7 +201,7 @@ def check_asyncio_streams_work_too() -> None:
             call = rasr_grpc.RivaSpeechRecognitionStub(channel).StreamingRecognize(iter([first(), *audio()]))
             return [response async for response in call]
 
-    assert text_of(asyncio.run(streamed())) == said()
+    assert alike(text_of(asyncio.run(streamed())), said())
 
 
 def outcome(check: Callable[[], None]) -> str:

@@ -25,6 +25,8 @@ from tests.compat.riva_client import (
     run_script,
     timed_finals,
     timed_words,
+    word_error,
+    words_of,
 )
 from tests.serve_process import FRONTS
 from tests.server.rpc.conftest import Server
@@ -56,11 +58,16 @@ CHECKED = [
 
 @dataclass(frozen=True)
 class Recording:
-    """A WAV file, what is said in it, and the model that hears it."""
+    """A WAV file, what is said in it, the model that hears it, and the word error that it is forgiven."""
 
     path: Path
     text: str
     model: str
+    word_error: float = 0.0
+
+    def is_heard_in(self, text: str) -> bool:
+        """Whether these are the words, whatever their case and punctuation."""
+        return word_error(words_of(text), words_of(self.text)) <= self.word_error
 
 
 @pytest.fixture(scope="module", params=FRONTS)
@@ -88,7 +95,7 @@ def test_the_scripts_are_as_nvidia_wrote_them(script: str) -> None:
 def test_transcribe_file_prints_the_words(riva_url: str, recording: Recording, tmp_path: Path) -> None:
     printed = run_script("transcribe_file", riva_url, tmp_path, "--input-file", str(recording.path))
 
-    assert " ".join(finals(printed)) == recording.text
+    assert recording.is_heard_in(" ".join(finals(printed)))
 
 
 def test_transcribe_file_shows_words_while_they_are_spoken(riva_url: str, recording: Recording, tmp_path: Path) -> None:
@@ -96,10 +103,8 @@ def test_transcribe_file_shows_words_while_they_are_spoken(riva_url: str, record
 
     printed = run_script("transcribe_file", riva_url, tmp_path, *arguments)
 
-    shown = interims(printed)
-    assert len(shown) >= 2
-    assert " ".join(finals(printed)) == recording.text
-    assert recording.text.startswith(shown[0])
+    assert len(interims(printed)) >= 2
+    assert recording.is_heard_in(" ".join(finals(printed)))
     assert printed.index(">> ") < printed.index("## ")
 
 
@@ -109,8 +114,9 @@ def test_transcribe_file_prints_when_each_word_was_said(riva_url: str, recording
     printed = run_script("transcribe_file", riva_url, tmp_path, *arguments)
 
     words = timed_words(printed)
-    assert " ".join(word for word, *_ in words) == " ".join(timed_finals(printed)) == recording.text
-    assert all(start < end for _, start, end, _ in words)
+    assert recording.is_heard_in(" ".join(timed_finals(printed)))
+    assert " ".join(word for word, *_ in words) == " ".join(timed_finals(printed))
+    assert all(start <= end for _, start, end, _ in words)
     assert all(0 < confidence <= 1 for *_, confidence in words)
 
 
@@ -131,24 +137,28 @@ def test_the_scripts_list_the_model(riva_url: str, recording: Recording, tmp_pat
     assert "'en': " in printed
 
 
-def test_every_option_of_the_scripts_is_taken(riva_url: str, recording: Recording, tmp_path: Path) -> None:
+def test_every_option_of_recognition_is_taken(riva_url: str, recording: Recording, tmp_path: Path) -> None:
     options = (
         *("--model-name", recording.model, "--language-code", "en-US", "--profanity-filter"),
         *("--automatic-punctuation", "--no-verbatim-transcripts", "--speaker-diarization"),
         *("--boosted-lm-words", "Cuelight", "--boosted-lm-score", "20", "--custom-configuration", "a:b"),
         *("--stop-history", "10000", "--stop-threshold", "0.99", "--start-history", "200"),
         *("--start-threshold", "0.1", "--stop-history-eou", "9000", "--stop-threshold-eou", "0.99"),
+        *("--max-alternatives", "2", "--diarization-max-speakers", "2"),
     )
 
     printed = run_script("transcribe_file", riva_url, tmp_path, "--input-file", str(recording.path), *options)
 
-    assert " ".join(timed_finals(printed)) == recording.text
+    assert recording.is_heard_in(" ".join(timed_finals(printed)))
 
 
 def test_transcribe_file_offline_prints_the_words(riva_url: str, recording: Recording, tmp_path: Path) -> None:
-    printed = run_script("transcribe_file_offline", riva_url, tmp_path, "--input-file", str(recording.path))
+    arguments = ("--input-file", str(recording.path), "--max-alternatives", "3", "--word-time-offsets")
 
-    assert printed.splitlines()[-1].rstrip() == f"Final transcript: {recording.text}"
+    printed = run_script("transcribe_file_offline", riva_url, tmp_path, *arguments)
+
+    _, _, text = printed.partition("Final transcript: ")
+    assert recording.is_heard_in(text)
 
 
 def test_eight_streams_at_once_in_real_time_each_get_the_words(
@@ -159,7 +169,7 @@ def test_eight_streams_at_once_in_real_time_each_get_the_words(
     run_script("riva_streaming_asr_client", riva_url, tmp_path, *arguments)
 
     written = [(tmp_path / f"output_{index}.txt").read_text() for index in range(CLIENTS)]
-    assert [" ".join(timed_finals(printed)) for printed in written] == [recording.text] * CLIENTS
+    assert [recording.is_heard_in(" ".join(timed_finals(printed))) for printed in written] == [True] * CLIENTS
     assert all(">>>Time" in printed for printed in written)
 
 
