@@ -82,7 +82,7 @@ class FilterBank:
             np.matmul(parts[:, bins], weights, out=energies[:, mels])
 
     def _emphasize(self, windows: _Array, out: _Array) -> None:
-        """Pre-emphasize and apply the window, the mean m removed first: x - m - 0.97 (x' - m) = x - 0.97 x' - 0.03 m."""
+        """Pre-emphasize and apply the window, less the mean m: x - m - 0.97 (x' - m) = x - 0.97 x' - 0.03 m."""
         np.multiply(windows[:, :-1], np.float32(-_PRE_EMPHASIS), out=out[:, 1:])
         out[:, 1:] += windows[:, 1:]
         np.multiply(windows[:, 0], np.float32(1 - _PRE_EMPHASIS), out=out[:, 0])
