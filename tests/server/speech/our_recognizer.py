@@ -38,16 +38,20 @@ class Collected:
 
 
 def recognize(
-    folder: Path, audio: Sequence[Audio], chunk_samples: int, options: VoiceOptions | None = None
+    folder: Path, audio: Sequence[Audio], chunk_samples: Sequence[int], beam: bool = False
 ) -> list[list[Word]]:
-    """Return each voice's words; `folder` holds version 1 of a model."""
-    options = options or VoiceOptions(word_times=True, endpointing=WHOLE)
+    """Return each voice's words: one voice for each recording and the chunk size in its place, all at once.
+
+    `folder` holds version 1 of a model.
+    """
+    options = VoiceOptions(word_times=True, endpointing=WHOLE, beam=beam)
 
     async def main() -> list[list[Word]]:
         version = load(folder)
         try:
             recognizer = recognizer_of(version)
-            return await asyncio.gather(*(_words(recognizer, options, each, chunk_samples) for each in audio))
+            pairs = zip(audio, chunk_samples, strict=True)
+            return await asyncio.gather(*(_words(recognizer, options, each, chunk) for each, chunk in pairs))
         finally:
             await version.stop()
 

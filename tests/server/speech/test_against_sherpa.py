@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 
 from cuelight.server.speech.results import Word
-from cuelight.server.speech.voice import VoiceOptions
 from tests.server.speech import our_recognizer, plain_pipeline, sherpa_reference
 from tests.server.speech.sherpa_models import BUILDERS
 from tests.server.speech.sherpa_reference import SAMPLE_RATE_HZ, Audio, Recognized, Search, speech_like
 
+CTC = tuple(family for family in BUILDERS if family.endswith("ctc"))
+TRANSDUCERS = tuple(family for family in BUILDERS if family.endswith("transducer"))
 SECONDS = (3.1, 2.0, 4.53)
 TAIL_S = 1.5
 """Silence that sherpa-onnx is given so that it, too, decodes all that was said; ours adds its own."""
+END_S = 0.05
+"""So close to the end of the audio ours tells no times beyond it."""
 
 
 @pytest.fixture(scope="module", params=BUILDERS)
@@ -61,9 +64,8 @@ def test_the_plainest_pipeline_agrees_with_the_reference(family: str, folder: Pa
         assert plain.times == pytest.approx(found.times, abs=1e-4)
 
 
+@pytest.mark.parametrize("family", CTC, indirect=True)
 def test_the_best_token_leads_by_more_than_rounding_and_repeats(family: str, folder: Path) -> None:
-    if not family.endswith("ctc"):
-        pytest.skip("a transducer's lead depends on what it said before")
     outputs = plain_pipeline.model_outputs(folder / "1", recordings()[0])
     ranked = np.sort(outputs, axis=-1)
     best = outputs.argmax(axis=-1)
@@ -72,34 +74,39 @@ def test_the_best_token_leads_by_more_than_rounding_and_repeats(family: str, fol
     assert (best[1:] == best[:-1]).sum() > 5
 
 
-@pytest.mark.parametrize("chunk_samples", [160, 1600, 2677, 16000])
-def test_greedy_ours_says_the_same_at_the_same_times(family: str, folder: Path, chunk_samples: int) -> None:
-    said = our_recognizer.recognize(folder, recordings(), chunk_samples)
+def test_ours_says_the_same_at_the_same_times_whatever_the_chunks(family: str, folder: Path) -> None:
+    expected = _expected(folder, family, "greedy_search")
+    chunks = (160, 1600, 2677, 16000)
 
-    _check(said, folder, family, "greedy_search")
+    said = our_recognizer.recognize(folder, recordings() * len(chunks), [chunk for chunk in chunks for _ in SECONDS])
 
-
-def test_beam_ours_says_the_same_at_the_same_times(family: str, folder: Path) -> None:
-    if family.endswith("ctc"):
-        pytest.skip("sherpa-onnx has no beam search of CTC models")
-    options = VoiceOptions(word_times=True, endpointing=our_recognizer.WHOLE, beam=True)
-
-    said = our_recognizer.recognize(folder, recordings(), 1600, options)
-
-    _check(said, folder, family, "modified_beam_search")
+    for words, place in zip(said, [*range(len(SECONDS))] * len(chunks), strict=True):
+        _check(words, expected[place], SECONDS[place])
 
 
-def _check(said: list[list[Word]], folder: Path, family: str, search: Search) -> None:
+@pytest.mark.parametrize("family", TRANSDUCERS, indirect=True)
+def test_ours_says_the_same_with_beam_search(family: str, folder: Path) -> None:
+    expected = _expected(folder, family, "modified_beam_search")
+
+    said = our_recognizer.recognize(folder, recordings(), [1600] * len(SECONDS), beam=True)
+
+    for words, each, seconds in zip(said, expected, SECONDS, strict=True):
+        _check(words, each, seconds)
+
+
+def _expected(folder: Path, family: str, search: Search) -> list[list[tuple[str, float]]]:
     padded = [np.pad(audio, (0, round(TAIL_S * SAMPLE_RATE_HZ))) for audio in recordings()]
     found = sherpa_reference.recognize(folder / "1", family, padded, 1600, search)
-    for ours, theirs, seconds in zip(said, found, SECONDS, strict=True):
-        expected = list(_words(theirs, seconds))
-        assert len(expected) > 5
-        own = [(word.text, word.start_s) for word in ours if word.start_s < seconds - 0.05]
-        # The last word may go on in the silence, of which the two were given different amounts.
-        assert [text for text, _ in own[: len(expected)]] == [text for text, _ in expected]
-        assert [start for _, start in own[: len(expected)]] == pytest.approx([at for _, at in expected], abs=1e-3)
-        assert len(own) <= len(expected) + 1
+    return [list(_words(each, seconds)) for each, seconds in zip(found, SECONDS, strict=True)]
+
+
+def _check(said: list[Word], expected: list[tuple[str, float]], seconds: float) -> None:
+    """The last word may go on in the silence, of which the two were given different amounts."""
+    own = [(word.text, word.start_s) for word in said if word.start_s < seconds - END_S]
+    assert len(expected) > 5
+    assert [text for text, _ in own[: len(expected)]] == [text for text, _ in expected]
+    assert [start for _, start in own[: len(expected)]] == pytest.approx([at for _, at in expected], abs=1e-3)
+    assert len(own) <= len(expected) + 1
 
 
 def _words(found: Recognized, until_s: float) -> Iterator[tuple[str, float]]:
@@ -107,5 +114,5 @@ def _words(found: Recognized, until_s: float) -> Iterator[tuple[str, float]]:
     starts = [place for place, token in enumerate(found.tokens) if token.startswith(" ") or not place]
     for first, after in pairwise([*starts, len(found.tokens)]):
         following = found.times[after] if after < len(found.tokens) else math.inf
-        if following < until_s - 0.05:
+        if following < until_s - END_S:
             yield "".join(found.tokens[first:after]).strip(), found.times[first]

@@ -234,7 +234,7 @@ def _slaney_filters(fft_size: int, sample_rate_hz: int, mels: int) -> _Array:
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     areas = 2.0 / (edges[2:] - edges[:-2])
-    return (np.maximum(0, np.minimum(rising, falling)) * areas).astype(np.float32)
+    return np.asarray(np.maximum(0, np.minimum(rising, falling)) * areas, np.float32)
 
 
 def _slaney_mel(hz: float) -> float:
