@@ -55,7 +55,7 @@ class FilterBank:
         count = windows.shape[0]
         framed, spectrum = self._framed[:count], self._spectrum[:count]
         self._emphasize(windows, framed[:, : self.window_samples])
-        np.fft.rfft(framed, axis=1, out=spectrum)
+        np.fft.rfft(framed, axis=1, out=spectrum)  # type: ignore[arg-type]  # the stubs know complex128 alone
         parts = spectrum.view(np.float32)
         np.square(parts, out=parts)
         for mels, bins, weights in self._bands:
@@ -140,7 +140,7 @@ class FrameWindows:
         return np.ndarray(
             (count, self.window_samples),
             np.float32,
-            self._samples,  # type: ignore[arg-type]
+            self._samples,
             self._begin * step,
             (self.shift_samples * step, step),
         )
