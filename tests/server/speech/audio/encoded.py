@@ -3,6 +3,7 @@
 import io
 import struct
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -23,7 +24,8 @@ def noise(seconds: float, rate_hz: int, channels: int = 1) -> Samples:
     instants = int(seconds * rate_hz)
     random = np.random.default_rng(7)
     tone = 0.4 * np.sin(2 * np.pi * 440 / rate_hz * np.arange(instants))
-    return (tone[:, np.newaxis] + 0.1 * random.standard_normal((instants, channels))).astype(np.float32)
+    samples: Samples = (tone[:, np.newaxis] + 0.1 * random.standard_normal((instants, channels))).astype(np.float32)
+    return samples
 
 
 def written(samples: Samples, rate_hz: int, container: str, subtype: str) -> tuple[bytes, Samples]:
@@ -46,9 +48,9 @@ def opus(samples: Samples, page_ms: int, frame_ms: int = 20) -> tuple[bytes, Sam
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     data = file.getvalue()
-    with av.open(io.BytesIO(data)) as container:
-        decoded = [frame.to_ndarray().T for frame in container.decode(audio=0)]
-    return data, np.concatenate(decoded)
+    with av.open(io.BytesIO(data)) as written_file:
+        blocks = [frame.to_ndarray().T for frame in written_file.decode(audio=0)]
+    return data, np.concatenate(blocks)
 
 
 def wav(fmt: bytes, chunks: Iterable[tuple[bytes, bytes]], data: bytes, size: int | None = None) -> bytes:
@@ -70,7 +72,7 @@ def fmt(tag: int, channels: int, rate_hz: int, bits: int) -> bytes:
 def cut(data: bytes, at: Iterable[int]) -> list[bytes]:
     """Return `data` in messages that end at these positions."""
     edges = [0, *sorted(position for position in at if position < len(data)), len(data)]
-    return [data[begin:end] for begin, end in zip(edges[:-1], edges[1:], strict=True)]
+    return [data[begin:end] for begin, end in pairwise(edges)]
 
 
 def cuts(length: int) -> st.SearchStrategy[list[int]]:

@@ -38,9 +38,7 @@ def test_what_has_no_header_is_linear16_if_there_is_a_rate(first: bytes) -> None
 
 @pytest.mark.parametrize("messages", [[b"hello world"], [b"R"], [b"\0"]])
 def test_what_has_neither_header_nor_rate_is_told_what_to_send(messages: list[bytes]) -> None:
-    with pytest.raises(
-        InvalidRequest, match=r"^audio: no header of WAV, FLAC or Ogg Opus, and no audio.sample_rate_hz"
-    ):
+    with pytest.raises(InvalidRequest, match=r"^audio: no header of .*, and no audio.sample_rate_hz; send one"):
         decoded(messages, AudioFormat(), 16_000)
 
 

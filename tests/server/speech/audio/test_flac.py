@@ -88,14 +88,14 @@ def test_a_stream_without_one_whole_frame_is_an_error(kept: int) -> None:
     decoder = AudioDecoder(AudioFormat("flac"), 16_000)
     decoder.feed(STEREO[:kept])
 
-    with pytest.raises(InvalidRequest, match="^FLAC: the stream ends (in the middle of a frame|within the header)"):
+    with pytest.raises(InvalidRequest, match=r"^FLAC: the stream ends (in the middle of a frame|within the header)"):
         decoder.finish()
 
 
 def test_a_header_alone_is_silence() -> None:
-    data, _ = written(np.zeros((0, 1), np.float32), 16_000, "FLAC", "PCM_16")
+    last_metadata = b"\x81\0\0\0"
 
-    assert decoded([data], AudioFormat("flac"), 16_000).shape == (0,)
+    assert decoded([STEREO[:42] + last_metadata], AudioFormat("flac"), 16_000).shape == (0,)
 
 
 def test_a_tag_behind_the_audio_is_passed_over() -> None:

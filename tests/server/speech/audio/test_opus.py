@@ -45,8 +45,7 @@ def test_a_stream_split_anywhere_is_what_ffmpeg_decodes(at: list[int]) -> None:
     samples = decoded(cut(MONO, at), AudioFormat(), 48_000, decoder)
 
     assert samples.shape == (62_400,)
-    # The two ends are where pre-skip and the trimmed end would show.
-    assert samples == pytest.approx(MONO_EXPECTED[:, 0], abs=1e-3)
+    assert np.abs(samples - MONO_EXPECTED[:, 0]).max() < 1e-3
     assert (decoder.source_rate_hz, decoder.source_samples, decoder.truncated) == (48_000, 62_400, False)
 
 
@@ -55,7 +54,10 @@ def test_a_stream_split_anywhere_is_what_ffmpeg_decodes(at: list[int]) -> None:
 def test_pages_and_packets_of_any_length_are_joined(page_ms: int, frame_ms: int) -> None:
     data, expected = opus(noise(1.01, 48_000), page_ms, frame_ms)
 
-    assert heard(data) == pytest.approx(expected[:, 0], abs=1e-3)
+    samples = heard(data)
+
+    assert samples.shape == expected[:, 0].shape
+    assert np.abs(samples - expected[:, 0]).max() < 1e-3
 
 
 def test_stereo_is_read_as_libsndfile_reads_it() -> None:
@@ -63,7 +65,8 @@ def test_stereo_is_read_as_libsndfile_reads_it() -> None:
 
     samples = decoded([data], AudioFormat(channel=2), 48_000)
 
-    assert samples == pytest.approx(expected[:, 1], abs=1e-4)
+    assert samples.shape == expected[:, 1].shape
+    assert np.abs(samples - expected[:, 1]).max() < 1e-4
 
 
 def test_the_tone_is_at_its_place_after_resampling() -> None:
@@ -158,7 +161,7 @@ def test_what_is_wrong_with_a_stream_is_said(data: bytes, message: str) -> None:
 
 
 def test_a_stream_that_ends_within_the_header_is_an_error() -> None:
-    with pytest.raises(InvalidRequest, match="^Ogg: the stream ends within the header"):
+    with pytest.raises(InvalidRequest, match=r"^Ogg: the stream ends within the header"):
         heard(MONO[:20])
 
 

@@ -1,6 +1,7 @@
 """Raw samples."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -76,7 +77,8 @@ def test_a_float_that_is_no_sample_is_named(value: float) -> None:
     decoder = AudioDecoder(AudioFormat("float32", 16_000, 2), 16_000, start_sample=1_000)
     decoder.feed(bytes(8 * 10))
 
-    with pytest.raises(InvalidRequest, match=rf"^audio: sample 1052 of channel 2 is {np.float32(value)}, expected"):
+    message = re.escape(f"audio: sample 1052 of channel 2 is {value:g}, expected a finite number")
+    with pytest.raises(InvalidRequest, match=f"^{message}"):
         decoder.feed(samples.tobytes())
 
 

@@ -92,7 +92,7 @@ def test_a_stream_that_ends_within_the_header_is_an_error() -> None:
     decoder = AudioDecoder(AudioFormat("wav"), 16_000)
     decoder.feed(WITH_CHUNKS[:100])
 
-    with pytest.raises(InvalidRequest, match="^WAV: the stream ends within the header"):
+    with pytest.raises(InvalidRequest, match=r"^WAV: the stream ends within the header"):
         decoder.finish()
 
 
