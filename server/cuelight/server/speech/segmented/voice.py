@@ -13,7 +13,8 @@ the voice's first audio and ends with `finish` or `close`; if it fails, the next
 import asyncio
 import json
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -52,8 +53,8 @@ class _Segment:
     heard: int = 0
     last: Transcript | None = None
     state: VoiceState | None = None
-    ended_at: int | None = None
-    """Where its speech ended; None for one that was cut, whose speech goes on."""
+    cut: bool = False
+    """Whether it was cut in the middle of speech."""
 
 
 @dataclass(slots=True)
@@ -63,7 +64,6 @@ class _Marks:
     fed: int = 0
     utterance: int = 0
     told_state: int = 0
-    events: deque[SpeechEvent] = field(default_factory=deque)
 
 
 class SegmentedVoice:
@@ -161,15 +161,16 @@ class SegmentedVoice:
         at = change.step * CHUNK_SAMPLES
         if change.kind == "started":
             self._segments.append(self._new_segment(change.step))
-            await self._event("started", change.speech_step)
+            await self._event("started", change.speech_step * CHUNK_SAMPLES)
             return
         segment = self._segments[-1]
         segment.end = min(at, self._window.end)
         segment.speech_end = min(change.speech_step * CHUNK_SAMPLES, segment.end)
         if change.kind == "ended":
-            segment.ended_at = segment.speech_end
+            await self._event("ended", segment.speech_end)
         segment.state = await self._state()
-        if change.kind == "cut":
+        segment.cut = change.kind == "cut"
+        if segment.cut:
             self._segments.append(self._new_segment(change.step))
         self._wake()
 
@@ -206,9 +207,9 @@ class SegmentedVoice:
         self._marks.told_state = self._marks.fed
         return VoiceState(state.start_sample, self._marks.utterance, state.sequence, state.recognizer)
 
-    async def _event(self, kind: str, step: int) -> None:
+    async def _event(self, kind: Literal["started", "ended"], sample: int) -> None:
         if self._options.events:
-            event = SpeechEvent("started" if kind == "started" else "ended", step * CHUNK_SAMPLES / RATE_HZ)
+            event = SpeechEvent(kind, sample / RATE_HZ)
             await self._put(Update(events=(event,), processed_s=self._window.start / RATE_HZ))
 
     async def _put(self, update: Update) -> None:
@@ -264,8 +265,7 @@ class SegmentedVoice:
     def _heard_end(self, segment: _Segment) -> int:
         """Where the window ends that holds all of the segment's speech there is by now."""
         end = segment.end if segment.end is not None else self._marks.fed
-        cut = segment.end is not None and segment.ended_at is None
-        return end if cut else min(end, segment.speech_end + _TAIL_SAMPLES)
+        return end if segment.cut else min(end, segment.speech_end + _TAIL_SAMPLES)
 
     def _interim_is_due(self, segment: _Segment) -> bool:
         if not self._options.interim:
@@ -313,11 +313,9 @@ class SegmentedVoice:
         times = (segment.start / RATE_HZ, max(segment.start, segment.speech_end) / RATE_HZ, self._marks.utterance)
         results = (Result((Hypothesis(text, transcript.confidence),), True, *times),) if text else ()
         self._marks.utterance += len(results)
-        ended = self._options.events and segment.ended_at is not None
-        events = (SpeechEvent("ended", times[1]),) if ended else ()
         self._segments.popleft()
         self._window.drop(self._segments[0].start if self._segments else self._needed_from())
-        await self._put(Update(results, events, segment.end / RATE_HZ, self._numbered(segment.state)))
+        await self._put(Update(results, (), segment.end / RATE_HZ, self._numbered(segment.state)))
         self._drained.set()
 
     def _needed_from(self) -> int:
