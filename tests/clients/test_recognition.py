@@ -106,10 +106,15 @@ def test_a_server_that_dies_is_followed_by_the_next(at: int, death: Trouble, lag
 
 
 def test_a_server_that_ends_the_stream_before_its_time_is_left() -> None:
-    first, second = FakeSpeech(once_at(4000, lambda sample, context: "end")), FakeSpeech()
+    moved = threading.Event()
+
+    def at_the_second(sample: int, context: Context) -> str | None:
+        moved.set()
+        return None
+
+    first, second = FakeSpeech(once_at(4000, lambda sample, context: "end")), FakeSpeech(at_the_second)
     with served(first) as (one, _), served(second) as (two, _):
-        # What comes after the end has to come later than it, or the server has rightly ended.
-        stream = SpeechClient([one, two], policy=QUICK).stream(chunks_of(AUDIO, 500), options=RAW)
+        stream = SpeechClient([one, two], policy=QUICK).stream(live(moved), options=RAW)
         assert finals(stream) == expected_texts(AUDIO)
 
     assert covered(first, second) == AUDIO
@@ -228,6 +233,14 @@ def test_a_container_is_sent_from_its_beginning_again() -> None:
     assert not first.configs[0].restarted
     assert second.configs[0].restarted
     assert covered(first, second) == AUDIO
+
+
+def test_audio_that_is_no_longer_kept_is_lost_loudly() -> None:
+    policy = SpeechResumePolicy(max_ahead_bytes=1000, max_kept_bytes=2000)
+    options = RecognitionOptions(audio=AudioFormat(encoding="flac"))
+    fake = FakeSpeech(once_at(5000, cut))
+    with served(fake) as (channel, _), pytest.raises(Unavailable, match="gone; and the audio since the last token"):
+        list(SpeechClient(channel, policy=policy).stream(chunks_of(MAGIC + AUDIO, 700), options=options))
 
 
 def test_a_silent_caller_gives_signs_of_life() -> None:
