@@ -29,6 +29,10 @@ class Vad(Protocol):
         """Return the state behind the last step; None before the first, or where there is none."""
         ...
 
+    def keep_alive(self) -> None:
+        """Stay, though no audio comes."""
+        ...
+
     def close(self) -> None:
         """Let go of what is held. May be called twice."""
         ...
@@ -58,6 +62,10 @@ class BatcherVad:
         if not self._begun:
             return self._restored
         return (await self._batcher.export(self._id, self._owner)).state
+
+    def keep_alive(self) -> None:
+        """As `Vad`."""
+        self._batcher.touch(self._id)
 
     def close(self) -> None:
         """End the sequence."""

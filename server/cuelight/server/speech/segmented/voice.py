@@ -119,6 +119,10 @@ class SegmentedVoice:
         await self._put(Update(processed_s=self._window.end / RATE_HZ))
         self.close()
 
+    def keep_alive(self) -> None:
+        """Stay, though no audio comes."""
+        self._vad.keep_alive()
+
     def close(self) -> None:
         """Let everything go. May be called twice."""
         self._vad.close()
