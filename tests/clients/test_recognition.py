@@ -15,6 +15,7 @@ from cuelight.client import (
     FINALIZE,
     AudioFormat,
     Channel,
+    Control,
     InvalidRequest,
     NotActive,
     Overloaded,
@@ -104,6 +105,16 @@ def test_a_server_that_dies_is_followed_by_the_next(at: int, death: Trouble, lag
     assert again <= (2 * 1600 if lag else 2 * CHUNK_SAMPLES)
 
 
+def test_a_server_that_ends_the_stream_before_its_time_is_left() -> None:
+    first, second = FakeSpeech(once_at(4000, lambda sample, context: "end")), FakeSpeech()
+    with served(first) as (one, _), served(second) as (two, _):
+        # What comes after the end has to come later than it, or the server has rightly ended.
+        stream = SpeechClient([one, two], policy=QUICK).stream(chunks_of(AUDIO, 500), options=RAW)
+        assert finals(stream) == expected_texts(AUDIO)
+
+    assert covered(first, second) == AUDIO
+
+
 def test_a_server_that_is_stopped_is_followed_by_the_next() -> None:
     stop = threading.Event()
 
@@ -151,7 +162,7 @@ def test_no_moment_to_die_loses_or_doubles_a_result(
     assert covered(*fakes) == samples
 
 
-def with_controls(samples: bytes, size: int, cuts: tuple[int, ...]) -> Iterator[object]:
+def with_controls(samples: bytes, size: int, cuts: tuple[int, ...]) -> Iterator[bytes | Control]:
     start = 0
     for place in (*cuts, None):
         end = len(samples) if place is None else 2 * place

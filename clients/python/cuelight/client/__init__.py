@@ -1,6 +1,6 @@
 """The Cuelight client: needs grpcio, protobuf and numpy, and lives beside tritonclient and riva.client."""
 
-from cuelight.client.audio_log import FINALIZE
+from cuelight.client.audio_log import FINALIZE, Control
 from cuelight.client.channel import Channel, Tls
 from cuelight.client.errors import (
     CuelightClientError,
@@ -23,6 +23,7 @@ from cuelight.client.server_choice import SpeechResumePolicy
 from cuelight.client.speech import SegmentRules, SpeechSegment, SpeechSegmenter, detect_speech, speech_probabilities
 from cuelight.client.speech_options import AudioFormat, Endpointing, Phrase, RecognitionOptions
 from cuelight.client.speech_stream import SpeechStream
+from cuelight.client.subtitles import srt, vtt
 from cuelight.client.transcripts import (
     Alternative,
     RecognitionResult,
@@ -43,6 +44,7 @@ __all__ = [
     "BeatRules",
     "Channel",
     "Classification",
+    "Control",
     "CuelightClientError",
     "DeadlineExceeded",
     "Endpointing",
@@ -81,4 +83,6 @@ __all__ = [
     "detect_beats",
     "detect_speech",
     "speech_probabilities",
+    "srt",
+    "vtt",
 ]

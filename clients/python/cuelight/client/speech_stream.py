@@ -109,6 +109,8 @@ class SpeechStream(Iterator[SpeechUpdate]):
 
     def _after(self, error: grpc.RpcError, connection: "_Connection") -> None:
         """Go to the next server after a failure, or raise what it means."""
+        if (failure := self._log.failure()) is not None:
+            raise failure from None
         now_s = time.monotonic()
         typed = Unavailable(str(error)) if isinstance(error, _EarlyEnd) else error_from(error)
         long = now_s - connection.opened_s >= self._policy.give_up_after_s

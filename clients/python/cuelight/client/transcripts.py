@@ -126,7 +126,7 @@ def result_from(result: pb.RecognitionResult) -> RecognitionResult:
         start_s=result.start_ms / 1000,
         end_s=result.end_ms / 1000,
         utterance=result.utterance,
-        stability=result.stability,
+        stability=_share(result.stability),
     )
 
 
@@ -146,6 +146,11 @@ def started_from(started: pb.StreamStarted) -> StreamStarted:
 
 def _alternative_from(alternative: pb.Alternative) -> Alternative:
     words = tuple(
-        Word(word.word, word.start_ms / 1000, word.end_ms / 1000, word.confidence) for word in alternative.words
+        Word(word.word, word.start_ms / 1000, word.end_ms / 1000, _share(word.confidence)) for word in alternative.words
     )
-    return Alternative(alternative.transcript, alternative.confidence, words)
+    return Alternative(alternative.transcript, _share(alternative.confidence), words)
+
+
+def _share(value: float) -> float:
+    """Return a share without the digits that 32 bits on the wire have added to it."""
+    return round(value, 6)

@@ -79,10 +79,11 @@ class RivaServicer:
 
     async def Recognize(self, request: riva.RecognizeRequest, context: RpcContext) -> riva.RecognizeResponse:
         """Recognize a recording; see the proto for its errors."""
-        if not request.audio:
+        audio = request.audio  # once: each look at the field copies it
+        if not audio:
             raise InvalidRequest("audio: expected a recording, got 0 bytes")
         call = RivaCall(context)
-        pieces = _in_pieces(await self._config(request.config, call), request.audio)
+        pieces = _in_pieces(await self._config(request.config, call), audio)
         language = ""
         results: list[pb.RecognitionResult] = []
         async with aclosing(self._speech.Recognize(pieces, call)) as responses:

@@ -60,10 +60,11 @@ class RivaStream:
 
 def _translated(request: riva.StreamingRecognizeRequest) -> Iterator[pb.StreamingRecognizeRequest]:
     """Yield the audio, then the end of the utterance; a message with neither is a sign of life."""
+    audio = request.audio_content
     ends = request.runtime_config.get(_FORCE_EOU, "").casefold() == "true"
-    if request.audio_content:
-        yield pb.StreamingRecognizeRequest(audio=request.audio_content)
+    if audio:
+        yield pb.StreamingRecognizeRequest(audio=audio)
     if ends:
         yield pb.StreamingRecognizeRequest(control=_FINALIZE)
-    if not request.audio_content and not ends:
+    if not audio and not ends:
         yield pb.StreamingRecognizeRequest(control=_KEEP_ALIVE)

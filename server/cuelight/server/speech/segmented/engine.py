@@ -141,7 +141,8 @@ class SpeechEngine:
             _fail(job, error)
         for job in turn.finished:
             if not job.future.done():
-                self.turnaround_s += _SMOOTHING * (time.monotonic() - job.arrived_s - self.turnaround_s)
+                if job.order[0] != Urgency.RECORDING:
+                    self.turnaround_s += _SMOOTHING * (time.monotonic() - job.arrived_s - self.turnaround_s)
                 job.future.set_result(job.decode.transcript())
         self._start_turn()
 

@@ -1,4 +1,4 @@
-"""The segmented recognizer: an encoder-decoder model in a version folder, with the voice detector it needs beside it."""
+"""The segmented recognizer: an encoder-decoder model in a version folder, and the voice detector it needs beside it."""
 
 import json
 from collections.abc import Callable

@@ -21,6 +21,7 @@ STEP_S = 0.032
 """One step of Silero VAD: 512 samples at 16 kHz."""
 _LONGEST_S = 15.0
 """Encoder time grows faster than the window, and the model was trained on speech of up to 30 s."""
+_MIN_SPEECH_S = 0.064
 _SEARCHED_SHARE = 1 / 3
 _SMOOTHED_STEPS = 3
 """The quietest point is that of the least mean over so many steps, so that one odd step does not split a word."""
@@ -32,7 +33,7 @@ class SegmentRules:
 
     threshold: float = 0.5
     end_threshold: float = 0.35
-    min_speech_s: float = 0.064
+    min_speech_s: float = _MIN_SPEECH_S
     trailing_silence_s: float = 0.7
     pre_roll_s: float = 0.288
     max_s: float = _LONGEST_S
@@ -55,7 +56,7 @@ def segment_rules(endpointing: EndpointRules) -> SegmentRules:
 
     Riva's windows become durations: a share of a window that must be silent is that long a silence.
     """
-    trailing_s, speech_s = endpointing.trailing_silence_s, SegmentRules.min_speech_s
+    trailing_s, speech_s = endpointing.trailing_silence_s, _MIN_SPEECH_S
     if endpointing.stop_history_s is not None:
         trailing_s = endpointing.stop_history_s * endpointing.stop_threshold
     if endpointing.start_history_s is not None:

@@ -1,4 +1,4 @@
-"""The voice detector as a voice uses it: steps of audio in, probabilities out, and a state that another server takes."""
+"""The voice detector as a voice uses it: steps of audio in, probabilities out, a state that another server takes."""
 
 import asyncio
 from typing import Protocol

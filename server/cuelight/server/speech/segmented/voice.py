@@ -108,15 +108,16 @@ class SegmentedVoice:
 
     async def finalize(self) -> None:
         """End the utterance now and return when its final result is in the outbox."""
-        await self._take_rest()
         if self._segmenter.start is not None:
             await self._apply(self._segmenter.close())
         await self._settle()
 
     async def finish(self) -> None:
         """Recognize the tail and return when the last result is in the outbox."""
+        processed_s = self._window.end / RATE_HZ
+        await self._take_rest()
         await self.finalize()
-        await self._put(Update(processed_s=self._window.end / RATE_HZ))
+        await self._put(Update(processed_s=processed_s))
         self.close()
 
     def keep_alive(self) -> None:
