@@ -41,11 +41,13 @@ class TokenTable:
         self.size = max(symbols) + 1
         self.unknown = next((id_ for id_, symbol in symbols.items() if symbol == UNKNOWN), None)
         self.symbols = dict(symbols)
-        separator = _separator(set(symbols.values()))
+        self._marks_starts = any(symbol.startswith(WORD_START) for symbol in symbols.values())
+        separator = None if self._marks_starts else next(filter(set(symbols.values()).__contains__, SEPARATORS), None)
         self._in_bytes = spelt_in_bytes(symbols.values())
         letters = byte_of_letter() if self._in_bytes else {}
         self._pieces = {id_: _piece(symbol, separator, letters) for id_, symbol in symbols.items()}
         self._spelling = Spelling({id_: piece for id_, piece in self._pieces.items() if piece})
+        self._east_asian = {id_ for id_, piece in self._pieces.items() if _EAST_ASIAN_LETTER.search(_decoded(piece))}
         self._one_word_each = not any(piece.startswith(b" ") for piece in self._pieces.values())
 
     @classmethod
@@ -127,10 +129,6 @@ class TokenTable:
         )
         return spelt if self._marks_starts else spelt.lstrip(" ")
 
-    @property
-    def _marks_starts(self) -> bool:
-        return any(symbol.startswith(WORD_START) for symbol in self.symbols.values())
-
     def _spans(self, ids: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Yield [first, last) of each word; tokens that only separate words are in none."""
         first: int | None = None
@@ -138,7 +136,7 @@ class TokenTable:
         for index, id_ in enumerate(ids):
             piece = self._pieces.get(id_, b"")
             continues = piece and piece[0] & 0xC0 == 0x80  # a byte of UTF-8 that is not a letter's first
-            alone = _EAST_ASIAN_LETTER.search(piece.decode(errors="ignore")) is not None
+            alone = id_ in self._east_asian
             begins = piece.startswith(b" ") or alone or after_east_asian or (self._one_word_each and not continues)
             if begins and first is not None:
                 yield first, index
@@ -169,12 +167,6 @@ def _number(digits: bytes) -> int:
     return int(digits)
 
 
-def _separator(symbols: set[str]) -> str | None:
-    if any(symbol.startswith(WORD_START) for symbol in symbols):
-        return None
-    return next((symbol for symbol in SEPARATORS if symbol in symbols), None)
-
-
 def _piece(symbol: str, separator: str | None, letters: Mapping[str, int]) -> bytes:
     if symbol in SILENT:
         return b""
@@ -186,9 +178,13 @@ def _piece(symbol: str, separator: str | None, letters: Mapping[str, int]) -> by
     return b"".join(bytes([letters[letter]]) if letter in letters else letter.encode() for letter in text)
 
 
-def _tidy(spelt: bytes) -> str:
+def _decoded(spelt: bytes) -> str:
     # a letter of several bytes of which not all have come yet is left out
-    return _SPACE_BETWEEN.sub("", " ".join(spelt.decode(errors="ignore").split()))
+    return spelt.decode(errors="ignore")
+
+
+def _tidy(spelt: bytes) -> str:
+    return _SPACE_BETWEEN.sub("", " ".join(_decoded(spelt).split()))
 
 
 def _end(last: int, following: int | None) -> int:
