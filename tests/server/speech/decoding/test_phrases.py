@@ -112,3 +112,12 @@ def test_a_text_earns_what_the_phrases_in_it_are_worth(
         if end >= len(ids) and tuple(tokens[end - len(ids) : end]) == ids
     ]
     assert earned + graph.finish(state) == pytest.approx(sum(occurrences))
+
+
+@given(st.lists(st.tuples(st.lists(st.integers(1, 3), min_size=1, max_size=4), st.floats(-2.0, 3.0)), max_size=6))
+def test_no_step_earns_more_than_the_bound_of_its_state(phrases: list[tuple[list[int], float]]) -> None:
+    graph = PhraseGraph(phrases)
+
+    for state in range(len(graph)):
+        for token in range(5):
+            assert graph.step(state, token)[0] <= graph.most_earned(state) + 1e-9
