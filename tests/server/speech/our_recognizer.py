@@ -65,7 +65,7 @@ def recognize(
 def load(folder: Path) -> ModelVersion:
     """Load version 1 of the model in a folder; call on the event loop."""
     extensions = Extensions(adapted, accompany)
-    loader = VersionLoader(EngineConfig(cores=1), 4096, SequenceConfig(max_sequences=16), extensions)
+    loader = VersionLoader(EngineConfig(cores=1), 4096, SequenceConfig(max_sequences=32), extensions)
     return loader.prepare("m", 1, folder, ConfigText(source=str(folder))).serve()
 
 

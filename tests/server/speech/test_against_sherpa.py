@@ -85,6 +85,18 @@ def test_ours_says_the_same_at_the_same_times_whatever_the_chunks(family: str, f
         _check(words, expected[place], SECONDS[place])
 
 
+@pytest.mark.parametrize("voices", [1, 3, 17])
+def test_ours_says_the_same_whoever_else_speaks(family: str, folder: Path, voices: int) -> None:
+    expected = _expected(folder, family, "greedy_search")
+    places = [number % len(SECONDS) for number in range(voices)]
+    audio = recordings()
+
+    said = our_recognizer.recognize(folder, [audio[place] for place in places], [1600] * voices)
+
+    for (words,), place in zip(said, places, strict=True):
+        _check(words, expected[place], SECONDS[place])
+
+
 @pytest.mark.parametrize("family", TRANSDUCERS, indirect=True)
 def test_ours_says_the_same_with_beam_search(family: str, folder: Path) -> None:
     expected = _expected(folder, family, "modified_beam_search")
