@@ -54,24 +54,16 @@ class FilterBank:
         self.mels = mels
         fft_size = 1 << (self.window_samples - 1).bit_length()
         top_hz = high_hz if high_hz > 0 else sample_rate_hz / 2 + high_hz
-<<<<<<< HEAD
         if nemo:
             filters = _slaney_filters(fft_size, sample_rate_hz, mels)
         else:
             filters = _mel_filters(fft_size, sample_rate_hz, mels, low_hz, top_hz)
         self._bands = _bands(filters)
-        self._window = (_hann_window if nemo else _povey_window)(self.window_samples)
-        self._removes_mean = not nemo
-        self._mean = np.full(self.window_samples, (1 - _PRE_EMPHASIS) / self.window_samples, np.float32)
-        self._framed = np.zeros((_BLOCK_FRAMES, fft_size), np.float32)
-=======
-        self._bands = _bands(_mel_filters(fft_size, sample_rate_hz, mels, low_hz, top_hz))
-        self._mean = np.float32((1 - _PRE_EMPHASIS) / self.window_samples)
+        self._mean = np.float32(0 if nemo else (1 - _PRE_EMPHASIS) / self.window_samples)
         self._window = np.zeros((_BLOCK_FRAMES, fft_size), np.float32)
-        self._window[:, : self.window_samples] = _povey_window(self.window_samples)
+        self._window[:, : self.window_samples] = (_hann_window if nemo else _povey_window)(self.window_samples)
         self._padded = np.zeros((_BLOCK_FRAMES, fft_size), np.float32)
         self._framed = np.empty((_BLOCK_FRAMES, fft_size), np.float32)
->>>>>>> c08611c8efd2c9813b55d3386de400f9f04fd180
         self._spectrum = np.empty((_BLOCK_FRAMES, fft_size // 2 + 1), np.complex64)
 
     def log_mel(self, windows: _Array) -> _Array:
@@ -83,31 +75,14 @@ class FilterBank:
         return np.log(features, out=features)
 
     def _block(self, windows: _Array, energies: _Array) -> None:
-<<<<<<< HEAD
-        count = windows.shape[0]
-        framed, spectrum = self._framed[:count], self._spectrum[:count]
-        self._emphasize(windows, framed[:, : self.window_samples])
-        np.fft.rfft(framed, axis=1, out=spectrum)  # type: ignore[arg-type,unused-ignore]
-=======
         framed = self._emphasized(windows)
         spectrum = self._spectrum[: framed.shape[0]]
-        np.fft.rfft(framed, axis=1, out=spectrum)  # type: ignore[arg-type]  # the stubs know complex128 alone
->>>>>>> c08611c8efd2c9813b55d3386de400f9f04fd180
+        np.fft.rfft(framed, axis=1, out=spectrum)  # type: ignore[arg-type,unused-ignore]
         parts = spectrum.view(np.float32)
         np.square(parts, out=parts)
         for mels, bins, weights in self._bands:
             np.matmul(parts[:, bins], weights, out=energies[:, mels])
 
-<<<<<<< HEAD
-    def _emphasize(self, windows: _Array, out: _Array) -> None:
-        """Pre-emphasize and apply the window, less the mean m: x - m - 0.97 (x' - m) = x - 0.97 x' - 0.03 m."""
-        np.multiply(windows[:, :-1], np.float32(-_PRE_EMPHASIS), out=out[:, 1:])
-        out[:, 1:] += windows[:, 1:]
-        np.multiply(windows[:, 0], np.float32(1 - _PRE_EMPHASIS), out=out[:, 0])
-        if self._removes_mean:
-            out -= np.dot(windows, self._mean)[:, np.newaxis]
-        out *= self._window
-=======
     def _emphasized(self, windows: _Array) -> _Array:
         """Remove the mean, pre-emphasize, and apply the window: x - m - 0.97 (x' - m) = x - 0.97 x' - 0.03 m.
 
@@ -122,10 +97,10 @@ class FilterBank:
         flat_framed[0] = 0
         flat_framed += flat
         framed[:, 0] *= np.float32(1 - _PRE_EMPHASIS)
-        framed -= np.add.reduce(padded, axis=1, keepdims=True) * self._mean
+        if self._mean:
+            framed -= np.add.reduce(padded, axis=1, keepdims=True) * self._mean
         framed *= self._window[:count]
         return framed
->>>>>>> c08611c8efd2c9813b55d3386de400f9f04fd180
 
 
 class FrameWindows:
@@ -198,7 +173,7 @@ class FrameWindows:
         return np.ndarray(
             (count, self.window_samples),
             np.float32,
-            self._samples,  # type: ignore[arg-type,unused-ignore]
+            self._samples,
             self._begin * step,
             (self.shift_samples * step, step),
         )
