@@ -131,8 +131,8 @@ class SpeechServicer:
         outbox = VoiceOutbox()
         voice = recognizer.open(options, outbox, state)
 
-        def recognized(samples: int, late_s: float) -> None:
-            self._admission.recognized(samples / facts.sample_rate_hz, late_s, facts.chunk_s)
+        def recognized(samples: int, waited_s: float) -> None:
+            self._admission.recognized(samples / facts.sample_rate_hz, waited_s)
 
         call = VoiceCall(version, voice, outbox, feed, self._config.max_idle_s, recognized)
         call.resumable = config.resumable
