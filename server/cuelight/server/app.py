@@ -5,6 +5,7 @@ background task: the server is live at once, and ready when every model it must 
 """
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from prometheus_client import PROCESS_COLLECTOR
@@ -25,7 +26,7 @@ from cuelight.server.inference.servicer import InferenceServicer
 from cuelight.server.inference.shared_memory import SharedMemoryRegions
 from cuelight.server.inference.token_keys import KeyFile
 from cuelight.server.inference.tracer import Tracer
-from cuelight.server.inference.version_loader import VersionLoader
+from cuelight.server.inference.version_loader import Extensions, VersionLoader
 from cuelight.server.rpc.access_log import with_access_log
 from cuelight.server.rpc.changes import Changes
 from cuelight.server.rpc.health import HealthServicer, health_service
@@ -37,6 +38,13 @@ from cuelight.server.rpc.methods import Service
 from cuelight.server.rpc.metrics import CallMetrics
 from cuelight.server.rpc.operations import OperationsPort
 from cuelight.server.rpc.reflection import reflection_services
+from cuelight.server.speech.companions import accompany
+from cuelight.server.speech.families import adapted
+from cuelight.server.speech.riva.servicer import RivaServicer, riva_service
+from cuelight.server.speech.service.admission import Admission
+from cuelight.server.speech.service.models import SpeechModels
+from cuelight.server.speech.service.servicer import SpeechServicer, speech_service
+from cuelight.server.speech.service.voice_tokens import VoiceTokens
 from cuelight.server.version import server_version
 
 __all__ = ["InferenceApplication", "build"]
@@ -58,9 +66,10 @@ class InferenceApplication:
         self._changes = Changes()
         self._loaded = asyncio.Event()
         self._loading: asyncio.Task[None] | None = None
+        extensions = Extensions(adapted, partial(accompany, cores=config.engine.cores))
         self._repository = ModelRepository(
             config.repository,
-            VersionLoader(config.engine, config.limits.max_queue_size, config.sequences),
+            VersionLoader(config.engine, config.limits.max_queue_size, config.sequences, extensions),
             self._tasks.create,
             self._changes.notify,
         )
@@ -94,6 +103,7 @@ class InferenceApplication:
         self.ledger.draining = True
         self._changes.notify()
         self._inference.hand_over()
+        self._speech.hand_over()
         await self.ledger.drain()
         self._health.close()
 
@@ -134,11 +144,16 @@ class InferenceApplication:
 
     def _mounted(self, config: ServeConfig, log: LogOutput) -> tuple[Service, ...]:
         regions = SharedMemoryRegions()
-        steps = SequenceSteps(
-            TokenSealer(KeyFile(config.sequences.token_key_file), config.sequences.token_lifetime_s), regions
-        )
+        sealer = TokenSealer(KeyFile(config.sequences.token_key_file), config.sequences.token_lifetime_s)
+        steps = SequenceSteps(sealer, regions)
         self._inference = InferenceServicer(
             self._repository, regions, self._tracer, steps, config.limits.max_stream_in_flight
+        )
+        self._speech = SpeechServicer(
+            SpeechModels(self._repository, config.speech.default_model),
+            VoiceTokens(sealer),
+            Admission(config.engine.cores, config.speech.max_load, config.speech.max_voices),
+            config.speech,
         )
         served = (
             inference_service(
@@ -148,6 +163,8 @@ class InferenceApplication:
                 ),
             ),
             sequence_service(SequenceServicer(self._repository, steps)),
+            speech_service(self._speech),
+            riva_service(RivaServicer(self._speech)),
             health_service(self._health),
         )
         services = (*served, *reflection_services(served))
