@@ -1,6 +1,7 @@
 """`SpeechClient` against servers that misbehave on purpose: each final result comes once, and no byte is lost."""
 
 import threading
+import time
 import wave
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -105,6 +106,15 @@ def test_a_server_that_dies_is_followed_by_the_next(at: int, death: Trouble, lag
     assert again <= (2 * 1600 if lag else 2 * CHUNK_SAMPLES)
 
 
+def test_a_handover_is_followed_before_the_server_has_gone() -> None:
+    first, second = FakeSpeech(once_at(4000, lambda sample, context: "linger")), FakeSpeech()
+    with served(first) as (one, _), served(second) as (two, _):
+        stream = SpeechClient([one, two], policy=QUICK).stream(chunks_of(AUDIO, 500), options=RAW)
+        assert finals(stream) == expected_texts(AUDIO)
+
+    assert len(first.taken) + len(second.taken) == 50
+
+
 def test_a_server_that_ends_the_stream_before_its_time_is_left() -> None:
     moved = threading.Event()
 
@@ -178,19 +188,19 @@ def with_controls(samples: bytes, size: int, cuts: tuple[int, ...]) -> Iterator[
 
 
 def test_a_full_server_is_asked_again_when_it_says() -> None:
-    asked: list[float] = []
-    release = threading.Event()
+    asked: list[int] = []
 
     def full(sample: int, context: Context) -> str | None:
         asked.append(sample)
-        release.set()
         context.set_trailing_metadata((("retry-after-ms", "150"),))
         context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "41 voices of 41")
 
     fake = FakeSpeech(once_at(0, full))
     with served(fake) as (channel, _):
+        begun_s = time.monotonic()
         stream = SpeechClient(channel, policy=QUICK).stream(chunks_of(AUDIO, 500), options=RAW)
         assert finals(stream) == expected_texts(AUDIO)
+        assert time.monotonic() - begun_s >= 0.15
 
     assert asked == [0]
     assert stream.resumes == 1
