@@ -175,4 +175,8 @@ def _metadata() -> dict[str, str]:
     sizes = {"window_size": WINDOW, "chunk_shift": WINDOW, "subsampling_factor": SUBSAMPLING, "vocab_size": WORDS}
     for cache in _CACHES:
         sizes |= {f"{cache}_dim1": LAYERS, f"{cache}_dim2": 1, f"{cache}_dim3": UNITS}
-    return {**{key: str(size) for key, size in sizes.items()}, "model_type": "EncDecCTCModelBPE", "normalize_type": "NA"}
+    return {
+        **{key: str(size) for key, size in sizes.items()},
+        "model_type": "EncDecCTCModelBPE",
+        "normalize_type": "NA",
+    }
