@@ -2,11 +2,12 @@
 
 Its weights are random, so what it hears means nothing. But its third state counts chunks, and a table picked by that
 count makes the first of a chunk's four frames the next word, "w0", "w1" and so on, and the others blank: every chunk of
-160 ms gives one word, and the word tells which chunk an answer covers. The rest of the network is computed all the same.
+160 ms gives one word, and the word tells which chunk an answer covers. The network itself is computed all the same.
 """
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,6 +24,7 @@ MELS, UNITS, LAYERS, WINDOW, SUBSAMPLING = 80, 512, 2, 16, 4
 WORDS = 128
 _FRAME_SHIFT_SAMPLES, _LAST_FRAME_SAMPLES = 160, 280
 _WORD_LOGIT = 20.0
+_Tensor = tuple[str, int, list[int | str]]
 _CACHES = ("cache_last_channel", "cache_last_time")
 
 
@@ -72,7 +74,7 @@ class _Graph:
         self.weights: list[TensorProto] = []
         self._random = np.random.default_rng(0)
 
-    def add(self, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         """Add a node; return its output."""
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
@@ -96,10 +98,17 @@ def _model() -> onnx.ModelProto:
     encoded = _encoder(graph)
     _words(graph, encoded)
     floats, integers = TensorProto.FLOAT, TensorProto.INT64
-    cache_shape = ["batch", LAYERS, 1, UNITS]
-    states = [*((cache, floats, cache_shape) for cache in _CACHES), ("cache_last_channel_len", integers, ["batch"])]
-    inputs = [("audio_signal", floats, ["batch", MELS, WINDOW]), ("length", integers, ["batch"]), *states]
-    outputs = [
+    cache_shape: list[int | str] = ["batch", LAYERS, 1, UNITS]
+    states: list[_Tensor] = [
+        *((cache, floats, cache_shape) for cache in _CACHES),
+        ("cache_last_channel_len", integers, ["batch"]),
+    ]
+    inputs: list[_Tensor] = [
+        ("audio_signal", floats, ["batch", MELS, WINDOW]),
+        ("length", integers, ["batch"]),
+        *states,
+    ]
+    outputs: list[_Tensor] = [
         ("logprobs", floats, ["batch", WINDOW // SUBSAMPLING, WORDS + 1]),
         ("encoded_lengths", integers, ["batch"]),
         *((f"{name}_next", kind, shape) for name, kind, shape in states),
@@ -108,8 +117,8 @@ def _model() -> onnx.ModelProto:
         helper.make_graph(
             graph.nodes,
             MODEL,
-            [helper.make_tensor_value_info(*one) for one in inputs],
-            [helper.make_tensor_value_info(*one) for one in outputs],
+            [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in inputs],
+            [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in outputs],
             graph.weights,
         ),
         opset_imports=[helper.make_opsetid("", 17)],

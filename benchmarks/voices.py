@@ -1,6 +1,6 @@
 """Voices that speak in real time: what a speech server must keep up with. One thread, one connection a voice.
 
-Each voice sends a message of audio every `message_s` from a moment of its own on, whether or not answers come. The model
+Each voice sends a message of audio every so often from a moment of its own on, whether or not answers come. The model
 gives one numbered word a chunk (`speech_model.py`), so an answer tells which chunk it covers. Its latency counts from
 the moment at which the last sample that the chunk needs was due to be sent: what holds up the sender counts too.
 """
