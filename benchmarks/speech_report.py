@@ -19,8 +19,8 @@ def tables(result: dict[str, Any]) -> str:
     lines = [
         machine_line(result),
         "",
-        f"| voices | message, ms | system | CPU ms a second of speech | of sherpa-onnx | p50 ms | p99 ms | in real time "
-        f"| longest wait at the end, s | server, cores | load generator, cores | others, cores |",
+        "| voices | message, ms | system | CPU ms a second of speech | of sherpa-onnx | p50 ms | p99 ms | in time "
+        "| longest wait at the end, s | server, cores | load generator, cores | others, cores |",
         "|--:|--:|---|--:|--:|--:|--:|---|--:|--:|--:|--:|",
         *(_row(entry, name) for entry in result["paced"] for name in systems),
         "",

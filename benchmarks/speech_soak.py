@@ -63,7 +63,7 @@ def _outcome(count: int, moments: list[_Moment]) -> str:
     """Return the outcome in a line; memory is compared from the second minute on, when all that grows has grown."""
     settled = [one for one in moments if one.at_s > 60] or moments
     return (
-        f"{count} voices for {moments[-1].at_s / 60:.1f} minutes: memory {settled[0].memory_mib:.0f} MiB after a minute, "
+        f"{count} voices for {moments[-1].at_s / 60:.1f} minutes: memory {settled[0].memory_mib:.0f} MiB after one, "
         f"{settled[-1].memory_mib:.0f} MiB at the end; longest wait {max(one.lag_s for one in moments):.2f} s; "
         f"{moments[-1].ended} ended by the server; {moments[-1].wrong} answers with wrong words"
     )
