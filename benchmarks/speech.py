@@ -1,9 +1,9 @@
 """How many voices Cuelight recognizes in real time and what each costs, against sherpa-onnx's streaming server.
 
 The same ONNX file, the same machine, one run, the systems in turn: an LSTM CTC of 2 x 512 units in chunks of 160 ms and
-voices that speak in real time, in 16 bit samples here and, as it wants them, 32 bit there. sherpa-onnx's server runs with
-the cheapest of several batch settings, tried first. For each number of voices: CPU time of the server for a second of
-speech, and the time from the last sample that a result needs to the result. Then the most voices held in real time.
+voices that speak in real time, in 16 bit samples here and, as it wants them, 32 bit there. sherpa-onnx's server runs
+with the cheapest of several batch settings, tried first. For each number of voices: CPU time of the server for a second
+of speech, and the time from the last sample that a result needs to the result. Then the most voices held in real time.
 
 `python benchmarks/speech.py [--rounds 3] [--seconds 10] [--out benchmarks/results]` prints a table and writes it as
 Markdown and JSON, with a plot. `--soak 200 --minutes 10` lets so many voices speak for so long instead.
