@@ -25,7 +25,7 @@ from cuelight.server.inference.servicer import InferenceServicer
 from cuelight.server.inference.shared_memory import SharedMemoryRegions
 from cuelight.server.inference.token_keys import KeyFile
 from cuelight.server.inference.tracer import Tracer
-from cuelight.server.inference.version_loader import VersionLoader
+from cuelight.server.inference.version_loader import Extensions, VersionLoader
 from cuelight.server.rpc.access_log import with_access_log
 from cuelight.server.rpc.changes import Changes
 from cuelight.server.rpc.health import HealthServicer, health_service
@@ -37,6 +37,7 @@ from cuelight.server.rpc.methods import Service
 from cuelight.server.rpc.metrics import CallMetrics
 from cuelight.server.rpc.operations import OperationsPort
 from cuelight.server.rpc.reflection import reflection_services
+from cuelight.server.speech.families import adapted
 from cuelight.server.version import server_version
 
 __all__ = ["InferenceApplication", "build"]
@@ -60,7 +61,7 @@ class InferenceApplication:
         self._loading: asyncio.Task[None] | None = None
         self._repository = ModelRepository(
             config.repository,
-            VersionLoader(config.engine, config.limits.max_queue_size, config.sequences),
+            VersionLoader(config.engine, config.limits.max_queue_size, config.sequences, Extensions(adapted)),
             self._tasks.create,
             self._changes.notify,
         )

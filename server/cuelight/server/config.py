@@ -20,6 +20,7 @@ __all__ = [
     "SequenceConfig",
     "ServeConfig",
     "ServerConfig",
+    "SpeechConfig",
     "available_cores",
 ]
 
@@ -183,6 +184,25 @@ class SequenceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechConfig:
+    """How many voices are recognized at once, and which model does it where none is named."""
+
+    default_model: str = ""
+    """Empty takes the first that recognizes open speech, by name, else the first that recognizes any."""
+    max_voices: int = 10_000
+    """Live voices; fewer are let in where fewer can be served in real time."""
+    max_load: float = 0.9
+    """The share of the cores, and of the event loop's one, up to which voices are let in."""
+    max_idle_s: float = 60.0
+    """A stream that sends neither audio nor a sign of life for so long ends."""
+
+    def __post_init__(self) -> None:
+        _check(self.max_voices >= 1, "speech.max_voices", self.max_voices, "1 or more")
+        _check(self.max_load > 0, "speech.max_load", self.max_load, "more than 0; 1 is all of the cores")
+        _check(self.max_idle_s > 0, "speech.max_idle_s", self.max_idle_s, "more than 0 seconds")
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """What is logged and how; lines go to stderr."""
 
@@ -211,6 +231,7 @@ class ServeConfig:
     engine: EngineConfig = field(default_factory=EngineConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     sequences: SequenceConfig = field(default_factory=SequenceConfig)
+    speech: SpeechConfig = field(default_factory=SpeechConfig)
     log: LogConfig = field(default_factory=LogConfig)
     tls: TlsFiles | None = None
 

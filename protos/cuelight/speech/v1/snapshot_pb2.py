@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from cuelight.inference.v1 import sequences_pb2 as cuelight_dot_inference_dot_v1_dot_sequences__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!cuelight/speech/v1/snapshot.proto\x12\x12\x63uelight.speech.v1\x1a%cuelight/inference/v1/sequences.proto\"\xf9\x01\n\rVoiceSnapshot\x12\x16\n\x0e\x65xpires_unix_s\x18\x01 \x01(\x01\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\x03\x12\x14\n\x0cmodel_digest\x18\x04 \x01(\x0c\x12\x15\n\rsource_sample\x18\x05 \x01(\x03\x12\x16\n\x0esource_rate_hz\x18\x06 \x01(\x05\x12\x11\n\tutterance\x18\x07 \x01(\x03\x12\x39\n\x08sequence\x18\x08 \x01(\x0b\x32\'.cuelight.inference.v1.SequenceSnapshot\x12\x12\n\nrecognizer\x18\t \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!cuelight/speech/v1/snapshot.proto\x12\x12\x63uelight.speech.v1\x1a%cuelight/inference/v1/sequences.proto\"\x8f\x02\n\rVoiceSnapshot\x12\x16\n\x0e\x65xpires_unix_s\x18\x01 \x01(\x01\x12\x12\n\nmodel_name\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\x03\x12\x14\n\x0cmodel_digest\x18\x04 \x01(\x0c\x12\x15\n\rsource_sample\x18\x05 \x01(\x03\x12\x16\n\x0esource_rate_hz\x18\x06 \x01(\x05\x12\x11\n\tutterance\x18\x07 \x01(\x03\x12\x39\n\x08sequence\x18\x08 \x01(\x0b\x32\'.cuelight.inference.v1.SequenceSnapshot\x12\x12\n\nrecognizer\x18\t \x01(\x0c\x12\x14\n\x0cstart_sample\x18\n \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cuelight.speech.v1.snapshot
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VOICESNAPSHOT']._serialized_start=97
-  _globals['_VOICESNAPSHOT']._serialized_end=346
+  _globals['_VOICESNAPSHOT']._serialized_end=368
 # @@protoc_insertion_point(module_scope)

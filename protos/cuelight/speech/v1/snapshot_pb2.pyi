@@ -32,6 +32,7 @@ class VoiceSnapshot(_message.Message):
     UTTERANCE_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     RECOGNIZER_FIELD_NUMBER: _builtins.int
+    START_SAMPLE_FIELD_NUMBER: _builtins.int
     expires_unix_s: _builtins.float
     """Seconds of Unix time."""
     model_name: _builtins.str
@@ -48,6 +49,8 @@ class VoiceSnapshot(_message.Message):
     """The number of the current utterance."""
     recognizer: _builtins.bytes
     """The recognizer's own state: JSON, in its own form."""
+    start_sample: _builtins.int
+    """The same place as `source_sample`, or a little later, at the model's rate."""
     @_builtins.property
     def sequence(self) -> _sequences_pb2.SequenceSnapshot:
         """The model's state, where it is a sequence model."""
@@ -64,10 +67,11 @@ class VoiceSnapshot(_message.Message):
         utterance: _builtins.int = ...,
         sequence: _sequences_pb2.SequenceSnapshot | None = ...,
         recognizer: _builtins.bytes = ...,
+        start_sample: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_unix_s", b"expires_unix_s", "model_digest", b"model_digest", "model_name", b"model_name", "model_version", b"model_version", "recognizer", b"recognizer", "sequence", b"sequence", "source_rate_hz", b"source_rate_hz", "source_sample", b"source_sample", "utterance", b"utterance"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_unix_s", b"expires_unix_s", "model_digest", b"model_digest", "model_name", b"model_name", "model_version", b"model_version", "recognizer", b"recognizer", "sequence", b"sequence", "source_rate_hz", b"source_rate_hz", "source_sample", b"source_sample", "start_sample", b"start_sample", "utterance", b"utterance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

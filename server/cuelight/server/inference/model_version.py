@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from cuelight.server.inference.statistics import VersionStatistics
 
 __all__ = [
     "INLINE_STEP_S",
+    "Companion",
     "ModelVersion",
     "Sequencing",
     "StepTimes",
@@ -117,6 +118,14 @@ class Sequencing:
     batch_difference: float
 
 
+class Companion(Protocol):
+    """What a service keeps beside a version that it knows more about than its tensors: a recognizer, for speech."""
+
+    def close(self) -> None:
+        """Free it: the version stops."""
+        ...
+
+
 class ModelVersion:
     """A version that serves, without state (`submit`, `infer`) or with it (`sequences`). Owned by the event loop."""
 
@@ -135,6 +144,7 @@ class ModelVersion:
         directory: Path,
         direct: DirectSession | None = None,
         sequencing: Sequencing | None = None,
+        companion: Companion | None = None,
     ) -> None:
         self.name = name
         self.version = version
@@ -151,6 +161,7 @@ class ModelVersion:
         self.direct = direct
         self._output_names = tuple(signature.outputs)
         self.sequencing = sequencing
+        self.companion = companion
         self.sequences: SequenceBatcher | None = None
         """Where the sequences of a stateful version live."""
         self.inline_rows = 0
@@ -241,6 +252,8 @@ class ModelVersion:
         if self.direct is not None:
             self.direct.close()
             self.direct = None
+        if self.companion is not None:
+            self.companion.close()
 
 
 def inline_rows_of(

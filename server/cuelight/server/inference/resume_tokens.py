@@ -24,9 +24,9 @@ from cuelight.server.inference.sequence_spec import SequenceSpec
 from cuelight.server.inference.sequences import SequenceId
 from cuelight.server.inference.token_keys import KeyFile
 
-__all__ = ["TokenSealer", "sequence_id_of", "snapshot_of", "state_of"]
+__all__ = ["SEQUENCE_TOKEN", "TokenSealer", "sequence_id_of", "snapshot_of", "state_of"]
 
-_MAGIC = b"CLT1"
+SEQUENCE_TOKEN = b"CLT1"
 _SALT_BYTES = 16
 _NONCE = struct.Struct(">IQ")
 """A fixed part of 4 bytes and a counter of 8."""
@@ -44,8 +44,8 @@ class TokenSealer:
         self._salt = secrets.token_bytes(_SALT_BYTES)
         self._counter: Iterator[int] = itertools.count()
 
-    def seal(self, snapshot: pb.SequenceSnapshot) -> bytes:
-        """Set the snapshot's expiry and return it as a token."""
+    def seal(self, snapshot: Any, magic: bytes = SEQUENCE_TOKEN) -> bytes:
+        """Set the snapshot's expiry and return it as a token; `magic` says what kind of snapshot it is."""
         # The library takes 10 MiB: it is loaded with the first token, for most servers never seal one.
         from cuelight.server.inference import token_cipher  # noqa: PLC0415
 
@@ -53,19 +53,24 @@ class TokenSealer:
         key = self._keys.current()[0]
         nonce = _NONCE.pack(0, next(self._counter))
         key_id = key.id.encode()
-        header = b"".join((_MAGIC, bytes((len(key_id),)), key_id, self._salt, nonce))
+        header = b"".join((magic, bytes((len(key_id),)), key_id, self._salt, nonce))
         sealed: bytes = token_cipher.cipher(key, self._salt).encrypt(nonce, snapshot.SerializeToString(), header)
         return header + sealed
 
     def open(self, token: bytes) -> pb.SequenceSnapshot:
-        """Return what a token holds.
+        """Return what a sequence's token holds; see `open_as`."""
+        snapshot: pb.SequenceSnapshot = self.open_as(token, pb.SequenceSnapshot, SEQUENCE_TOKEN)
+        return snapshot
+
+    def open_as(self, token: bytes, kind: type[Any], magic: bytes) -> Any:
+        """Return what a token of that kind holds.
 
         Raises: InvalidRequest for what is no token, was altered, or is sealed under a key that is not here;
         SequenceNotActive when it has expired.
         """
         from cuelight.server.inference import token_cipher  # noqa: PLC0415 - see seal
 
-        header_bytes, key_id, salt, nonce = _parts(token)
+        header_bytes, key_id, salt, nonce = _parts(token, magic)
         keys = self._keys.current()
         key = next((key for key in keys if key.id == key_id), None)
         if key is None:
@@ -77,10 +82,10 @@ class TokenSealer:
             raise InvalidRequest(
                 f'resume_token: does not open with key "{key_id}": the token was altered, or the key differs here'
             ) from None
-        snapshot = pb.SequenceSnapshot.FromString(content)
+        snapshot = kind.FromString(content)
         late_s = self._now_s() - snapshot.expires_unix_s
         if late_s >= 0:
-            raise SequenceNotActive(f"resume_token: expired {late_s:.0f} s ago; start the sequence over")
+            raise SequenceNotActive(f"resume_token: expired {late_s:.0f} s ago; start over")
         return snapshot
 
 
@@ -127,13 +132,13 @@ def sequence_id_of(message: pb.SequenceId) -> SequenceId | None:
     return message.number or None if message.WhichOneof("id") == "number" else message.text or None
 
 
-def _parts(token: bytes) -> tuple[int, str, bytes, bytes]:
+def _parts(token: bytes, magic: bytes) -> tuple[int, str, bytes, bytes]:
     """Return the header's length, and key id, salt and nonce in it."""
-    id_start = len(_MAGIC) + 1
-    id_end = id_start + (token[len(_MAGIC)] if len(token) > len(_MAGIC) else 0)
+    id_start = len(magic) + 1
+    id_end = id_start + (token[len(magic)] if len(token) > len(magic) else 0)
     salt_end = id_end + _SALT_BYTES
     header_end = salt_end + _NONCE.size
-    if not token.startswith(_MAGIC) or len(token) < header_end + _TAG_BYTES:
+    if not token.startswith(magic) or len(token) < header_end + _TAG_BYTES:
         raise InvalidRequest(f"resume_token: {len(token)} bytes that are no token of Cuelight")
     key_id = token[id_start:id_end].decode("utf-8", "backslashreplace")
     return header_end, key_id, token[id_end:salt_end], token[salt_end:header_end]

@@ -10,6 +10,7 @@ or came too late never happened. A sequence that takes no step for too long ends
 import asyncio
 import logging
 import time
+from collections.abc import Hashable
 from collections.abc import Sequence as Items
 from typing import Any
 
@@ -126,11 +127,13 @@ class SequenceBatcher:
         deadline_s: float | None = None,
         state: SequenceState | None = None,
         wants_state: bool = False,
+        group: Hashable = None,
     ) -> "asyncio.Future[StepResult]":
         """Queue a sequence's next step and return the future of its result; cancel the future to withdraw it.
 
         `start` begins a sequence, and ends the one that had the id; so does `state`, from which the sequence then goes
-        on. `end` makes it the last step. `owner` is the stream it came on, None for a unary call.
+        on. `end` makes it the last step. `owner` is the stream it came on, None for a unary call. `group` keeps steps
+        apart that cannot share a batch though their tensors are of the same sizes.
 
         Raises: SequenceNotActive; Overloaded when sequences or steps are as many as fit; ShuttingDown.
         """
@@ -139,7 +142,7 @@ class SequenceBatcher:
         sequence.resumable |= wants_state or state is not None
         entry = StepEntry(
             inputs,
-            group_of(inputs, self._signature),
+            group_of(inputs, self._signature) if group is None else group,
             self._loop.create_future(),
             arrived_s=time.monotonic(),
             arrived_ns=time.perf_counter_ns(),
@@ -170,6 +173,12 @@ class SequenceBatcher:
         self._check_open(True)
         sequence = self._begun(sequence_id, owner, False, state)
         return self._queued(sequence, self._transfer(state=state.rows, steps=state.steps))
+
+    def touch(self, sequence_id: SequenceId) -> None:
+        """Let a sequence's idle time begin again; nothing happens where there is none of that id."""
+        sequence = self._table.get(sequence_id)
+        if sequence is not None and sequence.idle:
+            self._table.rest(sequence, time.monotonic())
 
     def release(self, sequence: Sequence) -> None:
         """End a sequence whose stream is over; steps of it that still wait have lost their caller."""

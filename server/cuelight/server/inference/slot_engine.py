@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Sequence as Items
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -23,11 +23,21 @@ from cuelight.server.inference.sequence_spec import READ_SLOTS, WRITE_SLOTS, Seq
 from cuelight.server.inference.signature import WILDCARD, ModelSignature, TensorSpec
 from cuelight.server.inference.slots import SlotTable
 
-__all__ = ["ControlValues", "SlotEngine", "SlotSessions"]
+__all__ = ["ControlValues", "Front", "SlotEngine", "SlotSessions"]
 
 Arrays = dict[str, NDArray[Any]]
 ControlValues = dict[str, list[Any]]
 """Control input -> its value in each row."""
+
+
+class Front(Protocol):
+    """What makes one of the model's inputs out of something else, for a whole batch at once: features out of audio."""
+
+    input: str
+
+    def fill(self, rows: Items[NDArray[Any]], target: NDArray[Any]) -> None:
+        """Write the input's rows into `target`, one for each of `rows`. Called on the engine's thread."""
+        ...
 
 
 class SlotSessions:
@@ -80,6 +90,8 @@ class SlotEngine:
         self.max_rows = max(signature.max_batch_size, 1)
         self.slots = SlotTable(spec.max_sequences, self.max_rows)
         self.inline_rows = 0
+        self.front: Front | None = None
+        """Fills its input for steps that bring something else under that name: of other sizes, in a group of theirs."""
         self._example: Arrays = {}
         tensors = (*signature.inputs.values(), *signature.outputs.values())
         plain = signature.fixed and signature.batches and not signature.reject_nonfinite and not spec.controls
@@ -267,7 +279,9 @@ class SlotEngine:
         batches = self.signature.batches
         for name in requests[0]:
             target = bucket.inputs[name]
-            if not batches:
+            if self.front is not None and name == self.front.input and requests[0][name].shape[1:] != target.shape[1:]:
+                self.front.fill([request[name] for request in requests], target[:rows])
+            elif not batches:
                 target[...] = requests[0][name]
             elif rows == 1:
                 target[:1] = requests[0][name]

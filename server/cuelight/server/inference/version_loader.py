@@ -16,18 +16,31 @@ from cuelight.server.inference.direct_session import DirectSession, open_direct_
 from cuelight.server.inference.golden import GoldenVectors, example_of, read_golden, replay
 from cuelight.server.inference.loader import LoadedEngines, ModelLoadError, file_digest, load_engines, open_for_facts
 from cuelight.server.inference.model_config import ResolvedModel, check_identity, resolve
-from cuelight.server.inference.model_version import ModelVersion, Sequencing, inline_rows_of
-from cuelight.server.inference.onnx_facts import read_facts
+from cuelight.server.inference.model_version import Companion, ModelVersion, Sequencing, inline_rows_of
+from cuelight.server.inference.onnx_facts import OnnxFacts, read_facts
 from cuelight.server.inference.signature import ModelSignature
 from cuelight.server.inference.slot_engine import SlotEngine
 from cuelight.server.inference.slot_loader import LoadedSlots, load_slot_engines, run_golden_case
 from cuelight.server.inference.tensors import rows_of
 
-__all__ = ["PreparedVersion", "VersionLoader"]
+__all__ = ["Extensions", "PreparedVersion", "VersionLoader"]
 
 _GOLDEN_FILE = "golden.npz"
 
 Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """What services add to loading.
+
+    `adapt` completes what a file (the path) says of itself where it says it in another system's words. `accompany`
+    opens what a service keeps beside the version, out of its folder; it raises ModelLoadError, and then the version is
+    not served.
+    """
+
+    adapt: Callable[[OnnxFacts, Path], OnnxFacts] = lambda facts, model: facts
+    accompany: Callable[[Path, ResolvedModel], Companion | None] = lambda directory, resolved: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,7 @@ class PreparedVersion:
     direct: DirectSession | None
     digest: str
     golden_cases: int
+    companion: Companion | None = None
 
     def summary(self) -> str:
         """Return provider and proof as the log and the startup lines show them."""
@@ -70,6 +84,7 @@ class PreparedVersion:
             directory=self.directory,
             direct=self.direct,
             sequencing=self._sequencing(),
+            companion=self.companion,
         )
 
     def _sequencing(self) -> Sequencing | None:
@@ -81,10 +96,17 @@ class PreparedVersion:
 class VersionLoader:
     """Builds versions with the server's engine settings. Stateless; `prepare` runs on the loader thread."""
 
-    def __init__(self, engine: EngineConfig, max_queue_size: int, sequences: SequenceConfig | None = None) -> None:
+    def __init__(
+        self,
+        engine: EngineConfig,
+        max_queue_size: int,
+        sequences: SequenceConfig | None = None,
+        extensions: Extensions | None = None,
+    ) -> None:
         self._engine = engine
         self._max_queue_size = max_queue_size
         self._sequences = sequences or SequenceConfig()
+        self._extensions = extensions or Extensions()
 
     def prepare(self, name: str, version: int, folder: Path, text: ConfigText) -> PreparedVersion:
         """Build one version of the model in `folder`, warm it up and prove it.
@@ -98,19 +120,21 @@ class VersionLoader:
         golden = read_golden(directory / _GOLDEN_FILE)
         digest = file_digest(model)
         session = open_for_facts(model, self._engine.cores)
-        resolved = resolve(name, text, read_facts(session), folder, self._engine, self._max_queue_size, self._sequences)
+        facts = self._extensions.adapt(read_facts(session), model)
+        resolved = resolve(name, text, facts, folder, self._engine, self._max_queue_size, self._sequences)
         where = f'model "{name}" version {version}, {directory / _GOLDEN_FILE}'
         example = example_of(golden, resolved.file_signature, where) if golden is not None else None
         cases = len(golden.cases) if golden is not None else 0
+        companion = self._extensions.accompany(directory, resolved)
         if resolved.sequences is not None:
             del session
             slots = self._with_slots(model, resolved, golden, example, where)
-            return PreparedVersion(name, version, directory, resolved, slots, None, digest, cases)
+            return PreparedVersion(name, version, directory, resolved, slots, None, digest, cases, companion)
         loaded = load_engines(model, resolved.signature, resolved.instances, self._engine.cores, session, example)
         direct = _direct_session(model, resolved, loaded)
         if golden is not None:
             _prove(golden, resolved.signature, loaded, direct, where)
-        return PreparedVersion(name, version, directory, resolved, loaded, direct, digest, cases)
+        return PreparedVersion(name, version, directory, resolved, loaded, direct, digest, cases, companion)
 
     def _with_slots(
         self, model: Path, resolved: ResolvedModel, golden: GoldenVectors | None, example: Arrays | None, where: str

@@ -1,7 +1,7 @@
 """What the speech service asks of a recognizer: a model that opens voices, and a voice that takes audio.
 
-A voice belongs to the task that reads its stream: `accept`, `finalize` and `finish` are awaited one after the other. What
-it finds out goes to its `Outbox` as it is known, from whatever task. `accept` returns when the voice has room for more:
+A voice belongs to the task that reads its stream: `accept`, `finalize` and `finish` are awaited one after the other.
+What it finds out goes to its `Outbox` as it is known, from whatever task. `accept` returns when there is room for more:
 that is how a stream that outruns its model is not read any further.
 """
 
@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cuelight.server.inference.model_version import ModelVersion
 from cuelight.server.speech.endpoint_rules import EndpointRules
 from cuelight.server.speech.results import Update, VoiceState
 
@@ -86,6 +87,10 @@ class Voice(Protocol):
         """No audio comes any more: recognize the tail; the last final result is in the outbox when this returns."""
         ...
 
+    def keep_alive(self) -> None:
+        """Stay, though no audio comes."""
+        ...
+
     def close(self) -> None:
         """Let go of everything the voice holds; the caller may have left in the middle. May be called twice."""
         ...
@@ -97,6 +102,11 @@ class Recognizer(Protocol):
     @property
     def facts(self) -> RecognizerFacts:
         """What it can do."""
+        ...
+
+    @property
+    def stepped(self) -> ModelVersion | None:
+        """The version whose sequence the states of voices hold: the model's own, or that of its voice detector."""
         ...
 
     def ignored(self, options: VoiceOptions) -> dict[str, str]:

@@ -1,0 +1,7 @@
+"""Audio in: what callers send, in whatever encoding, as mono samples at the model's rate."""
+
+from cuelight.server.speech.audio.decoder import AudioDecoder
+from cuelight.server.speech.audio.format import AudioFormat, Encoding
+from cuelight.server.speech.audio.resampling import resume_point
+
+__all__ = ["AudioDecoder", "AudioFormat", "Encoding", "resume_point"]

@@ -1,0 +1,213 @@
+"""Log-mel features as Kaldi computes them, and the windows of samples that they are computed from.
+
+A frame's window is 25 ms of samples, one every 10 ms, centred: frame i covers [160 i - 120, 160 i + 280) at 16 kHz.
+`FrameWindows` belongs to one stream and keeps the samples; `FilterBank` belongs to a model and turns windows of any
+streams into features at once. Source: kaldi-native-fbank, feature-window.cc, feature-fbank.cc, mel-computations.cc,
+with the settings of sherpa-onnx: snip_edges false, Povey window, DC removed, no dither.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FilterBank", "FrameWindows"]
+
+_WINDOW_S: Final = 0.025
+_SHIFT_S: Final = 0.010
+_PRE_EMPHASIS: Final = 0.97
+_POVEY_POWER: Final = 0.85
+_BLOCK_FRAMES: Final = 32
+"""So many windows with their spectra stay in the first two caches."""
+
+_BANDS: Final = 4
+"""The mel filters are narrow: each quarter of them looks at its own part of the spectrum."""
+
+_Array = NDArray[np.float32]
+
+
+class FilterBank:
+    """Computes log-mel features. Not for two threads at once: its scratch memory is its own."""
+
+    def __init__(self, sample_rate_hz: int = 16_000, mels: int = 80, low_hz: float = 20, high_hz: float = -400) -> None:
+        """`high_hz` of 0 or below counts from half of the sample rate."""
+        self.window_samples = round(_WINDOW_S * sample_rate_hz)
+        self.shift_samples = round(_SHIFT_S * sample_rate_hz)
+        self.mels = mels
+        fft_size = 1 << (self.window_samples - 1).bit_length()
+        top_hz = high_hz if high_hz > 0 else sample_rate_hz / 2 + high_hz
+        self._bands = _bands(_mel_filters(fft_size, sample_rate_hz, mels, low_hz, top_hz))
+        self._window = _povey_window(self.window_samples)
+        self._mean = np.full(self.window_samples, (1 - _PRE_EMPHASIS) / self.window_samples, np.float32)
+        self._framed = np.zeros((_BLOCK_FRAMES, fft_size), np.float32)
+        self._spectrum = np.empty((_BLOCK_FRAMES, fft_size // 2 + 1), np.complex64)
+
+    def log_mel(self, windows: _Array) -> _Array:
+        """Return (n, mels) float32 of windows (n, window_samples) float32, full scale 1; the windows may overlap."""
+        features = np.empty((windows.shape[0], self.mels), np.float32)
+        for start in range(0, windows.shape[0], _BLOCK_FRAMES):
+            self._block(windows[start : start + _BLOCK_FRAMES], features[start : start + _BLOCK_FRAMES])
+        # Kaldi's floor, so that silence has a logarithm.
+        np.maximum(features, np.finfo(np.float32).eps, out=features)
+        return np.log(features, out=features)
+
+    def _block(self, windows: _Array, energies: _Array) -> None:
+        count = windows.shape[0]
+        framed, spectrum = self._framed[:count], self._spectrum[:count]
+        self._emphasize(windows, framed[:, : self.window_samples])
+        np.fft.rfft(framed, axis=1, out=spectrum)
+        parts = spectrum.view(np.float32)
+        np.square(parts, out=parts)
+        for mels, bins, weights in self._bands:
+            np.matmul(parts[:, bins], weights, out=energies[:, mels])
+
+    def _emphasize(self, windows: _Array, out: _Array) -> None:
+        """Remove the mean, pre-emphasize, and apply the window: x - m - 0.97 (x' - m) = x - 0.97 x' - 0.03 m."""
+        np.multiply(windows[:, :-1], np.float32(-_PRE_EMPHASIS), out=out[:, 1:])
+        out[:, 1:] += windows[:, 1:]
+        np.multiply(windows[:, 0], np.float32(1 - _PRE_EMPHASIS), out=out[:, 0])
+        out -= np.dot(windows, self._mean)[:, np.newaxis]
+        out *= self._window
+
+
+class FrameWindows:
+    """The samples of one stream that frames still need: less than a window, beside those of frames not dropped yet.
+
+    What was before the beginning is the first samples mirrored, as in Kaldi; they are put in front as soon as enough
+    of them have come.
+    """
+
+    def __init__(self, window_samples: int = 400, shift_samples: int = 160) -> None:
+        self.window_samples = window_samples
+        self.shift_samples = shift_samples
+        self._lead = (window_samples - shift_samples) // 2
+        self._samples = np.empty(4 * window_samples, np.float32)
+        self._begin = 0
+        self._end = 0
+        self._frames_dropped = 0
+        self._mirrored = False
+
+    @classmethod
+    def at(cls, frame_index: int, window_samples: int = 400, shift_samples: int = 160) -> "FrameWindows":
+        """Go on at a frame: what is pushed begins with `first_sample_needed`."""
+        windows = cls(window_samples, shift_samples)
+        windows._frames_dropped = frame_index
+        windows._mirrored = windows._first_sample >= 0
+        return windows
+
+    @property
+    def frames_dropped(self) -> int:
+        """The index of the first frame that has not been dropped."""
+        return self._frames_dropped
+
+    @property
+    def first_sample_needed(self) -> int:
+        """The earliest of the stream's samples that frames from `frames_dropped` on need."""
+        return max(0, self._first_sample)
+
+    @property
+    def ready(self) -> int:
+        """How many frames have all their samples."""
+        if not self._mirrored:
+            return 0
+        return max(0, (self._end - self._begin - self.window_samples) // self.shift_samples + 1)
+
+    def push(self, samples: _Array) -> None:
+        """Take the next samples (n,) float32, full scale 1."""
+        count = samples.shape[0]
+        if self._end + count > self._samples.shape[0]:
+            self._make_room(count)
+        self._samples[self._end : self._end + count] = samples
+        self._end += count
+        if not self._mirrored and self._end - self._begin >= self._lead:
+            self._mirror_beginning()
+
+    def finish(self) -> None:
+        """Mirror the end, as Kaldi does when no samples come any more: then every 10 ms of the stream have a frame."""
+        if not self._mirrored and self._end > self._begin:
+            self._mirror_beginning()
+        total = self._first_sample + self._end - self._begin
+        frames = (total + self.shift_samples // 2) // self.shift_samples
+        missing = (frames - 1) * self.shift_samples - self._lead + self.window_samples - total
+        if missing > 0 and frames > self._frames_dropped and self._end > self._begin:
+            held = self._samples[self._begin : self._end]
+            self.push(np.pad(held, (0, missing), "symmetric")[held.shape[0] :])
+
+    def peek(self, count: int) -> _Array:
+        """Return the windows (count, window_samples) of the next frames, a view that is good until the next push."""
+        assert count <= self.ready, f"{count} frames of {self.ready}"
+        step = self._samples.itemsize
+        return np.ndarray(
+            (count, self.window_samples),
+            np.float32,
+            self._samples,  # type: ignore[arg-type]
+            self._begin * step,
+            (self.shift_samples * step, step),
+        )
+
+    def drop(self, count: int) -> None:
+        """Let go of the next `count` frames."""
+        assert count <= self.ready, f"{count} frames of {self.ready}"
+        self._begin += count * self.shift_samples
+        self._frames_dropped += count
+
+    def take(self, count: int, shift: int | None = None) -> _Array:
+        """Return what `peek` does, and drop `shift` frames, all of them unless it is given."""
+        windows = self.peek(count)
+        self.drop(count if shift is None else shift)
+        return windows
+
+    @property
+    def _first_sample(self) -> int:
+        """Of the first frame not dropped; below 0 where it is a mirrored one."""
+        return self._frames_dropped * self.shift_samples - self._lead
+
+    def _mirror_beginning(self) -> None:
+        held = self._samples[self._begin : self._end]
+        mirrored = np.pad(held, (self._lead, 0), "symmetric")
+        self._mirrored = True
+        self._begin = self._end = 0
+        self.push(mirrored)
+
+    def _make_room(self, count: int) -> None:
+        """Move what is held to the front, of a larger or smaller buffer if that fits better."""
+        held = self._samples[self._begin : self._end].copy()
+        needed = held.shape[0] + count
+        if not needed <= self._samples.shape[0] <= 8 * max(needed, self.window_samples):
+            self._samples = np.empty(2 * max(needed, self.window_samples), np.float32)
+        self._samples[: held.shape[0]] = held
+        self._begin, self._end = 0, held.shape[0]
+
+
+def _povey_window(samples: int) -> _Array:
+    phase = 2 * np.pi * np.arange(samples) / (samples - 1)
+    return ((0.5 - 0.5 * np.cos(phase)) ** _POVEY_POWER).astype(np.float32)
+
+
+def _mel_filters(fft_size: int, sample_rate_hz: int, mels: int, low_hz: float, high_hz: float) -> _Array:
+    """Return the triangles (fft_size / 2 + 1, mels); they are triangles on the mel scale."""
+    edges = np.linspace(_mel(np.float64(low_hz)), _mel(np.float64(high_hz)), mels + 2)
+    bins = _mel(np.arange(fft_size // 2 + 1) * sample_rate_hz / fft_size)[:, np.newaxis]
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+
+
+def _mel(hz: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+    return np.asarray(1127.0 * np.log(1.0 + hz / 700.0), np.float64)
+
+
+def _bands(filters: _Array) -> list[tuple[slice, slice, _Array]]:
+    """Cut the filters into bands: which mels, from which floats of the spectrum, by which weights.
+
+    The spectrum is floats, real and imaginary by turns; both squares have the bin's weight, so that the product adds
+    them up, too.
+    """
+    bands = []
+    for mels in np.array_split(np.arange(filters.shape[1]), _BANDS):
+        own = filters[:, mels[0] : mels[-1] + 1]
+        bins = np.flatnonzero(own.any(axis=1))
+        low, high = (int(bins[0]), int(bins[-1]) + 1) if bins.size else (0, 1)
+        weights = np.ascontiguousarray(np.repeat(own[low:high], 2, axis=0))
+        bands.append((slice(int(mels[0]), int(mels[-1]) + 1), slice(2 * low, 2 * high), weights))
+    return bands

@@ -1,0 +1,94 @@
+"""One voice's search, whatever the model family: it is advanced by a step's output, and asked for the best so far."""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuelight.server.speech.decoding.ctc_beam import CtcBeamSearch
+from cuelight.server.speech.decoding.ctc_greedy import CtcGreedySearch
+from cuelight.server.speech.decoding.decoded import Decoded
+from cuelight.server.speech.decoding.transducer import GreedyState, greedy
+from cuelight.server.speech.decoding.transducer_beam import BeamState, modified_beam
+from cuelight.server.speech.streaming.transducer_engine import TransducerEngine
+
+__all__ = ["CtcSearch", "Frames", "TransducerSearch", "VoiceSearch"]
+
+Frames = NDArray[np.float32]
+
+
+class VoiceSearch(Protocol):
+    """A search that may compute elsewhere. `chunk_speech` says which frames of the last chunk held something."""
+
+    @property
+    def chunk_speech(self) -> list[bool]: ...
+
+    async def advance(self, output: Frames) -> None:
+        """Take a step's output (frames, size)."""
+        ...
+
+    def best(self, count: int = 1, final: bool = False) -> list[Decoded]:
+        """Return the best hypotheses of the utterance, the best first; `final` at its end."""
+        ...
+
+    def reset(self) -> None:
+        """Begin another utterance."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the search as JSON values."""
+        ...
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot."""
+        ...
+
+
+class CtcSearch:
+    """A CTC search of one voice; cheap enough for the event loop."""
+
+    def __init__(self, rules: CtcGreedySearch | CtcBeamSearch) -> None:
+        self._rules = rules
+        self.reset = rules.reset
+        self.snapshot = rules.snapshot
+        self.restore = rules.restore
+
+    @property
+    def chunk_speech(self) -> list[bool]:
+        """See `VoiceSearch`."""
+        return self._rules.chunk_speech
+
+    async def advance(self, output: Frames) -> None:
+        """See `VoiceSearch`."""
+        self._rules.advance(output)
+
+    def best(self, count: int = 1, final: bool = False) -> list[Decoded]:
+        """See `VoiceSearch`."""
+        if isinstance(self._rules, CtcBeamSearch):
+            return self._rules.best(count, final)
+        return self._rules.best(count)
+
+
+class TransducerSearch:
+    """A transducer search of one voice, advanced on the engine's thread together with other voices'."""
+
+    def __init__(self, engine: TransducerEngine, state: GreedyState | BeamState) -> None:
+        self._engine = engine
+        self._state = state
+        self.reset = state.reset
+        self.snapshot = state.snapshot
+        self.restore = state.restore
+
+    @property
+    def chunk_speech(self) -> list[bool]:
+        """See `VoiceSearch`."""
+        return self._state.chunk_speech
+
+    async def advance(self, output: Frames) -> None:
+        """See `VoiceSearch`."""
+        search = modified_beam if isinstance(self._state, BeamState) else greedy
+        await self._engine.advance(self._state, output, search)
+
+    def best(self, count: int = 1, final: bool = False) -> list[Decoded]:
+        """See `VoiceSearch`."""
+        return self._state.best(count)
