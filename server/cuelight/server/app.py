@@ -37,7 +37,12 @@ from cuelight.server.rpc.methods import Service
 from cuelight.server.rpc.metrics import CallMetrics
 from cuelight.server.rpc.operations import OperationsPort
 from cuelight.server.rpc.reflection import reflection_services
+from cuelight.server.speech.companions import accompany
 from cuelight.server.speech.families import adapted
+from cuelight.server.speech.service.admission import Admission
+from cuelight.server.speech.service.models import SpeechModels
+from cuelight.server.speech.service.servicer import SpeechServicer, speech_service
+from cuelight.server.speech.service.voice_tokens import VoiceTokens
 from cuelight.server.version import server_version
 
 __all__ = ["InferenceApplication", "build"]
@@ -61,7 +66,9 @@ class InferenceApplication:
         self._loading: asyncio.Task[None] | None = None
         self._repository = ModelRepository(
             config.repository,
-            VersionLoader(config.engine, config.limits.max_queue_size, config.sequences, Extensions(adapted)),
+            VersionLoader(
+                config.engine, config.limits.max_queue_size, config.sequences, Extensions(adapted, accompany)
+            ),
             self._tasks.create,
             self._changes.notify,
         )
@@ -95,6 +102,7 @@ class InferenceApplication:
         self.ledger.draining = True
         self._changes.notify()
         self._inference.hand_over()
+        self._speech.hand_over()
         await self.ledger.drain()
         self._health.close()
 
@@ -135,11 +143,16 @@ class InferenceApplication:
 
     def _mounted(self, config: ServeConfig, log: LogOutput) -> tuple[Service, ...]:
         regions = SharedMemoryRegions()
-        steps = SequenceSteps(
-            TokenSealer(KeyFile(config.sequences.token_key_file), config.sequences.token_lifetime_s), regions
-        )
+        sealer = TokenSealer(KeyFile(config.sequences.token_key_file), config.sequences.token_lifetime_s)
+        steps = SequenceSteps(sealer, regions)
         self._inference = InferenceServicer(
             self._repository, regions, self._tracer, steps, config.limits.max_stream_in_flight
+        )
+        self._speech = SpeechServicer(
+            SpeechModels(self._repository, config.speech.default_model),
+            VoiceTokens(sealer),
+            Admission(config.engine.cores, config.speech.max_load, config.speech.max_voices),
+            config.speech,
         )
         served = (
             inference_service(
@@ -149,6 +162,7 @@ class InferenceApplication:
                 ),
             ),
             sequence_service(SequenceServicer(self._repository, steps)),
+            speech_service(self._speech),
             health_service(self._health),
         )
         services = (*served, *reflection_services(served))

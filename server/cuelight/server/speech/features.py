@@ -55,7 +55,7 @@ class FilterBank:
         count = windows.shape[0]
         framed, spectrum = self._framed[:count], self._spectrum[:count]
         self._emphasize(windows, framed[:, : self.window_samples])
-        np.fft.rfft(framed, axis=1, out=spectrum)
+        np.fft.rfft(framed, axis=1, out=spectrum)  # type: ignore[arg-type,unused-ignore]
         parts = spectrum.view(np.float32)
         np.square(parts, out=parts)
         for mels, bins, weights in self._bands:
@@ -140,10 +140,16 @@ class FrameWindows:
         return np.ndarray(
             (count, self.window_samples),
             np.float32,
-            self._samples,  # type: ignore[arg-type]
+            self._samples,  # type: ignore[arg-type,unused-ignore]
             self._begin * step,
             (self.shift_samples * step, step),
         )
+
+    def span(self, count: int) -> _Array:
+        """Return a copy of the samples that the next `count` frames cover, (n,)."""
+        assert count <= self.ready, f"{count} frames of {self.ready}"
+        end = self._begin + self.window_samples + (count - 1) * self.shift_samples
+        return self._samples[self._begin : end].copy()
 
     def drop(self, count: int) -> None:
         """Let go of the next `count` frames."""

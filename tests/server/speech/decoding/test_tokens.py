@@ -14,7 +14,6 @@ BYTES = "<blk> 0\n▁caf 1\n" + "".join(f"<0x{byte:02X}> {2 + byte}\n" for byte 
 SYMBOLS = "<blank> 0\n你 1\n好 2\n吗 3\n"
 
 
-
 def read(folder: Path, content: str | bytes) -> TokenTable:
     file = folder / "tokens.txt"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -31,9 +30,7 @@ def read(folder: Path, content: str | bytes) -> TokenTable:
         ("<blank> 1\n<blk> 0\n", 0, None, 2),
     ],
 )
-def test_the_silent_symbols_are_found(
-    tmp_path: Path, content: str, blank: int, unknown: int | None, size: int
-) -> None:
+def test_the_silent_symbols_are_found(tmp_path: Path, content: str, blank: int, unknown: int | None, size: int) -> None:
     table = read(tmp_path, content)
 
     assert (table.blank, table.unknown, table.size) == (blank, unknown, size)
@@ -96,9 +93,7 @@ def test_ids_become_text(tmp_path: Path, content: str, ids: list[int], text: str
         (PIECES, [], []),
     ],
 )
-def test_ids_become_words(
-    tmp_path: Path, content: str, ids: list[int], words: list[tuple[str, int, int]]
-) -> None:
+def test_ids_become_words(tmp_path: Path, content: str, ids: list[int], words: list[tuple[str, int, int]]) -> None:
     table = read(tmp_path, content)
     frames = [10 * index for index in range(len(ids))]
     log_probs = [-0.1 * index for index in range(len(ids))]

@@ -1,9 +1,9 @@
 """Who may still begin to speak: as many voices as can be served in real time, by what they are measured to cost.
 
-A voice costs CPU seconds a second. Until voices have been measured, the model's own step time at warm-up and a share for
-everything around it stand in. Measured is what the process really used since the last look, divided by the audio that
-was recognized meanwhile; the event loop, which one core has to carry, is measured by itself. One more voice is let in
-while both budgets would hold it and those inside are not behind.
+A voice costs CPU seconds a second. Until voices have been measured, the model's own step time at warm-up and a share
+for everything around it stand in. Measured is what the process really used since the last look, divided by the audio
+that was recognized meanwhile; the event loop, which one core has to carry, is measured by itself. One more voice is let
+in while both budgets would hold it and those inside are not behind.
 """
 
 import math

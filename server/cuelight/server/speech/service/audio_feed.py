@@ -8,6 +8,7 @@ from cuelight.speech.v1 import snapshot_pb2
 
 __all__ = ["AudioFeed"]
 
+
 class AudioFeed:
     """Bytes in, samples at the model's rate out. Owned by its stream's task."""
 

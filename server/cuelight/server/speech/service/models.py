@@ -16,7 +16,10 @@ _TASK_KEY = "cuelight.task"
 class VersionSource(Protocol):
     """Where versions are looked up: the repository."""
 
-    serving: Callable[[], list[ModelVersion]]
+    @property
+    def serving(self) -> Callable[..., list[ModelVersion]]:
+        """Returns every version that serves."""
+        ...
 
     def get(self, name: str, version: str = "") -> ModelVersion:
         """Return a version that serves; raises ModelNotFound or ModelNotReady."""

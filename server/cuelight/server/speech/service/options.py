@@ -112,7 +112,7 @@ def _phrases(sets: Iterable[pb.PhraseSet]) -> Iterable[Phrase]:
                 yield Phrase(text.strip(), boost)
 
 
-def _endpointing(asked: pb.EndpointingConfig, facts: RecognizerFacts) -> EndpointRules:
+def _endpointing(asked: Any, facts: RecognizerFacts) -> EndpointRules:
     defaults = EndpointRules(trailing_silence_s=facts.trailing_silence_s)
 
     def seconds(name: str, default: Any) -> Any:

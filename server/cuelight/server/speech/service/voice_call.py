@@ -35,9 +35,9 @@ class VoiceCall:
         outbox: VoiceOutbox,
         feed: AudioFeed,
         max_idle_s: float,
-        recognized: Callable[[float, float], None] | None = None,
+        recognized: Callable[[int, float], None] | None = None,
     ) -> None:
-        """`recognized` is told, for a live voice, how much audio was taken and how long that took, in seconds."""
+        """`recognized` is told, for a live voice, how many samples were taken and how many seconds that took."""
         self.version = version
         self.feed = feed
         self.resumable = False

@@ -1,4 +1,4 @@
-"""Resume tokens of voices: a `VoiceState`, sealed as sequences' tokens are, with the model's and the audio's identity."""
+"""Resume tokens of voices: a `VoiceState`, sealed as sequences' tokens are, with the identity of model and audio."""
 
 from cuelight.server.errors import InvalidRequest, SequenceNotActive
 from cuelight.server.inference.model_version import ModelVersion

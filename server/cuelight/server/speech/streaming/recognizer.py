@@ -58,7 +58,9 @@ class StreamingRecognizer:
         search = self._search(options)
         # Callers of ModelInfer name their sequences themselves; a NUL is not in any name that comes by the wire.
         name = f"\0voice {next(self._numbers)}"
-        return StreamingVoice(name, self._sequences, self._facts, self._tokens, search, options, outbox, self._constants, state)
+        return StreamingVoice(
+            name, self._sequences, self._facts, self._tokens, search, options, outbox, self._constants, state
+        )
 
     def _search(self, options: VoiceOptions) -> VoiceSearch:
         phrases = [(ids, each.boost) for each in options.phrases if (ids := self._tokens.encode(each.text)) is not None]

@@ -93,7 +93,12 @@ class TransducerEngine:
         try:
             for search in {entry.search for entry in batch}:
                 mine = [entry for entry in batch if entry.search is search]
-                search([entry.state for entry in mine], np.stack([entry.frames for entry in mine]), self)
+                search(
+                    [entry.state for entry in mine],
+                    np.stack([entry.frames for entry in mine]),
+                    self.joiner,
+                    self.decoder,
+                )
         except Exception as error:
             return error
         return None

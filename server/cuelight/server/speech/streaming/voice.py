@@ -21,7 +21,7 @@ from cuelight.server.speech.decoding.decoded import Decoded
 from cuelight.server.speech.decoding.tokens import TokenTable
 from cuelight.server.speech.endpointing import EndAnnounced, Endpointer, EndpointEvent, UtteranceEnded, UtteranceStarted
 from cuelight.server.speech.features import FrameWindows
-from cuelight.server.speech.results import Hypothesis, Result, SpeechEvent, Update, VoiceState
+from cuelight.server.speech.results import Hypothesis, Result, SpeechEvent, Update, VoiceState, Word
 from cuelight.server.speech.streaming.front import AUDIO_GROUP
 from cuelight.server.speech.streaming.search import VoiceSearch
 from cuelight.server.speech.streaming_facts import StreamingFacts
@@ -196,7 +196,7 @@ class StreamingVoice:
             await self._outbox.put(Update(results, events, self._taken_s, state))
 
     def _hypothesis(self, decoded: Decoded) -> Hypothesis:
-        words = ()
+        words: tuple[Word, ...] = ()
         if self._options.word_times:
             offset_s = self._time_s(0)
             words = self._tokens.words(decoded.ids, decoded.frames, decoded.log_probs, self._facts.frame_s, offset_s)
