@@ -13,6 +13,7 @@ def test_list_names_every_model_with_its_licence(capsys: pytest.CaptureFixture[s
     listed = capsys.readouterr().out
     assert "efficientnet_lite0" in listed
     assert "silero_vad" in listed
+    assert "moonshine_tiny_en" in listed
     assert "MIT" in listed
 
 
@@ -33,3 +34,18 @@ def test_an_export_prints_its_proof(tmp_path: Path, cache_dir: Path, capsys: pyt
 
     assert main([*arguments, "--if-missing"]) == 0
     assert not (tmp_path / "silero_vad" / "2").exists()
+
+
+@pytest.mark.slow
+def test_a_model_that_is_published_as_files_proves_itself_on_a_recording(
+    tmp_path: Path, cache_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["moonshine_tiny_en", "--repository", str(tmp_path), "--cache-dir", str(cache_dir)]
+
+    assert main(arguments) == 0
+
+    assert "beckett.wav: every word is right" in capsys.readouterr().out
+    version = tmp_path / "moonshine_tiny_en" / "1"
+    files = {path.name for path in version.iterdir()}
+    assert files == {"model.onnx", "decoder.onnx", "tokenizer.bin", "golden.npz"}
+    assert [path.name for path in tmp_path.iterdir()] == ["moonshine_tiny_en"]

@@ -6,11 +6,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from cuelight.exporters.samples import fetch_samples
 from cuelight.exporters.weights import WeightsError, WheelFile
+
+if TYPE_CHECKING:
+    from cuelight.exporters.export import Export
+    from cuelight.exporters.files_spec import FilesExport, FilesSpec
+    from cuelight.exporters.spec import ExportSpec
 
 __all__ = ["main"]
 
@@ -44,9 +50,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list() -> int:
-    from cuelight.exporters.registry import SPECS  # noqa: PLC0415 (torch takes seconds to import)
+    from cuelight.exporters.registry import ALL_SPECS  # noqa: PLC0415 (torch takes seconds to import)
 
-    for spec in SPECS.values():
+    for spec in ALL_SPECS.values():
         print(f"{spec.name:<20}{spec.summary}  [{spec.source}; {spec.license}]")
     return 0
 
@@ -58,15 +64,15 @@ def _samples(out: Path, cache_dir: Path) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from cuelight.exporters.export import export_model  # noqa: PLC0415 (as above)
-    from cuelight.exporters.parity import ParityError, table  # noqa: PLC0415
-    from cuelight.exporters.registry import SPECS  # noqa: PLC0415
+    from cuelight.exporters.files_spec import ProofError  # noqa: PLC0415 (as above)
+    from cuelight.exporters.parity import ParityError  # noqa: PLC0415
+    from cuelight.exporters.registry import ALL_SPECS  # noqa: PLC0415
 
-    if options.what != "all" and options.what not in SPECS:
-        print(f'cuelight export: no model "{options.what}"; there are {", ".join(SPECS)}', file=sys.stderr)
+    if options.what != "all" and options.what not in ALL_SPECS:
+        print(f'cuelight export: no model "{options.what}"; there are {", ".join(ALL_SPECS)}', file=sys.stderr)
         return EXIT_FAILED
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    specs = list(SPECS.values()) if options.what == "all" else [SPECS[options.what]]
+    specs = list(ALL_SPECS.values()) if options.what == "all" else [ALL_SPECS[options.what]]
     if options.if_missing:
         specs = [spec for spec in specs if not any((options.repository / spec.name).glob("*/model.onnx"))]
     _fetch([file for spec in specs for file in spec.files], options.cache_dir)
@@ -74,14 +80,27 @@ def _export(options: argparse.Namespace) -> int:
         started_s = time.perf_counter()
         print(f"exporting {spec.name}: {spec.summary}", flush=True)
         try:
-            export = export_model(spec, options.repository, options.cache_dir, options.version, options.seed)
-        except (ParityError, FileExistsError) as error:
+            export, proof = _exported(spec, options)
+        except (ParityError, ProofError, FileExistsError) as error:
             print(f"cuelight export: {error}", file=sys.stderr)
             return EXIT_FAILED
-        print(table(export.report))
+        print(proof)
         took_s = time.perf_counter() - started_s
         print(f"wrote {export.path} ({export.size_bytes / 1e6:.1f} MB, {took_s:.1f} s)\n", flush=True)
     return 0
+
+
+def _exported(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> "tuple[Export | FilesExport, str]":
+    """Export one model; return what was written, and its proof in words."""
+    from cuelight.exporters.export import export_model  # noqa: PLC0415
+    from cuelight.exporters.files_spec import FilesSpec, export_files  # noqa: PLC0415
+    from cuelight.exporters.parity import table  # noqa: PLC0415
+
+    if isinstance(spec, FilesSpec):
+        files = export_files(spec, options.repository, options.cache_dir, options.version)
+        return files, files.proof
+    export = export_model(spec, options.repository, options.cache_dir, options.version, options.seed)
+    return export, table(export.report)
 
 
 def _fetch(files: list[WheelFile], cache_dir: Path) -> None:

@@ -1,8 +1,13 @@
 """The models that can be exported, by name."""
 
-from cuelight.exporters import beatnet, efficientnet_lite0, silero_vad
+from cuelight.exporters import beatnet, efficientnet_lite0, moonshine_tiny_en, silero_vad
+from cuelight.exporters.files_spec import FilesSpec
 from cuelight.exporters.spec import ExportSpec
 
-__all__ = ["SPECS"]
+__all__ = ["ALL_SPECS", "FILES_SPECS", "SPECS"]
 
 SPECS: dict[str, ExportSpec] = {spec.name: spec for spec in (efficientnet_lite0.SPEC, silero_vad.SPEC, beatnet.SPEC)}
+"""Traced from a PyTorch module."""
+FILES_SPECS: dict[str, FilesSpec] = {spec.name: spec for spec in (moonshine_tiny_en.SPEC,)}
+"""Published as files."""
+ALL_SPECS: dict[str, ExportSpec | FilesSpec] = {**SPECS, **FILES_SPECS}

@@ -5,6 +5,7 @@ background task: the server is live at once, and ready when every model it must 
 """
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from prometheus_client import PROCESS_COLLECTOR
@@ -39,6 +40,7 @@ from cuelight.server.rpc.operations import OperationsPort
 from cuelight.server.rpc.reflection import reflection_services
 from cuelight.server.speech.companions import accompany
 from cuelight.server.speech.families import adapted
+from cuelight.server.speech.riva.servicer import RivaServicer, riva_service
 from cuelight.server.speech.service.admission import Admission
 from cuelight.server.speech.service.models import SpeechModels
 from cuelight.server.speech.service.servicer import SpeechServicer, speech_service
@@ -64,11 +66,10 @@ class InferenceApplication:
         self._changes = Changes()
         self._loaded = asyncio.Event()
         self._loading: asyncio.Task[None] | None = None
+        extensions = Extensions(adapted, partial(accompany, cores=config.engine.cores))
         self._repository = ModelRepository(
             config.repository,
-            VersionLoader(
-                config.engine, config.limits.max_queue_size, config.sequences, Extensions(adapted, accompany)
-            ),
+            VersionLoader(config.engine, config.limits.max_queue_size, config.sequences, extensions),
             self._tasks.create,
             self._changes.notify,
         )
@@ -163,6 +164,7 @@ class InferenceApplication:
             ),
             sequence_service(SequenceServicer(self._repository, steps)),
             speech_service(self._speech),
+            riva_service(RivaServicer(self._speech)),
             health_service(self._health),
         )
         services = (*served, *reflection_services(served))

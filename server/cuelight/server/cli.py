@@ -127,6 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["export"]:
             return _export(words[1:])
+        if words[:1] == ["transcribe"]:
+            return int(importlib.import_module("cuelight.client.transcribe_command").main(words[1:]))
         arguments = _parser().parse_args(words)
         if arguments.command == "serve":
             return _serve(arguments)
@@ -160,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     token_key = commands.add_parser("token-key", help="print a new key for resume tokens, as a key file has it")
     token_key.add_argument("id", nargs="?", help="its name (default: today's date)")
+    commands.add_parser("transcribe", add_help=False, help="turn speech into text (cuelight transcribe --help)")
     commands.add_parser("export", add_help=False, help="turn trained models into a repository (cuelight export --help)")
     return parser
 

@@ -170,7 +170,7 @@ class ProbeApplication:
             Method(name, *shape, getattr(probe, name), while_draining=name in WHILE_DRAINING)
             for name, shape in METHODS.items()
         ]
-        self.services = (Service(SERVICE, tuple(methods)),)
+        self.services: tuple[Service, ...] = (Service(SERVICE, tuple(methods)),)
 
     async def start(self) -> None:
         """Nothing to load."""

@@ -1,5 +1,6 @@
 """The Cuelight client: needs grpcio, protobuf and numpy, and lives beside tritonclient and riva.client."""
 
+from cuelight.client.audio_log import FINALIZE, Control
 from cuelight.client.channel import Channel, Tls
 from cuelight.client.errors import (
     CuelightClientError,
@@ -15,39 +16,73 @@ from cuelight.client.errors import (
 )
 from cuelight.client.inference import InferenceClient
 from cuelight.client.music import Beat, BeatPicker, BeatRules, beat_probabilities, detect_beats
+from cuelight.client.recognition import SpeechClient, SpeechModel, VoiceActivity
 from cuelight.client.retries import RetryPolicy
 from cuelight.client.sequence import ResumePolicy, ResumeToken, Sequence
+from cuelight.client.server_choice import SpeechResumePolicy
 from cuelight.client.speech import SegmentRules, SpeechSegment, SpeechSegmenter, detect_speech, speech_probabilities
+from cuelight.client.speech_options import AudioFormat, Endpointing, Phrase, RecognitionOptions
+from cuelight.client.speech_stream import SpeechStream
+from cuelight.client.subtitles import srt, vtt
+from cuelight.client.transcripts import (
+    Alternative,
+    RecognitionResult,
+    SpeechEvent,
+    SpeechUpdate,
+    StreamStarted,
+    Transcript,
+    Word,
+)
 from cuelight.client.vision import Classification, classify
 
 __all__ = [
+    "FINALIZE",
+    "Alternative",
+    "AudioFormat",
     "Beat",
     "BeatPicker",
     "BeatRules",
     "Channel",
     "Classification",
+    "Control",
     "CuelightClientError",
     "DeadlineExceeded",
+    "Endpointing",
     "InferenceClient",
     "InvalidRequest",
     "NotActive",
     "NotAllowed",
     "NotFound",
     "Overloaded",
+    "Phrase",
+    "RecognitionOptions",
+    "RecognitionResult",
     "ResumePolicy",
     "ResumeToken",
     "RetryPolicy",
     "SegmentRules",
     "Sequence",
     "ServerError",
+    "SpeechClient",
+    "SpeechEvent",
+    "SpeechModel",
+    "SpeechResumePolicy",
     "SpeechSegment",
     "SpeechSegmenter",
+    "SpeechStream",
+    "SpeechUpdate",
+    "StreamStarted",
     "Tls",
+    "Transcript",
     "Unavailable",
     "Unsupported",
+    "VoiceActivity",
+    "Word",
     "beat_probabilities",
     "classify",
     "detect_beats",
     "detect_speech",
     "speech_probabilities",
+    "srt",
+    "vtt",
 ]

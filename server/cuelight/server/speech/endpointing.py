@@ -173,7 +173,7 @@ class Endpointer:
         return _holds(window - sum(self._history[-window:]), window, threshold)
 
     def _reaches(self, frames: int, seconds: float) -> bool:
-        """Compare as endpoint.cc does, in float32: 60 frames of 0.04 s may or may not reach 2.4 s otherwise."""
+        """Compare as endpoint.cc does, in float32, where 30 frames of 0.04 s are just short of 1.2 s."""
         return bool(np.float32(frames) * self._frame_s >= np.float32(seconds))
 
 

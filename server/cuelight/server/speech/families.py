@@ -95,6 +95,8 @@ def _nemo_ctc(metadata: SherpaMetadata, facts: OnnxFacts, model: Path) -> _Readi
         # NeMo counts without the blank.
         vocab_size=metadata.count("vocab_size") + 1,
         layout="BFT",
+        # What sherpa-onnx 2.0.1 computes, and NeMo's models are trained on; measured, its source of August differs.
+        features="nemo",
         subsampling=metadata.count("subsampling_factor"),
         constants={facts.inputs[1].name: (window,)},
         language=metadata.language,

@@ -3,7 +3,8 @@
 A frame's window is 25 ms of samples, one every 10 ms, centred: frame i covers [160 i - 120, 160 i + 280) at 16 kHz.
 `FrameWindows` belongs to one stream and keeps the samples; `FilterBank` belongs to a model and turns windows of any
 streams into features at once. Source: kaldi-native-fbank, feature-window.cc, feature-fbank.cc, mel-computations.cc,
-with the settings of sherpa-onnx: snip_edges false, Povey window, DC removed, no dither.
+with the settings of sherpa-onnx: snip_edges false, Povey window, DC removed, no dither; for NeMo's models Hann window,
+DC kept, Slaney's mels.
 """
 
 from typing import Final
@@ -23,21 +24,40 @@ _BLOCK_FRAMES: Final = 32
 _BANDS: Final = 4
 """The mel filters are narrow: each quarter of them looks at its own part of the spectrum."""
 
+_SLANEY_HZ: Final = 200 / 3
+_SLANEY_KNEE_HZ: Final = 1000.0
+_SLANEY_KNEE: Final = _SLANEY_KNEE_HZ / _SLANEY_HZ
+_SLANEY_LOG_STEP: Final = np.log(6.4) / 27
+"""Slaney's mel scale: straight up to 1 kHz, then 27 mels for each factor of 6.4. Source: Auditory Toolbox, 1998."""
+
 _Array = NDArray[np.float32]
 
 
 class FilterBank:
     """Computes log-mel features. Not for two threads at once: its scratch memory is its own."""
 
-    def __init__(self, sample_rate_hz: int = 16_000, mels: int = 80, low_hz: float = 20, high_hz: float = -400) -> None:
-        """`high_hz` of 0 or below counts from half of the sample rate."""
+    def __init__(
+        self,
+        sample_rate_hz: int = 16_000,
+        mels: int = 80,
+        low_hz: float = 20,
+        high_hz: float = -400,
+        *,
+        nemo: bool = False,
+    ) -> None:
+        """`high_hz` of 0 or below counts from half of the sample rate. `nemo`: as NeMo computes them, 0 Hz to half."""
         self.window_samples = round(_WINDOW_S * sample_rate_hz)
         self.shift_samples = round(_SHIFT_S * sample_rate_hz)
         self.mels = mels
         fft_size = 1 << (self.window_samples - 1).bit_length()
         top_hz = high_hz if high_hz > 0 else sample_rate_hz / 2 + high_hz
-        self._bands = _bands(_mel_filters(fft_size, sample_rate_hz, mels, low_hz, top_hz))
-        self._window = _povey_window(self.window_samples)
+        if nemo:
+            filters = _slaney_filters(fft_size, sample_rate_hz, mels)
+        else:
+            filters = _mel_filters(fft_size, sample_rate_hz, mels, low_hz, top_hz)
+        self._bands = _bands(filters)
+        self._window = (_hann_window if nemo else _povey_window)(self.window_samples)
+        self._removes_mean = not nemo
         self._mean = np.full(self.window_samples, (1 - _PRE_EMPHASIS) / self.window_samples, np.float32)
         self._framed = np.zeros((_BLOCK_FRAMES, fft_size), np.float32)
         self._spectrum = np.empty((_BLOCK_FRAMES, fft_size // 2 + 1), np.complex64)
@@ -62,11 +82,12 @@ class FilterBank:
             np.matmul(parts[:, bins], weights, out=energies[:, mels])
 
     def _emphasize(self, windows: _Array, out: _Array) -> None:
-        """Remove the mean, pre-emphasize, and apply the window: x - m - 0.97 (x' - m) = x - 0.97 x' - 0.03 m."""
+        """Pre-emphasize and apply the window, less the mean m: x - m - 0.97 (x' - m) = x - 0.97 x' - 0.03 m."""
         np.multiply(windows[:, :-1], np.float32(-_PRE_EMPHASIS), out=out[:, 1:])
         out[:, 1:] += windows[:, 1:]
         np.multiply(windows[:, 0], np.float32(1 - _PRE_EMPHASIS), out=out[:, 0])
-        out -= np.dot(windows, self._mean)[:, np.newaxis]
+        if self._removes_mean:
+            out -= np.dot(windows, self._mean)[:, np.newaxis]
         out *= self._window
 
 
@@ -190,6 +211,11 @@ def _povey_window(samples: int) -> _Array:
     return ((0.5 - 0.5 * np.cos(phase)) ** _POVEY_POWER).astype(np.float32)
 
 
+def _hann_window(samples: int) -> _Array:
+    """Return one period, as PyTorch does: it ends before it is zero again."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(samples) / samples)).astype(np.float32)
+
+
 def _mel_filters(fft_size: int, sample_rate_hz: int, mels: int, low_hz: float, high_hz: float) -> _Array:
     """Return the triangles (fft_size / 2 + 1, mels); they are triangles on the mel scale."""
     edges = np.linspace(_mel(np.float64(low_hz)), _mel(np.float64(high_hz)), mels + 2)
@@ -197,6 +223,23 @@ def _mel_filters(fft_size: int, sample_rate_hz: int, mels: int, low_hz: float, h
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+
+
+def _slaney_filters(fft_size: int, sample_rate_hz: int, mels: int) -> _Array:
+    """Return triangles (fft_size / 2 + 1, mels) of equal area, triangles in Hz; Source: librosa, filters.mel."""
+    mel_edges = np.linspace(0, _slaney_mel(sample_rate_hz / 2), mels + 2)
+    above = _SLANEY_KNEE_HZ * np.exp((mel_edges - _SLANEY_KNEE) * _SLANEY_LOG_STEP)
+    edges = np.where(mel_edges < _SLANEY_KNEE, mel_edges * _SLANEY_HZ, above)
+    bins = (np.arange(fft_size // 2 + 1) * sample_rate_hz / fft_size)[:, np.newaxis]
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    areas = 2.0 / (edges[2:] - edges[:-2])
+    return np.asarray(np.maximum(0, np.minimum(rising, falling)) * areas, np.float32)
+
+
+def _slaney_mel(hz: float) -> float:
+    above = _SLANEY_KNEE + np.log(max(hz, _SLANEY_KNEE_HZ) / _SLANEY_KNEE_HZ) / _SLANEY_LOG_STEP
+    return float(hz / _SLANEY_HZ if hz < _SLANEY_KNEE_HZ else above)
 
 
 def _mel(hz: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:

@@ -14,10 +14,16 @@ from numpy.typing import NDArray
 
 from cuelight.server.inference.loader import ModelLoadError
 
-__all__ = ["FRAME_SHIFT_S", "METADATA_KEY", "Family", "Layout", "StreamingFacts", "streaming_facts"]
+__all__ = ["FRAME_SHIFT_S", "METADATA_KEY", "Family", "Features", "Layout", "StreamingFacts", "streaming_facts"]
 
 Family = Literal["nemo_ctc", "zipformer2_ctc", "zipformer2_transducer", "lstm_transducer"]
 Layout = Literal["BTF", "BFT"]
+Features = Literal["kaldi", "nemo"]
+"""Log-mel energies of 25 ms every 10 ms, pre-emphasis 0.97, as two toolkits compute them.
+
+kaldi: Povey window, mean removed, HTK's mel scale from 20 Hz to 400 Hz below half of the sample rate.
+nemo: Hann window, mean kept, Slaney's mel scale and normalization from 0 Hz to half of the sample rate.
+"""
 
 METADATA_KEY = "cuelight.streaming"
 FRAME_SHIFT_S = 0.01
@@ -54,6 +60,7 @@ class StreamingFacts:
     """Tokens, blank included."""
     layout: Layout = "BTF"
     """The order of batch, time and feature in `audio_input`."""
+    features: Features = "kaldi"
     subsampling: int = 4
     """Feature frames to one output frame."""
     sample_scale: int = 1
@@ -127,7 +134,11 @@ def _check(facts: StreamingFacts, where: str) -> None:
         value = getattr(facts, name)
         if type(value) is not int or value < 1:
             raise ModelLoadError(f"{where}: {name}: got {value!r}, expected a whole number of at least 1")
-    for name, allowed in (("family", get_args(Family)), ("layout", get_args(Layout))):
+    for name, allowed in (
+        ("family", get_args(Family)),
+        ("layout", get_args(Layout)),
+        ("features", get_args(Features)),
+    ):
         if getattr(facts, name) not in allowed:
             raise ModelLoadError(f"{where}: {name}: got {getattr(facts, name)!r}, expected {' or '.join(allowed)}")
     least = 1 if facts.transducer else 0

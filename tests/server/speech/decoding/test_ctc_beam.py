@@ -20,7 +20,7 @@ Ids = tuple[int, ...]
 
 def random_log_probs(frames: int, vocab: int, seed: int, sharpness: float = 2.0) -> NDArray[np.float32]:
     logits = np.random.default_rng(seed).normal(0, sharpness, (frames, vocab))
-    return (logits - np.log(np.exp(logits).sum(1, keepdims=True))).astype(np.float32)
+    return np.asarray(logits - np.log(np.exp(logits).sum(1, keepdims=True)), np.float32)
 
 
 def by_enumeration(log_probs: NDArray[np.float32]) -> dict[Ids, float]:

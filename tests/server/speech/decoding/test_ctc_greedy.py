@@ -19,7 +19,7 @@ def path(symbols: list[int], peak: float = 0.7) -> NDArray[np.float32]:
     """Return log-probabilities (frames, VOCAB) of which `symbols` are the likeliest, each `peak`."""
     probs = np.full((len(symbols), VOCAB), (1 - peak) / (VOCAB - 1))
     probs[np.arange(len(symbols)), symbols] = peak
-    return np.log(probs).astype(np.float32)
+    return np.asarray(np.log(probs), np.float32)
 
 
 def decode(*chunks: NDArray[np.float32]) -> CtcGreedySearch:

@@ -71,7 +71,7 @@ class PcmReader:
             return
         instant, channel = np.argwhere(~(np.abs(block) <= LOUDEST))[0].tolist()
         raise InvalidRequest(
-            f"audio: sample {self._instants + instant} of channel {channel + 1} is {block[instant, channel]}, "
+            f"audio: sample {self._instants + instant} of channel {channel + 1} is {block[instant, channel]:g}, "
             f"expected a finite number of at most {LOUDEST:.0f} (full scale is 1)"
         )
 

@@ -8,6 +8,7 @@ that have no token of their own.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from cuelight.server.inference.loader import ModelLoadError
@@ -96,7 +97,7 @@ class TokenTable:
                 end_s=offset_s + _end(frames[last - 1], following) * frame_s,
                 confidence=confidence_of(log_probs[first:last]),
             )
-            for (text, first, last), following in zip(spans, [*ends, None], strict=True)
+            for (text, first, last), following in zip_longest(spans, ends)
         )
 
     def encode(self, text: str) -> list[int] | None:

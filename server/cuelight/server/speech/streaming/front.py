@@ -24,7 +24,7 @@ class AudioFront:
     def __init__(self, facts: StreamingFacts) -> None:
         self.input = facts.audio_input
         self._facts = facts
-        self._bank = FilterBank(facts.sample_rate_hz, facts.feature_dim)
+        self._bank = FilterBank(facts.sample_rate_hz, facts.feature_dim, nemo=facts.features == "nemo")
 
     def fill(self, rows: Sequence[NDArray[np.float32]], target: NDArray[np.float32]) -> None:
         """Write features of `rows`, each (1, samples) of a window's audio, into `target`."""

@@ -7,6 +7,7 @@ after it.
 """
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,8 @@ class StreamingVoice:
 
     async def _flush(self) -> None:
         """Run what was accepted to its end, with silence behind it."""
+        if self._taken == self._run_sample:
+            return
         rate_hz = self._facts.sample_rate_hz
         self._windows.push(np.zeros(round(_TAIL_S * rate_hz) + self._window_samples, np.float32))
         await self._run()
@@ -200,6 +203,7 @@ class StreamingVoice:
         if self._options.word_times:
             offset_s = self._time_s(0)
             words = self._tokens.words(decoded.ids, decoded.frames, decoded.log_probs, self._facts.frame_s, offset_s)
+            words = tuple(_not_after(word, self._taken_s) for word in words)
         return Hypothesis(self._tokens.text(decoded.ids), confidence_of(decoded.log_probs), words)
 
     def _time_s(self, frame: int) -> float:
@@ -247,3 +251,10 @@ class StreamingVoice:
         self._state = state.sequence
         self._taken = state.start_sample
         self._next_token()
+
+
+def _not_after(word: Word, end_s: float) -> Word:
+    """Return the word with times no later than the audio's end: a model may tell its last words in what follows."""
+    if word.end_s <= end_s:
+        return word
+    return replace(word, start_s=min(word.start_s, end_s), end_s=end_s)

@@ -1,0 +1,81 @@
+"""The voice detector as a voice uses it: steps of audio in, probabilities out, a state that another server takes."""
+
+import asyncio
+from typing import Protocol
+
+import numpy as np
+
+from cuelight.server.inference.sequence_batch import SequenceState, StepResult
+from cuelight.server.inference.sequence_batcher import SequenceBatcher
+from cuelight.server.inference.sequences import Owner
+from cuelight.server.speech.voice import Samples
+
+__all__ = ["CHUNK_SAMPLES", "BatcherVad", "Vad"]
+
+CHUNK_SAMPLES = 512
+"""One step of Silero VAD at 16 kHz."""
+_AHEAD_STEPS = 32
+"""Steps of one voice that may wait at once: a long recording fills no queue that live voices stand in."""
+
+
+class Vad(Protocol):
+    """One stream's voice detector."""
+
+    async def probabilities(self, chunks: Samples) -> list[float]:
+        """Take chunks (steps, 512) float32 and return the probability of speech in each."""
+        ...
+
+    async def state(self) -> SequenceState | None:
+        """Return the state behind the last step; None before the first, or where there is none."""
+        ...
+
+    def keep_alive(self) -> None:
+        """Stay, though no audio comes."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is held. May be called twice."""
+        ...
+
+
+class BatcherVad:
+    """A sequence of a loaded voice detector. It begins with the first step, from `state` if there is one."""
+
+    def __init__(self, batcher: SequenceBatcher, state: SequenceState | None = None) -> None:
+        self._batcher = batcher
+        self._owner = Owner()
+        self._id = f"voice-{id(self):x}"
+        self._restored = state
+        self._begun = False
+
+    async def probabilities(self, chunks: Samples) -> list[float]:
+        """As `Vad`. Raises: Overloaded, SequenceNotActive, ShuttingDown."""
+        found: list[float] = []
+        for first in range(0, len(chunks), _AHEAD_STEPS):
+            futures = [self._submit(chunk) for chunk in chunks[first : first + _AHEAD_STEPS]]
+            for future in futures:
+                found.append(float((await future).outputs["probability"].item()))
+        return found
+
+    async def state(self) -> SequenceState | None:
+        """As `Vad`. Raises: SequenceNotActive."""
+        if not self._begun:
+            return self._restored
+        return (await self._batcher.export(self._id, self._owner)).state
+
+    def keep_alive(self) -> None:
+        """As `Vad`."""
+        self._batcher.touch(self._id)
+
+    def close(self) -> None:
+        """End the sequence."""
+        for sequence in list(self._owner.sequences):
+            self._batcher.release(sequence)
+
+    def _submit(self, chunk: Samples) -> "asyncio.Future[StepResult]":
+        start, state = not self._begun and self._restored is None, self._restored if not self._begun else None
+        future = self._batcher.submit(
+            self._id, {"audio": chunk[np.newaxis]}, start=start, owner=self._owner, state=state
+        )
+        self._begun = True
+        return future

@@ -1,0 +1,76 @@
+"""NVIDIA's command line clients as processes, and what they print."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).with_name("riva_scripts")
+SHA256 = {
+    "riva_streaming_asr_client": "2efeed0925f25a4eb7a4430b987d43dfea1b7a5e983fd4c2f8496699d5e08b5b",
+    "transcribe_file": "19f3048a182c40a0f812b6cf75450ff0513c14ae6ca696b40e6f0069cd197314",
+    "transcribe_file_offline": "3444c8a4489f734c10fee148799eb6088b6b77fd5aaac6a92f0a5d9179e64380",
+}
+TIMEOUT_S = 240
+
+_FINAL = re.compile(r"^##(?!\(alternative) ?(.*)$", re.MULTILINE)
+_INTERIM = re.compile(r"^>> (.*)$", re.MULTILINE)
+_TIMED_FINAL = re.compile(r"^Time [\d.]+s: Transcript 0: (.*)$", re.MULTILINE)
+_WORD = re.compile(r"^(\S+) +(\d+) +(\d+) +([\d.]+) *$", re.MULTILINE)
+
+
+def path_of(script: str) -> Path:
+    """Return the file of a script, as NVIDIA wrote it."""
+    return FOLDER / f"{script}.py.txt"
+
+
+def run_script(script: str, url: str, folder: Path, *arguments: str) -> str:
+    """Run a script to its end in a folder of its own and return what it printed, every interim
+    result on a line of its own."""
+    command = [sys.executable, str(path_of(script)), "--server", url, *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=client_environment(), capture_output=True, timeout=TIMEOUT_S, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode().replace("\r", "\n")
+
+
+def client_environment() -> dict[str, str]:
+    """Return this process's environment without our own source roots: the client is NVIDIA's alone."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def finals(printed: str) -> list[str]:
+    """Return the final transcripts, best alternatives alone, as `transcribe_file` prints them."""
+    return [found.strip() for found in _FINAL.findall(printed)]
+
+
+def interims(printed: str) -> list[str]:
+    """Return the interim transcripts of `transcribe_file --show-intermediate`."""
+    return [found.strip() for found in _INTERIM.findall(printed)]
+
+
+def timed_finals(printed: str) -> list[str]:
+    """Return the final transcripts where they are printed with their time."""
+    return [found.strip() for found in _TIMED_FINAL.findall(printed)]
+
+
+def timed_words(printed: str) -> list[tuple[str, int, int, float]]:
+    """Return the table of words: start and end in ms, confidence."""
+    return [(word, int(start), int(end), float(confidence)) for word, start, end, confidence in _WORD.findall(printed)]
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words without case and punctuation."""
+    return re.findall(r"[\w']+", text.casefold())
+
+
+def word_error(heard: list[str], said: list[str]) -> float:
+    """Return the words to insert, delete or replace, over those that were said. Source: Levenshtein, over words."""
+    row = list(range(len(said) + 1))
+    for number, word in enumerate(heard, 1):
+        before, row = row, [number]
+        for index, expected in enumerate(said):
+            row.append(min(before[index] + (word != expected), before[index + 1] + 1, row[index] + 1))
+    return row[-1] / max(len(said), 1)
