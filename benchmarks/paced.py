@@ -16,6 +16,7 @@ HELD_S = 0.5
 """Voices are held in real time while p99 latency, and the longest wait at the end, stay below this."""
 RAMP_S = 2.0
 WARM_S = 3.0
+LEAVE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Paced:
 
 
 def speak(server: RunningServer, speech: Speech, count: int, seconds: float) -> Paced:
-    """Let `count` voices speak for `seconds` after a warm-up."""
+    """Let `count` voices speak for `seconds` after a warm-up, and the server see that they have left."""
     with Voices(server.port, speech.wire, speech.messages, speech.message_samples, count) as voices:
         voices.start(RAMP_S)
         voices.speak(RAMP_S + WARM_S)
@@ -55,7 +56,10 @@ def speak(server: RunningServer, speech: Speech, count: int, seconds: float) -> 
         voices.speak(seconds)
         took_s = time.perf_counter() - started_s
         server_s, sender_s, all_s = (after - start for after, start in zip(_cpu_s(server), before, strict=True))
-        return _paced(voices, count, server_s, took_s, (server_s, sender_s, max(0.0, all_s - server_s - sender_s)))
+        used_s = (server_s, sender_s, max(0.0, all_s - server_s - sender_s))
+        found = _paced(voices, count, server_s, took_s, used_s)
+    time.sleep(LEAVE_S)
+    return found
 
 
 def most_held(server: RunningServer, speech: Speech, seconds: float, start: int, found: Callable[[Paced], None]) -> int:
