@@ -50,8 +50,8 @@ def needed_samples(chunk: int) -> int:
 def write_speech_model(repository: Path) -> Path:
     """Write the model, its tokens and its configuration into a model repository; return the folder of its version.
 
-    Steps wait for company as sherpa-onnx's do between two turns of its loop: without that, few voices make batches of one
-    or two, in which a chunk costs three times what it costs in large ones.
+    Steps wait for company as sherpa-onnx's do between two turns of its loop: without that, few voices make batches of
+    one or two rows, in which a chunk costs three times what it costs in large ones.
     """
     folder = repository / MODEL / "1"
     folder.mkdir(parents=True, exist_ok=True)
