@@ -4,7 +4,7 @@ A client for this alone: prior-knowledge HTTP/2, one connection a stream as from
 no flow control of its own beyond announcing windows that are never used up. A message costs it some ten microseconds,
 so it is not what is measured.
 
-Source: RFC 9113 (frames), RFC 7541 (literal headers), gRPC over HTTP/2.
+Source: gRPC over HTTP/2.
 """
 
 import selectors
@@ -14,22 +14,27 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
-from struct import Struct
 
+from benchmarks.h2_frames import (
+    ACK,
+    DATA,
+    END_STREAM,
+    GOAWAY,
+    HEADER,
+    HEADERS,
+    PING,
+    PREFIX_BYTES,
+    RST_STREAM,
+    SETTINGS,
+    frame,
+    opening,
+)
 from benchmarks.load import Measurement
 
 __all__ = ["measure_ping_pong"]
 
-_HEADER = Struct(">IBI")
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
-_ACK, _END_STREAM, _END_HEADERS = 1, 1, 4
-_LARGEST_WINDOW = 2**31 - 1
-_FIRST_WINDOW = 65_535
-_PREFIX_BYTES = 5
 _AT_ONCE = 200
 """Streams opened together: a bare gRPC server cancels some of those that come when 1,000 wait to be looked at."""
-_INITIAL_WINDOW_SIZE = 4
 _RECEIVE_BYTES = 1 << 18
 _PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
 
@@ -77,21 +82,12 @@ class _Stream:
 
     def __init__(self, connection: socket.socket, first: bytes, following: bytes) -> None:
         self._connection = connection
-        self._ping = _frame(_DATA, 0, 1, following)
+        self._ping = frame(DATA, 0, 1, following)
         self._answer = b""
         self.answered = False
         self._pings = 0
         self._rest = b""
-        settings = _INITIAL_WINDOW_SIZE.to_bytes(2, "big") + _LARGEST_WINDOW.to_bytes(4, "big")
-        window = (_LARGEST_WINDOW - _FIRST_WINDOW).to_bytes(4, "big")
-        start = (
-            _PREFACE,
-            _frame(_SETTINGS, 0, 0, settings),
-            _frame(_WINDOW_UPDATE, 0, 0, window),
-            _frame(_HEADERS, _END_HEADERS, 1, _header_block()),
-            _frame(_DATA, 0, 1, first),
-        )
-        connection.sendall(b"".join(start))
+        connection.sendall(opening(_PATH) + frame(DATA, 0, 1, first))
         self._sent_s: deque[float] = deque()
 
     def go(self, under_way: int) -> None:
@@ -107,12 +103,12 @@ class _Stream:
         data = self._rest + received
         latencies_s: list[float] = []
         position, size = 0, len(data)
-        while size - position >= _HEADER.size:
-            length_and_kind, flags, _ = _HEADER.unpack_from(data, position)
-            end = position + _HEADER.size + (length_and_kind >> 8)
+        while size - position >= HEADER.size:
+            length_and_kind, flags, _ = HEADER.unpack_from(data, position)
+            end = position + HEADER.size + (length_and_kind >> 8)
             if end > size:
                 break
-            latencies_s += self._take(length_and_kind & 0xFF, flags, data[position + _HEADER.size : end])
+            latencies_s += self._take(length_and_kind & 0xFF, flags, data[position + HEADER.size : end])
             position = end
         self._rest = data[position:]
         if self._pings:
@@ -121,11 +117,11 @@ class _Stream:
         return latencies_s
 
     def _take(self, kind: int, flags: int, payload: bytes) -> list[float]:
-        if kind == _DATA:
+        if kind == DATA:
             return self._answers(payload)
-        if kind in (_SETTINGS, _PING) and not flags & _ACK:
-            self._connection.sendall(_frame(kind, _ACK, 0, payload if kind == _PING else b""))
-        elif kind in (_GOAWAY, _RST_STREAM) or (kind == _HEADERS and flags & _END_STREAM):
+        if kind in (SETTINGS, PING) and not flags & ACK:
+            self._connection.sendall(frame(kind, ACK, 0, payload if kind == PING else b""))
+        elif kind in (GOAWAY, RST_STREAM) or (kind == HEADERS and flags & END_STREAM):
             raise ConnectionError(f"the server ended the stream: frame {kind}, {payload[:200]!r}")
         return []
 
@@ -133,8 +129,8 @@ class _Stream:
         """Return the latencies of the answers that are now whole."""
         latencies_s: list[float] = []
         data, position = self._answer + payload, 0
-        while len(data) - position >= _PREFIX_BYTES:
-            end = position + _PREFIX_BYTES + int.from_bytes(data[position + 1 : position + _PREFIX_BYTES], "big")
+        while len(data) - position >= PREFIX_BYTES:
+            end = position + PREFIX_BYTES + int.from_bytes(data[position + 1 : position + PREFIX_BYTES], "big")
             if end > len(data):
                 break
             position = end
@@ -147,22 +143,3 @@ class _Stream:
             self._pings += 1
         self._answer = data[position:]
         return latencies_s
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return _HEADER.pack(len(payload) << 8 | kind, flags, stream) + payload
-
-
-def _header_block() -> bytes:
-    """Return the request's headers, each a literal that is not indexed."""
-    pairs = {
-        ":method": "POST",
-        ":scheme": "http",
-        ":path": _PATH,
-        ":authority": "127.0.0.1",
-        "te": "trailers",
-        "content-type": "application/grpc",
-    }
-    return b"".join(
-        bytes([0, len(name)]) + name.encode() + bytes([len(value)]) + value.encode() for name, value in pairs.items()
-    )

@@ -1,17 +1,19 @@
 """The servers that are compared, each a process of its own on a free port."""
 
+import os
 import re
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
-__all__ = ["RunningServer", "cuelight_server", "echo_server"]
+__all__ = ["RunningServer", "SherpaSettings", "cuelight_server", "echo_server", "sherpa_server"]
 
 STOP_LIMIT_S = 40
 
@@ -29,6 +31,12 @@ class RunningServer:
         process = psutil.Process(self.process.pid)
         return max(one.memory_info().rss for one in (process, *process.children(recursive=True))) / 2**20
 
+    def cpu_s(self) -> float:
+        """Return the CPU time that the process and all its children have used, in user and system mode."""
+        process = psutil.Process(self.process.pid)
+        times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+        return sum(one.user + one.system for one in times)
+
 
 @contextmanager
 def echo_server() -> Iterator[RunningServer]:
@@ -44,6 +52,47 @@ def cuelight_server(repository: Path, front: str) -> Iterator[RunningServer]:
     command += ["--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", "--front", front]
     with _running(command) as server:
         yield server
+
+
+@dataclass(frozen=True, slots=True)
+class SherpaSettings:
+    """How sherpa-onnx's server batches."""
+
+    max_batch_size: int = 5
+    num_work_threads: int = 3
+    num_io_threads: int = 1
+    loop_interval_ms: int = 10
+
+
+@contextmanager
+def sherpa_server(version: Path, settings: SherpaSettings) -> Iterator[RunningServer]:
+    """Run sherpa-onnx's streaming server with a NeMo CTC model from its folder."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("sherpa-onnx-online-websocket-server")), f"--port={port}"]
+    command += [f"--nemo-ctc-model={version / 'model.onnx'}", f"--tokens={version / 'tokens.txt'}"]
+    command += ["--model-type=nemo_ctc", f"--log-file={os.devnull}"]
+    command += [f"--{key.replace('_', '-')}={value}" for key, value in asdict(settings).items()]
+    started_s = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
+    try:
+        while not _listens(port):
+            if process.poll() is not None or time.perf_counter() - started_s > STOP_LIMIT_S:
+                raise RuntimeError(f"the server ended before it was ready: {' '.join(command)}")
+        yield RunningServer(process, port, time.perf_counter() - started_s)
+    finally:
+        process.terminate()
+        process.wait(STOP_LIMIT_S)
+
+
+def _listens(port: int) -> bool:
+    """Return whether somebody takes a connection; without one, after a moment."""
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        time.sleep(0.02)
+        return False
+    return True
 
 
 @contextmanager

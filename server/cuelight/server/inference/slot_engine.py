@@ -211,7 +211,12 @@ class SlotEngine:
         self._buckets.clear()
 
     def _bucket_size(self, rows: int) -> int:
-        return min(1 << (rows - 1).bit_length(), self.max_rows)
+        """Return how many rows so many are padded to: exact up to 16, then eight sizes to each power of two.
+
+        A padding row costs what anybody's row costs; few sizes keep what is bound for each of them small.
+        """
+        step = 1 << max(0, (rows - 1).bit_length() - 4)
+        return min(-(-rows // step) * step, self.max_rows)
 
     def _bound(self, size: int, example: Arrays) -> _Bucket:
         """Allocate and bind everything for `size` rows of the example's sizes."""
