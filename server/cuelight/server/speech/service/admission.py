@@ -67,13 +67,14 @@ class Admission:
         self.audio_s_total = 0.0
         """Seconds of audio of live voices that were recognized."""
 
-    def enter(self, model: str, step_s: float, chunk_s: float) -> None:
-        """Let a voice in; `step_s` is what one of its steps takes of the model, `chunk_s` how much audio that is.
+    def enter(self, model: str, expected: float, chunk_s: float) -> None:
+        """Let a voice in; `expected` is what the model itself should cost, in CPU seconds a second, and `chunk_s` how
+        much audio one of its steps takes.
 
         Raises: Overloaded when it could not be served in real time.
         """
         self._look()
-        cost = self.cost(step_s, chunk_s)
+        cost = self.cost(expected, chunk_s)
         live = self.live + 1
         process, loop = cost.process * live, cost.loop * live
         budget = self._cores * self._max_load
@@ -97,12 +98,12 @@ class Admission:
         self.audio_s_total += audio_s
         self.wait_share += (waited_s / audio_s - self.wait_share) * _WAIT_SMOOTHING
 
-    def cost(self, step_s: float, chunk_s: float) -> Load:
+    def cost(self, expected: float, chunk_s: float) -> Load:
         """Return what a voice costs by what is known now."""
         if self.measured is not None:
             return self.measured
         around = _AROUND_A_STEP_S / chunk_s
-        return Load(step_s / chunk_s + around, around)
+        return Load(expected + around, around)
 
     def _look(self) -> None:
         now = (self._clocks.wall_s(), self._clocks.process_s(), self._clocks.loop_s())
