@@ -192,8 +192,10 @@ class SpeechStream(Iterator[SpeechUpdate]):
         events = self._new_events(events_from(response.events))
         started = started_from(response.started) if response.HasField("started") and not self._started else None
         self._started |= started is not None
-        further = response.processed_ms > self._processed_ms
-        self._processed_ms = max(self._processed_ms, response.processed_ms)
+        # A recognizer that decodes again and again tells with its results how far it is.
+        processed_ms = max([response.processed_ms, *(result.end_ms for result in response.results)])
+        further = processed_ms > self._processed_ms
+        self._processed_ms = max(self._processed_ms, processed_ms)
         if not (results or events or started or further):
             return None
         return SpeechUpdate(results, events, self._processed_ms / 1000, started)
