@@ -332,6 +332,33 @@ def test_leaving_the_iteration_ends_the_stream() -> None:
         next(stream)
 
 
+def test_any_thread_may_end_a_stream_that_waits() -> None:
+    stop = threading.Event()
+
+    def waiting() -> Iterator[bytes]:
+        yield AUDIO[:4000]
+        stop.wait()
+
+    with served(FakeSpeech()) as (channel, _):
+        stream = SpeechClient(channel, policy=QUICK).stream(waiting(), options=RAW)
+        got = [next(stream)]
+        threading.Timer(0.05, stream.cancel).start()
+        got += stream
+        stop.set()
+
+    assert got[0].started is not None
+    assert stream.resumes == 0
+
+
+def test_a_stream_that_looks_for_a_server_can_be_ended() -> None:
+    policy = SpeechResumePolicy(initial_backoff_s=60, max_backoff_s=60, give_up_after_s=600)
+    with Channel("127.0.0.1:1") as channel:
+        stream = SpeechClient(channel, policy=policy).stream(chunks_of(AUDIO, 500), options=RAW)
+        threading.Timer(0.1, stream.cancel).start()
+
+        assert list(stream) == []
+
+
 @pytest.mark.parametrize("form", ["path", "bytes"])
 def test_a_recording_is_sent_again_and_told_once(form: str, tmp_path: Path) -> None:
     path = tmp_path / "audio.raw"
