@@ -332,52 +332,28 @@ def test_leaving_the_iteration_ends_the_stream() -> None:
         next(stream)
 
 
-@pytest.mark.parametrize("form", ["path", "bytes"])
-def test_a_recording_is_sent_again_and_told_once(form: str, tmp_path: Path) -> None:
-    path = tmp_path / "audio.raw"
-    path.write_bytes(AUDIO)
-    first, second = FakeSpeech(once_at(5000, cut)), FakeSpeech()
-    with served(first) as (one, _), served(second) as (two, _):
-        audio = path if form == "path" else AUDIO
-        transcript = SpeechClient([one, two], policy=QUICK).transcribe(audio, model="sums", options=RAW)
+def test_any_thread_may_end_a_stream_that_waits() -> None:
+    stop = threading.Event()
 
-    assert [result.text for result in transcript.results] == expected_texts(AUDIO)
-    assert transcript.text == " ".join(expected_texts(AUDIO))
-    assert transcript.duration_s == 0.5
-    assert [word.text for word in transcript.words] == expected_texts(AUDIO)
-    assert transcript.started is not None
-    assert transcript.started.model == "sums"
+    def waiting() -> Iterator[bytes]:
+        yield AUDIO[:4000]
+        stop.wait()
 
-
-def test_a_recording_in_pieces_cannot_be_sent_again() -> None:
-    with (
-        served(FakeSpeech(once_at(5000, cut))) as (one, _),
-        served(FakeSpeech()) as (two, _),
-        pytest.raises(Unavailable),
-    ):
-        SpeechClient([one, two]).transcribe(chunks_of(AUDIO, 500), options=RAW)
-
-
-def test_a_recording_that_cannot_be_read_is_the_caller_s_to_see(tmp_path: Path) -> None:
-    with served(FakeSpeech()) as (channel, _), pytest.raises(FileNotFoundError, match=r"nowhere\.wav"):
-        SpeechClient(channel).transcribe(tmp_path / "nowhere.wav")
-
-
-def test_voice_activity_is_told_as_it_comes() -> None:
     with served(FakeSpeech()) as (channel, _):
-        client = SpeechClient(channel)
-        activity = list(client.detect_voice_activity([b"ab" * 100, b"ab" * 200], threshold=0.25))
+        stream = SpeechClient(channel, policy=QUICK).stream(waiting(), options=RAW)
+        got = [next(stream)]
+        threading.Timer(0.05, stream.cancel).start()
+        got += stream
+        stop.set()
 
-    assert [(event.kind, event.at_s) for update in activity for event in update.events] == [
-        ("started", 0.2),
-        ("ended", 0.4),
-    ]
-    assert activity[0].probabilities == (0.25,)
-    assert (activity[1].step_s, activity[1].processed_s) == (0.032, 0.064)
+    assert got[0].started is not None
+    assert stream.resumes == 0
 
 
-def test_models_are_listed() -> None:
-    with served(FakeSpeech()) as (channel, _):
-        (model,) = SpeechClient(channel).models()
+def test_a_stream_that_looks_for_a_server_can_be_ended() -> None:
+    policy = SpeechResumePolicy(initial_backoff_s=60, max_backoff_s=60, give_up_after_s=600)
+    with Channel("127.0.0.1:1") as channel:
+        stream = SpeechClient(channel, policy=policy).stream(chunks_of(AUDIO, 500), options=RAW)
+        threading.Timer(0.1, stream.cancel).start()
 
-    assert (model.name, model.version, model.kind, model.chunk_s) == ("sums", 3, "streaming", 0.16)
+        assert list(stream) == []
