@@ -43,7 +43,7 @@ def repeats(tokens: Sequence[int]) -> int:
     for size in range(1, _LONGEST_BLOCK + 1):
         times = _SHORT_BLOCK_TIMES if size <= _SHORT_BLOCK else _BLOCK_TIMES
         if len(tokens) < size * times:
-            break
+            continue
         block = tokens[-size:]
         if all(tokens[len(tokens) - size * (at + 1) : len(tokens) - size * at] == block for at in range(times)):
             return size * (times - 1)
