@@ -2,7 +2,8 @@
 
 A *draft* is what the window before it was recognized as. The decoder consumes all of it at once; what it would have
 chosen itself is kept, up to the first difference, so the outcome is that of decoding from nothing, for the price of the
-words that are new. The first `forced` tokens of a draft are kept whatever the decoder thinks of them.
+words that are new. (With 8-bit weights a near tie may fall the other way: see `moonshine`.) The first `forced` tokens
+of a draft are kept whatever the decoder thinks of them.
 """
 
 import math

@@ -76,6 +76,7 @@ class SpeechEngine:
         self._count = 0
         self._running = False
         self._closed = False
+        self._rested = asyncio.Event()
         self.turnaround_s = 0.0
         """How long a window has lately taken from its arrival to its transcript."""
         self.steps = 0
@@ -109,6 +110,12 @@ class SpeechEngine:
         self._start_turn()
         return job.future
 
+    async def rest(self) -> None:
+        """Wait until nothing waits or is decoded."""
+        while self.load:
+            self._rested.clear()
+            await self._rested.wait()
+
     def close(self) -> None:
         """Answer all it holds with ShuttingDown and free the sessions once the turn in progress is over.
 
@@ -121,12 +128,15 @@ class SpeechEngine:
             _fail(job, ShuttingDown("the speech model is being unloaded"))
         self._waiting.clear()
         self._members.clear()
+        self._rested.set()
         self._executor.submit(self._free)
         self._executor.shutdown(wait=False)
 
     def _start_turn(self) -> None:
         self._waiting = [job for job in self._waiting if not job.future.done()]
-        if self._running or self._closed or not (self._waiting or self._members):
+        if not self.load:
+            self._rested.set()
+        if self._running or self._closed or not self.load:
             return
         joining = None
         if self._waiting and len(self._members) < _MAX_MEMBERS:
