@@ -39,6 +39,7 @@ _LOAD_FACTOR = 1.5
 _TAIL_SAMPLES = 9 * CHUNK_SAMPLES
 """Of the silence behind speech, what the model hears: enough to tell that a word is over."""
 _FIRST_WINDOW_S = 0.4
+_ONE_SAMPLE_S = 1 / RATE_HZ
 _STABLE, _UNSTABLE = 0.9, 0.2
 
 
@@ -97,6 +98,8 @@ class SegmentedVoice:
         self._drained = asyncio.Event()
         self._drained.set()
         self._task: asyncio.Task[None] | None = None
+        self._interim: asyncio.Future[Transcript] | None = None
+        """A decode that nobody needs once its segment is closed."""
 
     async def accept(self, samples: Samples) -> None:
         """Take samples (n,) float32 at 16 kHz, full scale 1; wait while too much audio is undecoded."""
@@ -170,6 +173,8 @@ class SegmentedVoice:
             await self._event("ended", segment.speech_end)
         segment.state = await self._state()
         segment.cut = change.kind == "cut"
+        if self._interim is not None:
+            self._interim.cancel()
         if segment.cut:
             self._segments.append(self._new_segment(change.step))
         self._wake()
@@ -270,28 +275,41 @@ class SegmentedVoice:
     def _interim_is_due(self, segment: _Segment) -> bool:
         if not self._options.interim:
             return False
-        new = self._heard_end(segment) - segment.heard
-        if segment.last is None:
-            return self._heard_end(segment) - segment.start >= _FIRST_WINDOW_S * RATE_HZ
-        silent = self._heard_end(segment) == segment.speech_end + _TAIL_SAMPLES
-        interval_s = max(_INTERVAL_S, _LOAD_FACTOR * self._engine.turnaround_s)
-        # All that was said has been heard when silence begins: the decode that the final result will need.
-        return new > 0 and (silent or new >= interval_s * RATE_HZ)
-
-    async def _decode(self, segment: _Segment, urgency: int) -> Transcript:
         end = self._heard_end(segment)
-        agreement = segment.agreement
+        if segment.last is None:
+            return end - segment.start >= _FIRST_WINDOW_S * RATE_HZ
+        interval_s = max(_INTERVAL_S, _LOAD_FACTOR * self._engine.turnaround_s)
+        return end - segment.heard >= (_ONE_SAMPLE_S if self._is_silent(segment) else interval_s) * RATE_HZ
+
+    def _is_silent(self, segment: _Segment) -> bool:
+        """Whether speech has stopped for now, so that the window holds all that the final result will need."""
+        return self._heard_end(segment) == segment.speech_end + _TAIL_SAMPLES
+
+    async def _decode(self, segment: _Segment, urgency: int, withdrawable: bool = False) -> Transcript | None:
+        """Decode what there is of a segment; None when that was withdrawn."""
+        end, agreement = self._heard_end(segment), segment.agreement
         samples = self._window.read(segment.start, end)
-        transcript = await self._engine.transcribe(samples, agreement.latest, len(agreement.stable), urgency)
+        future = self._engine.transcribe(samples, agreement.latest, len(agreement.stable), urgency)
+        self._interim = future if withdrawable else None
+        try:
+            await asyncio.wait({future})
+        finally:
+            self._interim = None
+            future.cancel()
+        if future.cancelled():
+            return None
+        transcript = future.result()
         agreement.push(transcript.tokens)
         segment.heard, segment.last = end, transcript
         return transcript
 
     async def _tell_interim(self, segment: _Segment) -> None:
-        transcript = await self._decode(segment, Urgency.INTERIM if self._options.live else Urgency.RECORDING)
-        if segment.end is not None or not transcript.tokens:
-            return
-        await self._put(Update(results=self._interims(segment, transcript), processed_s=segment.start / RATE_HZ))
+        silent = self._is_silent(segment)
+        urgency = Urgency.FINAL if silent else Urgency.INTERIM
+        transcript = await self._decode(segment, urgency if self._options.live else Urgency.RECORDING, not silent)
+        if transcript is not None and transcript.tokens and segment.end is None:
+            results = self._interims(segment, transcript)
+            await self._put(Update(results=results, processed_s=segment.start / RATE_HZ))
 
     def _interims(self, segment: _Segment, transcript: Transcript) -> tuple[Result, ...]:
         stable = self._tokenizer.text(segment.agreement.stable)
@@ -308,6 +326,7 @@ class SegmentedVoice:
         transcript = segment.last
         if transcript is None or segment.heard != self._heard_end(segment):
             transcript = await self._decode(segment, Urgency.FINAL if self._options.live else Urgency.RECORDING)
+            assert transcript is not None
         text = self._tokenizer.text(transcript.tokens)
         assert segment.end is not None
         times = (segment.start / RATE_HZ, max(segment.start, segment.speech_end) / RATE_HZ, self._marks.utterance)
