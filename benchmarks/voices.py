@@ -1,7 +1,7 @@
 """Voices that speak in real time: what a speech server must keep up with. One thread, one connection a voice.
 
 Each voice sends a message of audio every so often from a moment of its own on, whether or not answers come. The model
-gives one word a chunk (`speech_model.py`), so the number of words tells which chunk an answer covers. Its latency counts
+gives one word a chunk (`speech_model.py`), so the number of words tells which chunk an answer covers. Latency counts
 from the moment at which the last sample that the chunk needs was due to be sent: what holds up the sender counts too.
 """
 
