@@ -2,7 +2,7 @@
 
 Its weights are random, so what it hears means nothing. But its third state counts chunks, and a table picked by that
 count makes the first of a chunk's four frames the next word, "w0", "w1" and so on, and the others blank: every chunk of
-160 ms gives one word, and the word tells which chunk an answer covers. The network itself is computed all the same.
+160 ms gives one word, and the words tell which chunk an answer covers. The network itself is computed all the same.
 """
 
 import time
@@ -21,6 +21,7 @@ __all__ = [
     "MODEL",
     "QUEUE_DELAY_MS",
     "SAMPLE_RATE_HZ",
+    "WORDS",
     "chunk_ms",
     "needed_samples",
     "write_speech_model",

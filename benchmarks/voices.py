@@ -1,8 +1,8 @@
 """Voices that speak in real time: what a speech server must keep up with. One thread, one connection a voice.
 
 Each voice sends a message of audio every so often from a moment of its own on, whether or not answers come. The model
-gives one numbered word a chunk (`speech_model.py`), so an answer tells which chunk it covers. Its latency counts from
-the moment at which the last sample that the chunk needs was due to be sent: what holds up the sender counts too.
+gives one word a chunk (`speech_model.py`), so the number of words tells which chunk an answer covers. Latency counts
+from the moment at which the last sample that the chunk needs was due to be sent: what holds up the sender counts too.
 """
 
 import heapq
@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.speech_model import CHUNK_SAMPLES, SAMPLE_RATE_HZ, needed_samples
+from benchmarks.speech_model import CHUNK_SAMPLES, SAMPLE_RATE_HZ, WORDS, needed_samples
 
 __all__ = ["Heard", "Voices", "Wire", "noise"]
 
@@ -149,11 +149,10 @@ class _Voice:
     def _answered(self, heard: Heard, now_s: float, counts: _Counts) -> None:
         if not heard.text:
             return
-        last = int(heard.text[heard.text.rfind("w") + 1 :])
-        chunk = self._utterance_chunk + last
+        chunk = self._utterance_chunk + heard.text.count(" ")
         if heard.is_final:
             self._utterance_chunk = chunk + 1
-            self.wrong += heard.text.split() != [f"w{number}" for number in range(last + 1)]
+            self.wrong += not _goes_on(heard.text)
         self.wrong += chunk + 1 < self._next_chunk
         while self._next_chunk <= chunk:
             counts.latencies_s.append(now_s - self.needed_s(self._next_chunk))
@@ -170,6 +169,12 @@ class _Voice:
             if (lag_s := now_s - self.needed_s(chunk)) <= 0:
                 return
             yield lag_s
+
+
+def _goes_on(text: str) -> bool:
+    """Return whether the words of an utterance follow one another; a state that was not reset goes on where it was."""
+    numbers = [int(word[1:]) for word in text.split()]
+    return all((before + 1) % WORDS == number for before, number in itertools.pairwise(numbers))
 
 
 class Voices:

@@ -122,7 +122,8 @@ class SlotEngine:
             return self._run(self._bound(size, requests[0]), requests, controls, read, write)
         bucket = self._buckets.get(size)
         if bucket is None:
-            bucket = self._buckets[size] = self._bound(size, requests[0])
+            # What a front fills is of other sizes in the requests than in the model.
+            bucket = self._buckets[size] = self._bound(size, self._example or requests[0])
         return self._run(bucket, requests, controls, read, write)
 
     def step_bytes(
