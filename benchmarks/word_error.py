@@ -85,7 +85,7 @@ def run(rows: list[dict[str, Any]], data: Path, repository: Path) -> dict[tuple[
         ways: dict[str, Callable[[Path], str]] = {
             "streamed": lambda path: streamed(client, path),
             "recording": lambda path: client.transcribe(path, model=MODEL).text,
-            "decoded whole": lambda path: moonshine_tiny_en.transcribe(*files, read(path)),
+            "decoded whole": lambda path: moonshine_tiny_en.transcribe(files[0], files[1], files[2], read(path)),
         }
         for way, hear in ways.items():
             with ThreadPoolExecutor(AT_ONCE) as pool:
