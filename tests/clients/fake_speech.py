@@ -2,7 +2,8 @@
 
 It behaves as the contract says: audio is taken in chunks, a token is the whole state, what follows the acknowledged
 sample is needed to go on. `trouble` is asked before each chunk and may abort the call, stop the server, or return
-"handover" or "end". Audio that begins with `fLaC` stands for a container: samples behind four bytes.
+"handover" (then the call fails), "linger" (a handover after which the call stays) or "end" (as if all audio had come).
+Audio that begins with `fLaC` stands for a container: samples behind four bytes.
 """
 
 import json
@@ -10,7 +11,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import grpc
@@ -61,8 +62,13 @@ class FakeSpeech(pb_grpc.SpeechServiceServicer):
     def StreamingRecognize(
         self, requests: Iterator[pb.StreamingRecognizeRequest], context: Context
     ) -> Iterator[pb.StreamingRecognizeResponse]:
-        with suppress(_EndedEarly):
+        try:
             yield from self._recognize(requests, context)
+        except _EndedEarly:
+            pass
+        except _Lingers:
+            for _ in requests:
+                pass
 
     def _recognize(
         self, requests: Iterator[pb.StreamingRecognizeRequest], context: Context
@@ -101,8 +107,10 @@ class FakeSpeech(pb_grpc.SpeechServiceServicer):
     ) -> Iterator[pb.StreamingRecognizeResponse]:
         while len(waiting) >= CHUNK_SAMPLES * frame or (everything and waiting):
             what = self.trouble(state.sample, context)
-            if what == "handover":
+            if what in {"handover", "linger"}:
                 yield _with_token(pb.StreamingRecognizeResponse(handover=True), saved if self.lag else state)
+                if what == "linger":
+                    raise _Lingers
                 context.abort(grpc.StatusCode.UNAVAILABLE, "shutting down")
             if what == "end":
                 raise _EndedEarly
@@ -164,6 +172,10 @@ class FakeSpeech(pb_grpc.SpeechServiceServicer):
 
 class _EndedEarly(Exception):
     """Ends the call as if all audio had come."""
+
+
+class _Lingers(Exception):
+    """Answers no more, and stays until the caller leaves."""
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """`SpeechClient` against servers that misbehave on purpose: each final result comes once, and no byte is lost."""
 
 import threading
+import time
 import wave
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -105,11 +106,25 @@ def test_a_server_that_dies_is_followed_by_the_next(at: int, death: Trouble, lag
     assert again <= (2 * 1600 if lag else 2 * CHUNK_SAMPLES)
 
 
-def test_a_server_that_ends_the_stream_before_its_time_is_left() -> None:
-    first, second = FakeSpeech(once_at(4000, lambda sample, context: "end")), FakeSpeech()
+def test_a_handover_is_followed_before_the_server_has_gone() -> None:
+    first, second = FakeSpeech(once_at(4000, lambda sample, context: "linger")), FakeSpeech()
     with served(first) as (one, _), served(second) as (two, _):
-        # What comes after the end has to come later than it, or the server has rightly ended.
         stream = SpeechClient([one, two], policy=QUICK).stream(chunks_of(AUDIO, 500), options=RAW)
+        assert finals(stream) == expected_texts(AUDIO)
+
+    assert len(first.taken) + len(second.taken) == 50
+
+
+def test_a_server_that_ends_the_stream_before_its_time_is_left() -> None:
+    moved = threading.Event()
+
+    def at_the_second(sample: int, context: Context) -> str | None:
+        moved.set()
+        return None
+
+    first, second = FakeSpeech(once_at(4000, lambda sample, context: "end")), FakeSpeech(at_the_second)
+    with served(first) as (one, _), served(second) as (two, _):
+        stream = SpeechClient([one, two], policy=QUICK).stream(live(moved), options=RAW)
         assert finals(stream) == expected_texts(AUDIO)
 
     assert covered(first, second) == AUDIO
@@ -173,19 +188,19 @@ def with_controls(samples: bytes, size: int, cuts: tuple[int, ...]) -> Iterator[
 
 
 def test_a_full_server_is_asked_again_when_it_says() -> None:
-    asked: list[float] = []
-    release = threading.Event()
+    asked: list[int] = []
 
     def full(sample: int, context: Context) -> str | None:
         asked.append(sample)
-        release.set()
         context.set_trailing_metadata((("retry-after-ms", "150"),))
         context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "41 voices of 41")
 
     fake = FakeSpeech(once_at(0, full))
     with served(fake) as (channel, _):
+        begun_s = time.monotonic()
         stream = SpeechClient(channel, policy=QUICK).stream(chunks_of(AUDIO, 500), options=RAW)
         assert finals(stream) == expected_texts(AUDIO)
+        assert time.monotonic() - begun_s >= 0.15
 
     assert asked == [0]
     assert stream.resumes == 1
@@ -228,6 +243,14 @@ def test_a_container_is_sent_from_its_beginning_again() -> None:
     assert not first.configs[0].restarted
     assert second.configs[0].restarted
     assert covered(first, second) == AUDIO
+
+
+def test_audio_that_is_no_longer_kept_is_lost_loudly() -> None:
+    policy = SpeechResumePolicy(max_ahead_bytes=1000, max_kept_bytes=2000)
+    options = RecognitionOptions(audio=AudioFormat(encoding="flac"))
+    fake = FakeSpeech(once_at(5000, cut))
+    with served(fake) as (channel, _), pytest.raises(Unavailable, match="gone; and the audio since the last token"):
+        list(SpeechClient(channel, policy=policy).stream(chunks_of(MAGIC + AUDIO, 700), options=options))
 
 
 def test_a_silent_caller_gives_signs_of_life() -> None:
@@ -309,52 +332,28 @@ def test_leaving_the_iteration_ends_the_stream() -> None:
         next(stream)
 
 
-@pytest.mark.parametrize("form", ["path", "bytes"])
-def test_a_recording_is_sent_again_and_told_once(form: str, tmp_path: Path) -> None:
-    path = tmp_path / "audio.raw"
-    path.write_bytes(AUDIO)
-    first, second = FakeSpeech(once_at(5000, cut)), FakeSpeech()
-    with served(first) as (one, _), served(second) as (two, _):
-        audio = path if form == "path" else AUDIO
-        transcript = SpeechClient([one, two], policy=QUICK).transcribe(audio, model="sums", options=RAW)
+def test_any_thread_may_end_a_stream_that_waits() -> None:
+    stop = threading.Event()
 
-    assert [result.text for result in transcript.results] == expected_texts(AUDIO)
-    assert transcript.text == " ".join(expected_texts(AUDIO))
-    assert transcript.duration_s == 0.5
-    assert [word.text for word in transcript.words] == expected_texts(AUDIO)
-    assert transcript.started is not None
-    assert transcript.started.model == "sums"
+    def waiting() -> Iterator[bytes]:
+        yield AUDIO[:4000]
+        stop.wait()
 
-
-def test_a_recording_in_pieces_cannot_be_sent_again() -> None:
-    with (
-        served(FakeSpeech(once_at(5000, cut))) as (one, _),
-        served(FakeSpeech()) as (two, _),
-        pytest.raises(Unavailable),
-    ):
-        SpeechClient([one, two]).transcribe(chunks_of(AUDIO, 500), options=RAW)
-
-
-def test_a_recording_that_cannot_be_read_is_the_caller_s_to_see(tmp_path: Path) -> None:
-    with served(FakeSpeech()) as (channel, _), pytest.raises(FileNotFoundError, match=r"nowhere\.wav"):
-        SpeechClient(channel).transcribe(tmp_path / "nowhere.wav")
-
-
-def test_voice_activity_is_told_as_it_comes() -> None:
     with served(FakeSpeech()) as (channel, _):
-        client = SpeechClient(channel)
-        activity = list(client.detect_voice_activity([b"ab" * 100, b"ab" * 200], threshold=0.25))
+        stream = SpeechClient(channel, policy=QUICK).stream(waiting(), options=RAW)
+        got = [next(stream)]
+        threading.Timer(0.05, stream.cancel).start()
+        got += stream
+        stop.set()
 
-    assert [(event.kind, event.at_s) for update in activity for event in update.events] == [
-        ("started", 0.2),
-        ("ended", 0.4),
-    ]
-    assert activity[0].probabilities == (0.25,)
-    assert (activity[1].step_s, activity[1].processed_s) == (0.032, 0.064)
+    assert got[0].started is not None
+    assert stream.resumes == 0
 
 
-def test_models_are_listed() -> None:
-    with served(FakeSpeech()) as (channel, _):
-        (model,) = SpeechClient(channel).models()
+def test_a_stream_that_looks_for_a_server_can_be_ended() -> None:
+    policy = SpeechResumePolicy(initial_backoff_s=60, max_backoff_s=60, give_up_after_s=600)
+    with Channel("127.0.0.1:1") as channel:
+        stream = SpeechClient(channel, policy=policy).stream(chunks_of(AUDIO, 500), options=RAW)
+        threading.Timer(0.1, stream.cancel).start()
 
-    assert (model.name, model.version, model.kind, model.chunk_s) == ("sums", 3, "streaming", 0.16)
+        assert list(stream) == []

@@ -89,6 +89,9 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 
 @pytest.mark.parametrize("script", SHA256)
 def test_the_scripts_are_as_nvidia_wrote_them(script: str) -> None:
+    if not path_of(script).is_file():
+        pytest.skip("NVIDIA's scripts are not here; see riva_client.py")
+
     assert hashlib.sha256(path_of(script).read_bytes()).hexdigest() == SHA256[script]
 
 

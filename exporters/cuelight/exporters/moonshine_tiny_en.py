@@ -1,4 +1,4 @@
-"""Moonshine tiny: English speech to text, whatever is said. An encoder over a window of audio and a decoder with caches.
+"""Moonshine tiny: English speech to text, whatever is said. An encoder over a window, and a decoder with caches.
 
 The weights are published in ONNX Runtime's own format, 8-bit, for use on a device. They are written here as ONNX, less
 what costs time and changes nothing: every head of 36 channels is padded to 40 before its product and cut back behind
@@ -58,6 +58,8 @@ TOKENIZER = WheelFile(
 _ATOL = 0.25
 """Of encoder states that reach 7: one rounding of an 8-bit activation that falls the other way is a step of about 0.05,
 and there are six layers."""
+_GOLDEN_ATOL = 1.0
+"""A server may have another processor than the exporter: sums of 8-bit products saturate on some, and not on others."""
 _GOLDEN_SAMPLES = SAMPLE_RATE_HZ
 _START, _END = 1, 2
 _STRIDE = 384
@@ -142,12 +144,16 @@ def _drop_padding(graph: onnx.GraphProto) -> None:
     kept = [node for node in graph.node if node.output[0] not in instead]
     for node in kept:
         for at, name in enumerate(node.input):
-            while name in instead:
-                name = instead[name]
-            node.input[at] = name
+            node.input[at] = _source_of(name, instead)
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
     del graph.node[:]
     graph.node.extend(copies)
+
+
+def _source_of(name: str, instead: dict[str, str]) -> str:
+    while name in instead:
+        name = instead[name]
+    return name
 
 
 def _inner_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
@@ -205,7 +211,7 @@ def _prove(published: Sequence[Path], ours: Sequence[Path], tokenizer: Path, sam
 
 def _write_golden(published: Path, samples: Array, path: Path) -> None:
     arrays: dict[str, Any] = {
-        "atol": np.float64(_ATOL),
+        "atol": np.float64(_GOLDEN_ATOL),
         "rtol": np.float64(0),
         "0/inputs/input_values": samples[np.newaxis],
         "0/inputs/attention_mask": np.ones((1, len(samples)), np.int64),

@@ -42,6 +42,7 @@ from cuelight.server.speech.companions import accompany
 from cuelight.server.speech.families import adapted
 from cuelight.server.speech.riva.servicer import RivaServicer, riva_service
 from cuelight.server.speech.service.admission import Admission
+from cuelight.server.speech.service.metrics import SpeechMetrics
 from cuelight.server.speech.service.models import SpeechModels
 from cuelight.server.speech.service.servicer import SpeechServicer, speech_service
 from cuelight.server.speech.service.voice_tokens import VoiceTokens
@@ -79,7 +80,12 @@ class InferenceApplication:
         self._operations = OperationsPort(
             config.server.host,
             config.server.metrics_port,
-            (CallMetrics(self.ledger), ModelMetrics(self._repository.serving), PROCESS_COLLECTOR),
+            (
+                CallMetrics(self.ledger),
+                ModelMetrics(self._repository.serving),
+                SpeechMetrics(self._admission),
+                PROCESS_COLLECTOR,
+            ),
             self._ready,
         )
 
@@ -149,12 +155,9 @@ class InferenceApplication:
         self._inference = InferenceServicer(
             self._repository, regions, self._tracer, steps, config.limits.max_stream_in_flight
         )
-        self._speech = SpeechServicer(
-            SpeechModels(self._repository, config.speech.default_model),
-            VoiceTokens(sealer),
-            Admission(config.engine.cores, config.speech.max_load, config.speech.max_voices),
-            config.speech,
-        )
+        self._admission = Admission(config.engine.cores, config.speech.max_load, config.speech.max_voices)
+        models = SpeechModels(self._repository, config.speech.default_model)
+        self._speech = SpeechServicer(models, VoiceTokens(sealer), self._admission, config.speech)
         served = (
             inference_service(
                 self._inference,

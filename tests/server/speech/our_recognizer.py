@@ -31,27 +31,31 @@ class Collected:
         self.updates.append(update)
 
     @property
-    def words(self) -> list[Word]:
-        """The words of the final results' best hypotheses."""
+    def utterances(self) -> list[list[Word]]:
+        """The words of each final result's best hypothesis."""
         results = [result for update in self.updates for result in update.results if result.is_final]
-        return [word for result in results for word in result.hypotheses[0].words]
+        return [list(result.hypotheses[0].words) for result in results]
 
 
 def recognize(
-    folder: Path, audio: Sequence[Audio], chunk_samples: Sequence[int], beam: bool = False
-) -> list[list[Word]]:
-    """Return each voice's words: one voice for each recording and the chunk size in its place, all at once.
+    folder: Path,
+    audio: Sequence[Audio],
+    chunk_samples: Sequence[int],
+    beam: bool = False,
+    endpointing: EndpointRules = WHOLE,
+) -> list[list[list[Word]]]:
+    """Return each voice's utterances: one voice for each recording and the chunk size in its place, all at once.
 
     `folder` holds version 1 of a model.
     """
-    options = VoiceOptions(word_times=True, endpointing=WHOLE, beam=beam)
+    options = VoiceOptions(word_times=True, endpointing=endpointing, beam=beam)
 
-    async def main() -> list[list[Word]]:
+    async def main() -> list[list[list[Word]]]:
         version = load(folder)
         try:
             recognizer = recognizer_of(version)
             pairs = zip(audio, chunk_samples, strict=True)
-            return await asyncio.gather(*(_words(recognizer, options, each, chunk) for each, chunk in pairs))
+            return await asyncio.gather(*(_said(recognizer, options, each, chunk) for each, chunk in pairs))
         finally:
             await version.stop()
 
@@ -61,7 +65,7 @@ def recognize(
 def load(folder: Path) -> ModelVersion:
     """Load version 1 of the model in a folder; call on the event loop."""
     extensions = Extensions(adapted, accompany)
-    loader = VersionLoader(EngineConfig(cores=1), 4096, SequenceConfig(max_sequences=16), extensions)
+    loader = VersionLoader(EngineConfig(cores=1), 4096, SequenceConfig(max_sequences=32), extensions)
     return loader.prepare("m", 1, folder, ConfigText(source=str(folder))).serve()
 
 
@@ -70,11 +74,11 @@ def recognizer_of(version: ModelVersion) -> Recognizer:
     return cast("SpeechCompanion", version.companion).recognizer(version, lambda: version)
 
 
-async def _words(recognizer: Recognizer, options: VoiceOptions, audio: Audio, chunk_samples: int) -> list[Word]:
+async def _said(recognizer: Recognizer, options: VoiceOptions, audio: Audio, chunk_samples: int) -> list[list[Word]]:
     outbox = Collected()
     voice = recognizer.open(options, outbox)
     for start in range(0, len(audio), chunk_samples):
         await voice.accept(audio[start : start + chunk_samples])
     await voice.finish()
     voice.close()
-    return outbox.words
+    return outbox.utterances

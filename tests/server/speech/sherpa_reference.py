@@ -38,12 +38,39 @@ def recognize(
     return [Recognized(list(recognizer.tokens(each)), list(recognizer.timestamps(each))) for each in streams]
 
 
-def open_recognizer(folder: Path, family: str, search: Search) -> Any:
+def recognize_utterances(
+    folder: Path, family: str, audio: Audio, max_utterance_s: float, search: Search = "greedy_search"
+) -> list[Recognized]:
+    """Return one stream's utterances, each ended by its length, times from the start of the audio."""
+    recognizer = open_recognizer(
+        folder,
+        family,
+        search,
+        enable_endpoint_detection=True,
+        rule1_min_trailing_silence=1e6,
+        rule2_min_trailing_silence=1e6,
+        rule3_min_utterance_length=max_utterance_s,
+    )
+    stream = recognizer.create_stream()
+    stream.accept_waveform(SAMPLE_RATE_HZ, audio)
+    stream.input_finished()
+    found = []
+    while recognizer.is_ready(stream):
+        recognizer.decode_stream(stream)
+        if recognizer.is_endpoint(stream) or not recognizer.is_ready(stream):
+            start_s = recognizer.start_time(stream)
+            times = [start_s + time for time in recognizer.timestamps(stream)]
+            found.append(Recognized(list(recognizer.tokens(stream)), times))
+            recognizer.reset(stream)
+    return found
+
+
+def open_recognizer(folder: Path, family: str, search: Search, **options: Any) -> Any:
     tokens, model = str(folder / "tokens.txt"), str(folder / "model.onnx")
     if family == "nemo_ctc":
-        return sherpa_onnx.OnlineRecognizer.from_nemo_ctc(tokens=tokens, model=model, num_threads=1)
+        return sherpa_onnx.OnlineRecognizer.from_nemo_ctc(tokens=tokens, model=model, num_threads=1, **options)
     if family == "zipformer2_ctc":
-        return sherpa_onnx.OnlineRecognizer.from_zipformer2_ctc(tokens=tokens, model=model, num_threads=1)
+        return sherpa_onnx.OnlineRecognizer.from_zipformer2_ctc(tokens=tokens, model=model, num_threads=1, **options)
     return sherpa_onnx.OnlineRecognizer.from_transducer(
         tokens=tokens,
         encoder=model,
@@ -51,6 +78,7 @@ def open_recognizer(folder: Path, family: str, search: Search) -> Any:
         joiner=str(folder / "joiner.onnx"),
         num_threads=1,
         decoding_method=search,
+        **options,
     )
 
 

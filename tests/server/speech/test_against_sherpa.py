@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cuelight.server.speech.endpoint_rules import EndpointRules
 from cuelight.server.speech.results import Word
 from tests.server.speech import our_recognizer, plain_pipeline, sherpa_reference
 from tests.server.speech.sherpa_models import BUILDERS
@@ -80,7 +81,19 @@ def test_ours_says_the_same_at_the_same_times_whatever_the_chunks(family: str, f
 
     said = our_recognizer.recognize(folder, recordings() * len(chunks), [chunk for chunk in chunks for _ in SECONDS])
 
-    for words, place in zip(said, [*range(len(SECONDS))] * len(chunks), strict=True):
+    for (words,), place in zip(said, [*range(len(SECONDS))] * len(chunks), strict=True):
+        _check(words, expected[place], SECONDS[place])
+
+
+@pytest.mark.parametrize("voices", [1, 3, 17])
+def test_ours_says_the_same_whoever_else_speaks(family: str, folder: Path, voices: int) -> None:
+    expected = _expected(folder, family, "greedy_search")
+    places = [number % len(SECONDS) for number in range(voices)]
+    audio = recordings()
+
+    said = our_recognizer.recognize(folder, [audio[place] for place in places], [1600] * voices)
+
+    for (words,), place in zip(said, places, strict=True):
         _check(words, expected[place], SECONDS[place])
 
 
@@ -90,8 +103,24 @@ def test_ours_says_the_same_with_beam_search(family: str, folder: Path) -> None:
 
     said = our_recognizer.recognize(folder, recordings(), [1600] * len(SECONDS), beam=True)
 
-    for words, each, seconds in zip(said, expected, SECONDS, strict=True):
+    for (words,), each, seconds in zip(said, expected, SECONDS, strict=True):
         _check(words, each, seconds)
+
+
+@pytest.mark.parametrize("search", ["greedy_search", "modified_beam_search"])
+@pytest.mark.parametrize("family", TRANSDUCERS, indirect=True)
+def test_ours_ends_utterances_where_sherpa_does_and_goes_on_alike(family: str, folder: Path, search: Search) -> None:
+    """sherpa-onnx lets a transducer's encoder run on. It starts a CTC model anew in mid-speech; ours runs on."""
+    audio, rules = speech_like(4.0, 0), EndpointRules(silence_s=1e6, trailing_silence_s=1e6, max_utterance_s=1.0)
+    found = sherpa_reference.recognize_utterances(folder / "1", family, audio, 1.0, search)
+
+    (said,) = our_recognizer.recognize(folder, [audio], [1600], search == "modified_beam_search", rules)
+
+    assert len(found) >= 3
+    for ours, theirs in zip(said, found[:-1], strict=False):
+        expected = list(_words(theirs, math.inf))
+        assert [word.text for word in ours] == [text for text, _ in expected]
+        assert [word.start_s for word in ours] == pytest.approx([at for _, at in expected], abs=1e-3)
 
 
 def _expected(folder: Path, family: str, search: Search) -> list[list[tuple[str, float]]]:
@@ -114,5 +143,5 @@ def _words(found: Recognized, until_s: float) -> Iterator[tuple[str, float]]:
     starts = [place for place, token in enumerate(found.tokens) if token.startswith(" ") or not place]
     for first, after in pairwise([*starts, len(found.tokens)]):
         following = found.times[after] if after < len(found.tokens) else math.inf
-        if following < until_s - END_S:
+        if following < until_s - END_S or until_s == math.inf:
             yield "".join(found.tokens[first:after]).strip(), found.times[first]

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuelight.server.speech.endpoint_rules import EndpointRules
@@ -154,6 +154,7 @@ def is_endpoint(rules: EndpointRules, frames: int, trailing: int) -> bool:
 SECONDS = st.integers(1, 300).map(lambda hundredths: hundredths / 100)
 
 
+@settings(deadline=None)
 @given(
     st.builds(EndpointRules, silence_s=SECONDS, trailing_silence_s=SECONDS, max_utterance_s=SECONDS),
     st.lists(st.lists(st.booleans(), min_size=1, max_size=8), max_size=40),
@@ -181,6 +182,7 @@ WINDOWS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(WINDOWS, st.lists(st.booleans(), max_size=150))
 def test_a_window_with_too_much_speech_never_ends_an_utterance(rules: EndpointRules, frames: list[bool]) -> None:
     endpointer = Endpointer(rules, FRAME_S)
@@ -198,6 +200,7 @@ def test_a_window_with_too_much_speech_never_ends_an_utterance(rules: EndpointRu
             return
 
 
+@settings(deadline=None)
 @given(WINDOWS, st.lists(st.booleans(), min_size=1, max_size=8))
 def test_every_utterance_ends_by_its_longest_length(rules: EndpointRules, chunk: list[bool]) -> None:
     endpointer = Endpointer(rules, FRAME_S)
@@ -207,6 +210,7 @@ def test_every_utterance_ends_by_its_longest_length(rules: EndpointRules, chunk:
         endpointer.advance(chunk)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([DEFAULT, SILENT, EndpointRules(start_history_s=0.2, stop_history_eou_s=0.2)]),
     st.lists(st.lists(st.booleans(), min_size=1, max_size=4), max_size=40),

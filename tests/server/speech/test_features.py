@@ -113,6 +113,19 @@ def test_chunks_of_any_length_give_the_very_same_features(edges: list[int], take
     assert windows.frames_dropped == whole.ready
 
 
+@pytest.mark.parametrize("count", [1, 2, 16, 127, 128, 129, 400])
+def test_features_do_not_depend_on_the_company_they_are_computed_in(count: int) -> None:
+    samples = noise(400 * 160 + 400)
+    windows = FrameWindows()
+    windows.push(samples)
+    together = BANK.log_mel(windows.peek(400))
+
+    apart = np.concatenate([BANK.log_mel(windows.peek(400)[at : at + count]) for at in range(0, 400, count)])
+
+    # BLAS adds up in another order where there are fewer rows.
+    assert np.abs(apart - together).max() < 1e-5
+
+
 def test_windows_that_overlap_advance_by_their_shift() -> None:
     samples = noise(4_000)
     windows = FrameWindows()

@@ -1,5 +1,6 @@
 """The Cuelight client: needs grpcio, protobuf and numpy, and lives beside tritonclient and riva.client."""
 
+from cuelight.client.async_speech import stream_speech
 from cuelight.client.audio_log import FINALIZE, Control
 from cuelight.client.channel import Channel, Tls
 from cuelight.client.errors import (
@@ -84,5 +85,6 @@ __all__ = [
     "detect_speech",
     "speech_probabilities",
     "srt",
+    "stream_speech",
     "vtt",
 ]

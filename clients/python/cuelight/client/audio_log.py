@@ -191,7 +191,7 @@ class AudioLog:
 
     def _take_control(self) -> bool:
         with self._changed:
-            self._controls.append(self.end)
+            self._controls.append(self.end + len(self._head))
             self._changed.notify_all()
             return not self._closed
 
@@ -219,6 +219,7 @@ class AudioLog:
     def _recognize_head(self, ended: bool) -> None:
         if self._sniffed is None and (found := sniff(bytes(self._head), self._said, ended)) is not None:
             self._sniffed = found
+            self._controls = deque(max(place - found.header_bytes, 0) for place in self._controls)
             body = bytes(self._head[found.header_bytes :])
             self._head.clear()
             self._append(body)

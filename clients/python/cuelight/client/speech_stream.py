@@ -11,9 +11,11 @@ can count their samples.
 """
 
 import random
+import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from collections.abc import Sequence as Items
+from typing import Any
 
 import grpc
 
@@ -38,7 +40,10 @@ _BROKEN_TEXTS = ("RST_STREAM", "Stream removed", "Connection reset", "Socket clo
 
 
 class SpeechStream(Iterator[SpeechUpdate]):
-    """An iterator of updates. Leave it early with `close`, or use it in a `with` block; not for several threads."""
+    """An iterator of updates. Leave it early with `close`, or use it in a `with` block.
+
+    One thread iterates and closes; any thread may `cancel`.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,8 @@ class SpeechStream(Iterator[SpeechUpdate]):
         """The last utterance of which the final result was delivered."""
         self._last_event: SpeechEvent | None = None
         self._started = False
+        self._call: Any = None
+        self._cancelled = threading.Event()
         self.resumes = 0
         """How often the stream went on elsewhere, or anew on the same server."""
         self._updates: Generator[SpeechUpdate, None, None] = self._run()
@@ -80,6 +87,13 @@ class SpeechStream(Iterator[SpeechUpdate]):
         """End the stream now, without waiting for results."""
         self._updates.close()
 
+    def cancel(self) -> None:
+        """Let the iteration end, wherever it waits, in whichever thread; results that have not come are lost."""
+        self._cancelled.set()
+        self._log.close()
+        if (call := self._call) is not None:
+            call.cancel()
+
     @property
     def address(self) -> str:
         """The server that recognizes at the moment."""
@@ -88,7 +102,7 @@ class SpeechStream(Iterator[SpeechUpdate]):
     def _run(self) -> Generator[SpeechUpdate, None, None]:
         self._log.start()
         try:
-            while True:
+            while not self._cancelled.is_set():
                 connection = _Connection(self._progress(), time.monotonic())
                 try:
                     yield from self._connected(connection)
@@ -100,7 +114,7 @@ class SpeechStream(Iterator[SpeechUpdate]):
                     self._after(error, connection)
                 else:
                     return
-                self.resumes += 1
+                self.resumes += not self._cancelled.is_set()
         finally:
             self._log.close()
 
@@ -109,6 +123,8 @@ class SpeechStream(Iterator[SpeechUpdate]):
 
     def _after(self, error: grpc.RpcError, connection: "_Connection") -> None:
         """Go to the next server after a failure, or raise what it means."""
+        if self._cancelled.is_set():
+            return
         if (failure := self._log.failure()) is not None:
             raise failure from None
         now_s = time.monotonic()
@@ -130,7 +146,7 @@ class SpeechStream(Iterator[SpeechUpdate]):
         wait_s = self._choice.turn(time.monotonic())
         if wait_s is None:
             raise error from None
-        time.sleep(wait_s)
+        self._cancelled.wait(wait_s)
 
     def _start(self) -> int:
         """Return the position of the first byte that the next connection needs."""
@@ -143,7 +159,10 @@ class SpeechStream(Iterator[SpeechUpdate]):
         call = self._channels[self._choice.place].open_stream(
             _PATH, self._requests(claim), pb.StreamingRecognizeResponse, None
         )
+        self._call = call
         try:
+            if self._cancelled.is_set():
+                return
             for response in call:
                 connection.answered = True
                 update = self._take(response)
@@ -155,6 +174,8 @@ class SpeechStream(Iterator[SpeechUpdate]):
             claim.over = True
             self._log.wake()
             call.cancel()
+        if self._cancelled.is_set():
+            return
         if (failure := self._log.failure()) is not None:
             raise failure
         if not self._log.all_sent(claim):
@@ -192,8 +213,10 @@ class SpeechStream(Iterator[SpeechUpdate]):
         events = self._new_events(events_from(response.events))
         started = started_from(response.started) if response.HasField("started") and not self._started else None
         self._started |= started is not None
-        further = response.processed_ms > self._processed_ms
-        self._processed_ms = max(self._processed_ms, response.processed_ms)
+        # A recognizer that decodes again and again tells with its results how far it is.
+        processed_ms = max([response.processed_ms, *(result.end_ms for result in response.results)])
+        further = processed_ms > self._processed_ms
+        self._processed_ms = max(self._processed_ms, processed_ms)
         if not (results or events or started or further):
             return None
         return SpeechUpdate(results, events, self._processed_ms / 1000, started)

@@ -184,7 +184,7 @@ def _transcribed(arguments: argparse.Namespace, source: _Source) -> Transcript:
             duration_s = update.processed_s
             if update.started is not None:
                 started = update.started
-                _tell_ignored(started)
+                _tell_ignored(started, arguments.words)
             view.show(update)
     return Transcript(tuple(results), duration_s, started)
 
@@ -195,8 +195,11 @@ def _text_out(arguments: argparse.Namespace) -> TextIO:
     return sys.stderr if machine else sys.stdout
 
 
-def _tell_ignored(started: StreamStarted) -> None:
+def _tell_ignored(started: StreamStarted, words: bool) -> None:
+    """Say what was asked for in vain; words with times, where only subtitles asked for them, are done without."""
     for option, reason in sorted(started.ignored.items()):
+        if option == "word_times" and not words:
+            continue
         print(f"cuelight: note: {started.model} ignores {option}: {reason}", file=sys.stderr)
 
 

@@ -14,6 +14,7 @@ be silent, and asks for speech before it: an utterance without any does not end 
 Source: sherpa-onnx, endpoint.cc, to the same float32 arithmetic; NVIDIA Riva, EndpointingConfig.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -67,7 +68,9 @@ class Endpointer:
 
     def __init__(self, rules: EndpointRules, frame_s: float) -> None:
         self._rules = rules
-        self._frame_s = np.float32(frame_s)
+        self._silence_frames = _frames_to_reach(rules.silence_s, frame_s)
+        self._trailing_silence_frames = _frames_to_reach(rules.trailing_silence_s, frame_s)
+        self._max_frames = _frames_to_reach(rules.max_utterance_s, frame_s)
         self._start_frames = _frames_in(rules.start_history_s, frame_s) or 1
         self._stop_frames = _frames_in(rules.stop_history_s, frame_s)
         self._announce_frames = _frames_in(rules.stop_history_eou_s, frame_s)
@@ -161,20 +164,29 @@ class Endpointer:
             if self._stop_frames is not None:
                 if self.decoded_anything and self._is_silent(self._stop_frames, rules.stop_threshold):
                     return "stop_window"
-            elif self.decoded_anything and self._reaches(self.trailing_silence_frames, rules.trailing_silence_s):
+            elif self.decoded_anything and self.trailing_silence_frames >= self._trailing_silence_frames:
                 return "trailing_silence"
-            elif self._reaches(self.trailing_silence_frames, rules.silence_s):
+            elif self.trailing_silence_frames >= self._silence_frames:
                 return "silence"
-        return "max_utterance" if self._reaches(self.frames, rules.max_utterance_s) else None
+        return "max_utterance" if self.frames >= self._max_frames else None
 
     def _is_silent(self, window: int, threshold: float) -> bool:
         if len(self._history) < window:
             return False
         return _holds(window - sum(self._history[-window:]), window, threshold)
 
-    def _reaches(self, frames: int, seconds: float) -> bool:
-        """Compare as endpoint.cc does, in float32, where 30 frames of 0.04 s are just short of 1.2 s."""
-        return bool(np.float32(frames) * self._frame_s >= np.float32(seconds))
+
+def _frames_to_reach(seconds: float, frame_s: float) -> float:
+    """Return the least number of frames that endpoint.cc finds long enough.
+
+    It compares in float32, where 30 frames of 0.04 s are just short of 1.2 s.
+    """
+    if math.isinf(seconds):
+        return seconds
+    frames = max(0, int(seconds / frame_s) - 2)
+    while np.float32(frames) * np.float32(frame_s) < np.float32(seconds):
+        frames += 1
+    return frames
 
 
 def _frames_in(seconds: float | None, frame_s: float) -> int | None:

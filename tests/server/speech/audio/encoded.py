@@ -48,7 +48,7 @@ def opus(samples: Samples, page_ms: int, frame_ms: int = 20) -> tuple[bytes, Sam
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     data = file.getvalue()
-    with av.open(io.BytesIO(data)) as written_file:
+    with av.open(io.BytesIO(data), "r") as written_file:
         blocks = [frame.to_ndarray().T for frame in written_file.decode(audio=0)]
     return data, np.concatenate(blocks)
 

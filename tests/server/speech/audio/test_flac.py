@@ -45,6 +45,41 @@ def test_frames_of_a_few_bytes_are_told_apart(samples: np.ndarray) -> None:
     assert np.array_equal(heard, expected[:, 0])
 
 
+def test_blocks_of_varying_length_are_numbered_by_their_first_sample() -> None:
+    header = STEREO.index(b"\xff\xf8")
+    frames = split_frames(STEREO)
+    varying = b"".join(with_sample_number(frame, number * FRAME) for number, frame in enumerate(frames))
+
+    samples = decoded(cut(STEREO[:header] + varying, range(0, len(STEREO), 100)), AudioFormat(channel=1), 16_000)
+
+    assert np.array_equal(samples, STEREO_EXPECTED[:, 0])
+
+
+def split_frames(data: bytes) -> list[bytes]:
+    """Return the frames, told apart by where FFmpeg's own splitter finds them."""
+    with av.open(io.BytesIO(data), "r") as container:
+        return [bytes(packet) for packet in container.demux() if packet.size]
+
+
+def with_sample_number(frame: bytes, number: int) -> bytes:
+    """Return the frame of a fixed-length stream, of a number below 128, as one of a stream of varying lengths."""
+    extra = {6: 1, 7: 2}.get(frame[2] >> 4, 0)
+    coded = chr(number).encode()  # FLAC codes numbers as UTF-8 codes characters
+    head = b"\xff\xf9" + frame[2:4] + coded + frame[5 : 5 + extra]
+    body = head + bytes([crc(head, 8, 0x07)]) + frame[5 + extra + 1 : -2]
+    return body + crc(body, 16, 0x8005).to_bytes(2, "big")
+
+
+def crc(data: bytes, bits: int, polynomial: int) -> int:
+    """Return FLAC's checksums. Source: RFC 9639, section 9.1.8 and 9.3."""
+    value = 0
+    for byte in data:
+        value ^= byte << (bits - 8)
+        for _ in range(8):
+            value = (value << 1 ^ (polynomial if value >> (bits - 1) & 1 else 0)) & ((1 << bits) - 1)
+    return value
+
+
 def test_many_frames_have_longer_numbers() -> None:
     """Frame numbers are coded in one byte up to 127, in two up to 2,047, then in three."""
     samples = noise(26, 48_000)

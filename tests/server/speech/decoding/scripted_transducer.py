@@ -19,6 +19,9 @@ SYMBOLS = ("<blk>", "<unk>", "一", "二", "三", "四", "五", "六")
 UNKNOWN = 1
 
 Floats = NDArray[np.float32]
+Constants = dict[str, NDArray[np.float32] | NDArray[np.int64]]
+Shapes = dict[str, list[str | int]]
+Metadata = dict[str, str | int]
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,13 @@ class ScriptedTransducer:
             helper.make_node("Add", ["h", "step"], ["next_h"]),
             helper.make_node("Identity", ["c"], ["next_c"]),
         ]
-        constants = {
+        constants: Constants = {
             "first_axis": np.array([0], np.int64),
             "offsets": np.arange(CHUNK_FRAMES),
             "table": self.table,
             "step": np.array(CHUNK_FRAMES, np.float32),
         }
-        metadata = {
+        metadata: Metadata = {
             "model_type": "lstm",
             "num_encoder_layers": 1,
             "T": window,
@@ -74,8 +77,12 @@ class ScriptedTransducer:
             "rnn_hidden_size": 1,
             "d_model": 1,
         }
-        inputs = {"x": ["N", window, 80], "h": [1, "N", 1], "c": [1, "N", 1]}
-        outputs = {"encoder_out": ["N", CHUNK_FRAMES, len(SYMBOLS)], "next_h": [1, "N", 1], "next_c": [1, "N", 1]}
+        inputs: Shapes = {"x": ["N", window, 80], "h": [1, "N", 1], "c": [1, "N", 1]}
+        outputs: Shapes = {
+            "encoder_out": ["N", CHUNK_FRAMES, len(SYMBOLS)],
+            "next_h": [1, "N", 1],
+            "next_c": [1, "N", 1],
+        }
         return _model(nodes, constants, inputs, outputs, metadata)
 
     def _decoder(self) -> onnx.ModelProto:
@@ -85,14 +92,14 @@ class ScriptedTransducer:
             helper.make_node("Mul", ["each", "weights"], ["weighted"]),
             helper.make_node("ReduceSum", ["weighted", "middle_axis"], ["decoder_out"], keepdims=0),
         ]
-        constants = {
+        constants: Constants = {
             "one": np.array(1, np.int64),
             "embedding": self.embedding,
             "weights": np.array([[0.5], [1.0]], np.float32),
             "middle_axis": np.array([1], np.int64),
         }
-        metadata = {"vocab_size": len(SYMBOLS), "context_size": CONTEXT}
-        outputs = {"decoder_out": ["N", len(SYMBOLS)]}
+        metadata: Metadata = {"vocab_size": len(SYMBOLS), "context_size": CONTEXT}
+        outputs: Shapes = {"decoder_out": ["N", len(SYMBOLS)]}
         return _model(nodes, constants, {"y": ["N", CONTEXT]}, outputs, metadata, TensorProto.INT64)
 
 
@@ -105,10 +112,10 @@ def _joiner() -> onnx.ModelProto:
 
 def _model(
     nodes: list[onnx.NodeProto],
-    constants: dict[str, NDArray[np.float32] | NDArray[np.int64]],
-    inputs: dict[str, list[str | int]],
-    outputs: dict[str, list[str | int]],
-    metadata: dict[str, str | int],
+    constants: Constants,
+    inputs: Shapes,
+    outputs: Shapes,
+    metadata: Metadata,
     input_type: int = TensorProto.FLOAT,
 ) -> onnx.ModelProto:
     graph = helper.make_graph(

@@ -105,28 +105,59 @@ def test_trailing_blanks_are_those_of_the_likeliest_symbols() -> None:
     assert search.decoded_anything
 
 
-def with_boosts(totals: dict[Ids, float], graph: PhraseGraph) -> dict[Ids, float]:
-    boosted = {}
-    for ids, total in totals.items():
-        state, boost = 0, 0.0
-        for token in ids:
-            earned, state = graph.step(state, token)
-            boost += earned
-        boosted[ids] = total + boost + graph.finish(state)
-    return boosted
+def boost_of(ids: Ids, graph: PhraseGraph, final: bool = False) -> float:
+    state, boost = 0, 0.0
+    for token in ids:
+        earned, state = graph.step(state, token)
+        boost += earned
+    return boost + graph.finish(state) if final else boost
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_boosts_are_added_to_what_the_model_says(seed: int) -> None:
     graph = PhraseGraph([((1, 2, 1), 1.5), ((2, 2), 0.5)])
     log_probs = random_log_probs(5, 3, seed)
-    expected = with_boosts(by_enumeration(log_probs), graph)
+    expected = {ids: total + boost_of(ids, graph, final=True) for ids, total in by_enumeration(log_probs).items()}
     search = exhaustive(graph)
 
     search.advance(log_probs)
 
     found = {decoded.ids: decoded.score for decoded in search.best(len(expected), final=True)}
     assert found == pytest.approx(expected, abs=1e-5)
+
+
+def by_definition(log_probs: NDArray[np.float32], beam: int, graph: PhraseGraph) -> dict[Ids, float]:
+    """Return what Hannun's algorithm 1 keeps, in probabilities, with nothing left out before its end."""
+    kept: dict[Ids, tuple[float, float]] = {(): (1.0, 0.0)}
+    for row in np.exp(log_probs.astype(float)):
+        in_blank: dict[Ids, float] = defaultdict(float)
+        in_token: dict[Ids, float] = defaultdict(float)
+        for ids, (blank, token) in kept.items():
+            in_blank[ids] += (blank + token) * row[BLANK]
+            for symbol in range(1, len(row)):
+                if ids[-1:] == (symbol,):
+                    in_token[ids] += token * row[symbol]
+                    in_token[(*ids, symbol)] += blank * row[symbol]
+                else:
+                    in_token[(*ids, symbol)] += (blank + token) * row[symbol]
+        reached = {ids for ids in (*in_blank, *in_token) if in_blank[ids] + in_token[ids] > 0}
+        scores = {ids: math.log(in_blank[ids] + in_token[ids]) + boost_of(ids, graph) for ids in reached}
+        best = sorted(reached, key=lambda ids: -scores[ids])[:beam]
+        kept = {ids: (in_blank[ids], in_token[ids]) for ids in best}
+    return {ids: scores[ids] for ids in kept}
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 6), st.floats(0.3, 4.0))
+def test_what_is_never_made_would_not_have_been_kept(seed: int, beam: int, sharpness: float) -> None:
+    graph = PhraseGraph([((1, 2, 1), 1.5), ((2, 3), 0.7), ((3,), 0.3)])
+    log_probs = random_log_probs(8, 5, seed, sharpness)
+    search = CtcBeamSearch(BLANK, beam, graph, top_tokens=100, min_log_prob=-math.inf)
+
+    search.advance(log_probs)
+
+    found = {decoded.ids: decoded.score for decoded in search.best(beam)}
+    assert found == pytest.approx(by_definition(log_probs, beam, graph), abs=1e-6)
 
 
 AMBIGUOUS = np.log(

@@ -61,6 +61,7 @@ def collapsed(symbols: list[int]) -> list[tuple[int, int]]:
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, VOCAB - 1), max_size=30), st.data())
 def test_it_does_not_matter_where_the_chunks_end(symbols: list[int], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(symbols)))
@@ -73,7 +74,7 @@ def test_it_does_not_matter_where_the_chunks_end(symbols: list[int], data: st.Da
     assert best.score == pytest.approx(len(symbols) * np.log(0.7), abs=1e-5)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=20), st.data())
 def test_a_restored_search_goes_on_as_if_nothing_had_happened(symbols: list[int], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(symbols)))

@@ -1,7 +1,7 @@
 """The graph of phrases: what tokens earn, keep and give back."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuelight.server.speech.decoding.phrases import ROOT, PhraseGraph
@@ -93,6 +93,7 @@ def test_a_graph_without_phrases_changes_nothing() -> None:
 PHRASES = st.lists(st.tuples(st.lists(st.integers(1, 3), min_size=1, max_size=4), st.just(1.0)), max_size=5)
 
 
+@settings(deadline=None)
 @given(PHRASES, st.lists(st.integers(1, 4), max_size=12))
 def test_a_text_earns_what_the_phrases_in_it_are_worth(
     phrases: list[tuple[list[int], float]], tokens: list[int]
@@ -112,3 +113,13 @@ def test_a_text_earns_what_the_phrases_in_it_are_worth(
         if end >= len(ids) and tuple(tokens[end - len(ids) : end]) == ids
     ]
     assert earned + graph.finish(state) == pytest.approx(sum(occurrences))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.lists(st.integers(1, 3), min_size=1, max_size=4), st.floats(-2.0, 3.0)), max_size=6))
+def test_no_step_earns_more_than_the_bound_of_its_state(phrases: list[tuple[list[int], float]]) -> None:
+    graph = PhraseGraph(phrases)
+
+    for state in range(len(graph)):
+        for token in range(5):
+            assert graph.step(state, token)[0] <= graph.most_earned(state) + 1e-9

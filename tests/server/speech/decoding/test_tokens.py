@@ -11,6 +11,8 @@ from cuelight.server.speech.decoding.tokens import TokenTable
 LETTERS = "<blk> 0\n  1\n" + "".join(f"{letter} {id_}\n" for id_, letter in enumerate("abcdefghijklmnopqrstuvwxyz", 2))
 PIECES = "<blk> 0\n<sos/eos> 1\n<unk> 2\n▁ 3\n▁HE 4\nLL 5\nO 6\n▁WORLD 7\nH 8\nE 9\n▁A 10\n'S 11\n你 12\n好 13\n"
 BYTES = "<blk> 0\n▁caf 1\n" + "".join(f"<0x{byte:02X}> {2 + byte}\n" for byte in range(256))
+IN_BYTES = "<blk> 0\n▁Ƌţ 1\nŅ 2\n▁HI 3\n▁ƌŋţ 4\n▁ 5\nƀ 6\n"
+"""你 is the bytes E4 BD A0 and 好 is E5 A5 BD, spelt in the letters of sherpa-onnx's bbpe.cc."""
 SYMBOLS = "<blank> 0\n你 1\n好 2\n吗 3\n"
 
 
@@ -69,6 +71,8 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
         (BYTES, [1, 2 + 0xC3, 2 + 0xA9], "café"),
         (BYTES, [1, 2 + 0xC3], "caf"),
         (SYMBOLS, [1, 2, 3], "你好吗"),
+        (IN_BYTES, [1, 2, 4, 3], "你好 HI"),
+        (IN_BYTES, [1], ""),
         ("<blk> 0\n| 1\na 2\nb 3\n", [2, 1, 3], "a b"),
         (PIECES, [4, 999], "HE"),
         (PIECES, [], ""),
@@ -89,6 +93,7 @@ def test_ids_become_text(tmp_path: Path, content: str, ids: list[int], text: str
         (SYMBOLS, [1, 2], [("你", 0, 1), ("好", 1, 2)]),
         ("<eps> 0\nYES 1\nNO 2\n", [1, 2], [("YES", 0, 1), ("NO", 1, 2)]),
         (BYTES, [1, 2 + 0xC3, 2 + 0xA9], [("café", 0, 3)]),
+        (IN_BYTES, [1, 2, 4, 3], [("你", 0, 2), ("好", 2, 3), ("HI", 3, 4)]),
         (PIECES, [3], []),
         (PIECES, [], []),
     ],
@@ -129,6 +134,7 @@ def test_a_word_ends_a_little_after_its_last_token_or_where_the_next_one_begins(
         (LETTERS, "Hi u", [9, 10, 1, 22]),
         (LETTERS, "naïve", None),
         (SYMBOLS, "你 好", [1, 2]),
+        (IN_BYTES, "你好 hi", [1, 2, 4, 3]),
         (BYTES, "café", [1, 2 + 0xC3, 2 + 0xA9]),
         ("<blk> 0\n▁ab 1\n▁a 2\nbc 3\n", "abc", [2, 3]),
     ],

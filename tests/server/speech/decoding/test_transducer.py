@@ -90,15 +90,18 @@ def test_a_frame_costs_one_joiner_call_and_at_most_one_decoder_call(new_state: A
 
 
 @pytest.mark.parametrize(("new_state", "search"), SEARCHES)
-def test_silence_asks_the_decoder_once(new_state: Any, search: Any) -> None:
+def test_silence_asks_the_decoder_nothing_new(new_state: Any, search: Any) -> None:
     counting = Counting(silent_but({}, 1))
     states = [new_state(), new_state()]
 
     for _ in range(3):
         search(states, np.repeat(counting.model.table[np.newaxis], 2, 0), counting.joiner, counting.decoder)
 
-    assert sum(counting.decoded_rows) <= 2 * (1 + 3), "the beam asks for new hypotheses alone"
-    assert counting.decoded_rows[0] == 2
+    first, *later = counting.decoded_rows
+    assert first == 2
+    if search is greedy:
+        assert later == []
+    assert all(rows <= 2 * 3 for rows in later), "of a beam of 4, the hypothesis that stays silent is known"
 
 
 @pytest.mark.parametrize(("new_state", "search"), SEARCHES)

@@ -23,7 +23,7 @@ from tests.server.speech.decoding.scripted_transducer import (
 
 sherpa_onnx = pytest.importorskip("sherpa_onnx", reason="sherpa-onnx is not installed", exc_type=ImportError)
 
-RULES = EndpointRules(silence_s=0.6, trailing_silence_s=0.24, max_utterance_s=3.0)
+RULES = EndpointRules(silence_s=0.6, trailing_silence_s=0.2, max_utterance_s=3.0)
 CHUNKS = 60
 FRAME_S = 0.04
 RATE_HZ = 16_000

@@ -26,7 +26,7 @@ def filled(admission: Admission, step_s: float) -> int:
     """Return how many voices are let in before one is refused."""
     for count in range(10_000):
         try:
-            admission.enter("m", step_s, CHUNK_S)
+            admission.enter("m", step_s / CHUNK_S, CHUNK_S)
         except Overloaded as error:
             assert error.retry_after_s == 1.0
             return count
@@ -42,10 +42,10 @@ def test_what_voices_cost_takes_its_place() -> None:
     machine = Machine()
     admission = Admission(2, 0.9, 10_000, machine.clocks())
     for _ in range(10):
-        admission.enter("m", 0.0156, CHUNK_S)
+        admission.enter("m", 0.0156 / CHUNK_S, CHUNK_S)
     # Ten voices speak for two seconds and take 0.02 of a core each, a quarter of it on the loop.
     machine.wall_s, machine.process_s, machine.loop_s = 2.0, 0.4, 0.1
-    admission.recognized(20.0, 0.001, CHUNK_S)
+    admission.recognized(20.0, 0.001)
 
     assert filled(admission, 0.0156) + 10 == 90
 
@@ -53,9 +53,9 @@ def test_what_voices_cost_takes_its_place() -> None:
 def test_the_loop_is_one_core_only() -> None:
     machine = Machine()
     admission = Admission(16, 0.9, 10_000, machine.clocks())
-    admission.enter("m", 0.001, CHUNK_S)
+    admission.enter("m", 0.001 / CHUNK_S, CHUNK_S)
     machine.wall_s, machine.process_s, machine.loop_s = 2.0, 0.2, 0.2
-    admission.recognized(20.0, 0.001, CHUNK_S)
+    admission.recognized(20.0, 0.001)
 
     assert filled(admission, 0.001) + 1 == 90
 
@@ -63,21 +63,21 @@ def test_the_loop_is_one_core_only() -> None:
 def test_voices_that_are_behind_let_no_other_in() -> None:
     machine = Machine()
     admission = Admission(2, 0.9, 10_000, machine.clocks())
-    admission.enter("m", 0.001, CHUNK_S)
-    for _ in range(10):
-        admission.recognized(CHUNK_S, 0.5, CHUNK_S)
+    admission.enter("m", 0.001 / CHUNK_S, CHUNK_S)
+    for _ in range(200):
+        admission.recognized(CHUNK_S, CHUNK_S)
 
-    with pytest.raises(Overloaded, match="chunks behind"):
-        admission.enter("m", 0.001, CHUNK_S)
+    with pytest.raises(Overloaded, match="of their audio's own time"):
+        admission.enter("m", 0.001 / CHUNK_S, CHUNK_S)
 
 
 def test_who_leaves_makes_room() -> None:
     admission = Admission(1, 0.9, 1, Machine().clocks())
-    admission.enter("m", 0.001, CHUNK_S)
+    admission.enter("m", 0.001 / CHUNK_S, CHUNK_S)
     with pytest.raises(Overloaded):
-        admission.enter("m", 0.001, CHUNK_S)
+        admission.enter("m", 0.001 / CHUNK_S, CHUNK_S)
 
     admission.leave()
 
-    admission.enter("m", 0.001, CHUNK_S)
+    admission.enter("m", 0.001 / CHUNK_S, CHUNK_S)
     assert (admission.live, admission.refused) == (1, 1)

@@ -1,4 +1,4 @@
-"""SpeechService over the wire, on both fronts: what callers send wrongly, what they may send oddly, and what they get."""
+"""SpeechService over the wire, on both fronts: what callers send wrongly or oddly, and what they get."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +44,7 @@ def channel(server: ServeProcess) -> Iterator[grpc.Channel]:
 def refused(channel: grpc.Channel, requests: list[pb.StreamingRecognizeRequest]) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.RpcError) as caught:
         list(pb_grpc.SpeechServiceStub(channel).StreamingRecognize(iter(requests)))
-    return caught.value.code(), caught.value.details()
+    return caught.value.code(), caught.value.details() or ""
 
 
 def first(**recognition: object) -> pb.StreamingRecognizeRequest:
@@ -206,7 +206,7 @@ def test_a_stream_that_says_nothing_for_too_long_ends(channel: grpc.Channel) -> 
     held.over = True
 
     assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    assert "1 s" in caught.value.details()
+    assert "1 s" in (caught.value.details() or "")
 
 
 class _Until:

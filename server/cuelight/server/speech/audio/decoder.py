@@ -96,7 +96,7 @@ class AudioDecoder:
         return _joined(list(self.pieces(data)))
 
     def pieces(self, data: bytes) -> Iterator[_Samples]:
-        """Take bytes, yield samples (n,) as they are decoded, a few seconds of audio at most each time.
+        """Take bytes, yield samples (n,) as they are decoded: a packet, a frame or some 16,000 samples at a time.
 
         Has to be read to its end before anything else is called; the time between two pieces is the caller's.
         """

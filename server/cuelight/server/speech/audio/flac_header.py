@@ -9,6 +9,7 @@ __all__ = ["MAX_FRAME_HEADER_BYTES", "STREAM_INFO_BYTES", "FrameHeader", "Stream
 
 STREAM_INFO_BYTES: Final = 34
 MAX_FRAME_HEADER_BYTES: Final = 16
+_MAX_BLOCK_SAMPLES: Final = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class StreamInfo:
         """Read the block's 34 bytes."""
         packed = int.from_bytes(raw[10:18], "big")
         channels, bits = (packed >> 41 & 7) + 1, (packed >> 36 & 31) + 1
-        longest = int.from_bytes(raw[2:4], "big")
+        longest = int.from_bytes(raw[2:4], "big") or _MAX_BLOCK_SAMPLES
         # An encoder falls back to plain samples where packing does not pay: twice that is no frame.
         return StreamInfo(raw, packed >> 44, channels, 2 * longest * channels * (bits // 8 + 1) + 1024)
 

@@ -13,8 +13,8 @@ __all__ = ["BLOCK_SAMPLES", "Block", "Source", "expect_magic"]
 Block = NDArray[np.float32]
 """(instants, channels), full scale 1."""
 
-BLOCK_SAMPLES: Final = 65_536
-"""Samples of raw audio that are converted at once: what a block takes is bounded whatever the size of a message."""
+BLOCK_SAMPLES: Final = 16_384
+"""Samples of raw audio that are converted at once, about a millisecond's work, whatever the size of a message."""
 
 
 class Source(Protocol):

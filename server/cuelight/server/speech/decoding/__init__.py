@@ -4,6 +4,7 @@ from cuelight.server.speech.decoding.confidence import confidence_of
 from cuelight.server.speech.decoding.ctc_beam import CtcBeamSearch
 from cuelight.server.speech.decoding.ctc_greedy import CtcGreedySearch
 from cuelight.server.speech.decoding.decoded import Decoded
+from cuelight.server.speech.decoding.hypotheses import hypotheses_of
 from cuelight.server.speech.decoding.phrases import PhraseGraph
 from cuelight.server.speech.decoding.tokens import TokenTable
 from cuelight.server.speech.decoding.transducer import Decoder, GreedyState, Joiner, greedy
@@ -21,5 +22,6 @@ __all__ = [
     "TokenTable",
     "confidence_of",
     "greedy",
+    "hypotheses_of",
     "modified_beam",
 ]

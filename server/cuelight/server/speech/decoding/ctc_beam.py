@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cuelight.server.speech.decoding.ctc_prefix import CtcPrefix
 from cuelight.server.speech.decoding.decoded import Decoded
 from cuelight.server.speech.decoding.log_space import NEVER, log_add
-from cuelight.server.speech.decoding.phrases import PhraseGraph
+from cuelight.server.speech.decoding.phrases import ROOT, PhraseGraph
 
 __all__ = ["CtcBeamSearch"]
 
@@ -88,43 +88,65 @@ class CtcBeamSearch:
         self._prefixes = [CtcPrefix.restored(prefix) for prefix in snapshot["prefixes"]]
 
     def _likely(self, log_probs: NDArray[np.float32]) -> list[list[tuple[int, float]]]:
-        """Return the tokens of each frame worth a look, without the blank, with their log-probability."""
+        """Return the tokens of each frame worth a look and their log-probability, the best first, without the blank."""
         kept = min(self._top_tokens + 1, log_probs.shape[1])
         top = np.argpartition(log_probs, -kept, axis=1)[:, -kept:]
-        values = np.take_along_axis(log_probs, top, axis=1).tolist()
+        values = np.take_along_axis(log_probs, top, axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        top, values = np.take_along_axis(top, order, axis=1), np.take_along_axis(values, order, axis=1)
         return [
             [
                 (token, log_prob)
                 for token, log_prob in zip(tokens, row, strict=True)
                 if log_prob > self._min_log_prob and token != self._blank
             ]
-            for tokens, row in zip(top.tolist(), values, strict=True)
+            for tokens, row in zip(top.tolist(), values.tolist(), strict=True)
         ]
 
     def _step(self, blank: float, likely: list[tuple[int, float]]) -> None:
-        """Take one frame."""
+        """Take one frame; `likely` has the likeliest token first."""
         found = {prefix.ids: prefix.stay(blank) for prefix in self._prefixes}
-        for prefix in self._prefixes:
-            last = prefix.ids[-1] if prefix.ids else None
-            for token, log_prob in likely:
-                if token == last:
-                    found[prefix.ids].repeat(prefix, log_prob)
-                    if prefix.blank > NEVER:
-                        self._extend(found, prefix, token, prefix.blank + log_prob, log_prob)
-                else:
-                    self._extend(found, prefix, token, prefix.total + log_prob, log_prob)
+        if likely:
+            self._meet(found, dict(likely))
+            self._extend(found, likely)
         self._prefixes = self._pruned(found.values())
 
-    def _extend(
-        self, found: dict[tuple[int, ...], CtcPrefix], prefix: CtcPrefix, token: int, arriving: float, log_prob: float
-    ) -> None:
-        ids = (*prefix.ids, token)
-        known = found.get(ids)
-        if known is None:
-            earned, state = (0.0, 0) if self._graph is None else self._graph.step(prefix.state, token)
-            found[ids] = prefix.extended(ids, arriving, self.frames, log_prob, prefix.boost + earned, state)
-        else:
-            known.meet(prefix, arriving, self.frames, log_prob)
+    def _meet(self, found: dict[tuple[int, ...], CtcPrefix], log_prob_of: dict[int, float]) -> None:
+        """Add the ways from one prefix of the beam to another: its last token goes on, or it is one token longer."""
+        before = {prefix.ids: prefix for prefix in self._prefixes}
+        for ids, kept in found.items():
+            log_prob = log_prob_of.get(ids[-1]) if ids else None
+            if log_prob is None:
+                continue
+            kept.repeat(before[ids], log_prob)
+            shorter = before.get(ids[:-1])
+            if shorter is not None:
+                kept.meet(shorter, shorter.ready(ids[-1]) + log_prob, self.frames, log_prob)
+
+    def _extend(self, found: dict[tuple[int, ...], CtcPrefix], likely: list[tuple[int, float]]) -> None:
+        """Add the prefixes that one more token makes, but for those that cannot be among the best.
+
+        There is one way alone to a prefix that is new, so its probability is known before it is made.
+        """
+        graph, least = self._graph, self._least(found.values())
+        for prefix in self._prefixes:
+            most = prefix.score if graph is None else prefix.score + graph.most_earned(prefix.state)
+            for token, log_prob in likely:
+                if most + log_prob < least:
+                    break
+                arriving = prefix.ready(token) + log_prob
+                earned, state = (0.0, ROOT) if graph is None else graph.step(prefix.state, token)
+                boost = prefix.boost + earned
+                if arriving > NEVER and arriving + boost >= least:
+                    ids = (*prefix.ids, token)
+                    if ids not in found:
+                        found[ids] = prefix.extended(ids, arriving, self.frames, log_prob, boost, state)
+
+    def _least(self, found: Collection[CtcPrefix]) -> float:
+        """Return the score below which nothing new is kept: that of the worst of a full beam."""
+        if len(found) < self._beam:
+            return NEVER
+        return min(log_add(prefix.blank, prefix.token) + prefix.boost for prefix in found)
 
     def _pruned(self, found: Collection[CtcPrefix]) -> list[CtcPrefix]:
         for prefix in found:

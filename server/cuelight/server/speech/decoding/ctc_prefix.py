@@ -46,6 +46,10 @@ class CtcPrefix:
         kept._arrived = kept.blank
         return kept
 
+    def ready(self, token: int) -> float:
+        """Return the probability of what `token` can follow: only what ends in a blank, if it is the last one again."""
+        return self.blank if self.ids and self.ids[-1] == token else self.total
+
     def repeat(self, before: "CtcPrefix", log_prob: float) -> None:
         """Add a frame in which the last token goes on; `before` is this prefix before the frame."""
         going_on = before.token + log_prob

@@ -28,6 +28,7 @@ class _Node:
     is_end: bool = False
     next: dict[int, int] = field(default_factory=dict)
     fail: int = ROOT
+    most_earned: float = 0.0
     output: int | None = None
     """The longest other phrase that ends here too."""
 
@@ -66,6 +67,10 @@ class PhraseGraph:
             return earned + self._kept(node) - node.node_score, ROOT
         return earned + node.output_score, following
 
+    def most_earned(self, state: int) -> float:
+        """Return a bound of what a step from `state` earns, where it is not strict."""
+        return self._nodes[state].most_earned
+
     def finish(self, state: int) -> float:
         """Return what ending in `state` gives back: the boost of a phrase that was only begun, as 0 or less."""
         return -self._nodes[state].node_score
@@ -99,6 +104,23 @@ class PhraseGraph:
             for token, child in parent.next.items():
                 self._fill(self._nodes[child], self._next_or_root(parent.fail, token))
                 waiting.append(child)
+        self._bound()
+
+    def _bound(self) -> None:
+        """Set what no step of each node can exceed: its own children's, or those of the nodes it fails to."""
+        nodes = self._nodes
+        # a longer phrase that is worth less than one that ends with it earns the difference
+        more = max(0.0, *(self._kept(node) - node.node_score for node in nodes))
+        for node in nodes:
+            best = max((nodes[child].token_score for child in node.next.values()), default=0.0)
+            at = node.fail
+            while node is not nodes[ROOT]:
+                ways = (nodes[child].node_score for child in nodes[at].next.values())
+                best = max(best, max(ways, default=0.0) - node.node_score)
+                if at == ROOT:
+                    break
+                at = nodes[at].fail
+            node.most_earned = max(best, -node.node_score) + more
 
     def _fill(self, node: _Node, fail: int) -> None:
         node.fail = fail

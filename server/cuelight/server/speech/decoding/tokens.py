@@ -3,7 +3,7 @@
 The file is sherpa-onnx's tokens.txt: `symbol id` a line; a line of an id alone is the symbol space. Three kinds of
 model share it. Word pieces mark the start of a word with U+2581; letters have a token for the space between words;
 symbols such as Chinese characters have neither, and each of them is a word. Symbols `<0x41>` are the bytes of letters
-that have no token of their own.
+that have no token of their own; where pieces are spelt in bytes throughout, each byte has a letter.
 """
 
 import re
@@ -12,6 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from cuelight.server.inference.loader import ModelLoadError
+from cuelight.server.speech.decoding.byte_letters import byte_of_letter, spelt_in_bytes
 from cuelight.server.speech.decoding.confidence import confidence_of
 from cuelight.server.speech.decoding.spelling import Spelling
 from cuelight.server.speech.results import Word
@@ -28,7 +29,7 @@ LAST_TOKEN_FRAMES = 3
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _EAST_ASIAN = r"[\u1100-\u11ff\u2e80-\ua4cf\ua840-\ud7af\uf900-\ufaff\ufe30-\ufe4f\uff65-\uffdc\U00020000-\U0002ffff]"
-_IS_EAST_ASIAN = re.compile(_EAST_ASIAN)
+_EAST_ASIAN_LETTER = re.compile(_EAST_ASIAN)
 _SPACE_BETWEEN = re.compile(f"(?<={_EAST_ASIAN}) (?={_EAST_ASIAN})")
 
 
@@ -40,9 +41,13 @@ class TokenTable:
         self.size = max(symbols) + 1
         self.unknown = next((id_ for id_, symbol in symbols.items() if symbol == UNKNOWN), None)
         self.symbols = dict(symbols)
-        separator = _separator(set(symbols.values()))
-        self._pieces = {id_: _piece(symbol, separator) for id_, symbol in symbols.items()}
+        self._marks_starts = any(symbol.startswith(WORD_START) for symbol in symbols.values())
+        separator = None if self._marks_starts else next(filter(set(symbols.values()).__contains__, SEPARATORS), None)
+        self._in_bytes = spelt_in_bytes(symbols.values())
+        letters = byte_of_letter() if self._in_bytes else {}
+        self._pieces = {id_: _piece(symbol, separator, letters) for id_, symbol in symbols.items()}
         self._spelling = Spelling({id_: piece for id_, piece in self._pieces.items() if piece})
+        self._east_asian = {id_ for id_, piece in self._pieces.items() if _EAST_ASIAN_LETTER.search(_decoded(piece))}
         self._one_word_each = not any(piece.startswith(b" ") for piece in self._pieces.values())
 
     @classmethod
@@ -115,13 +120,14 @@ class TokenTable:
         return None
 
     def _joined(self, words: Sequence[str]) -> str:
-        """Put spaces where the model has them: it has none before a Chinese character."""
-        spelt = "".join(word if _IS_EAST_ASIAN.match(word) or self._one_word_each else f" {word}" for word in words)
+        """Put spaces where the model has them: before Chinese characters it has all, in bytes, or none."""
+        if self._in_bytes:
+            words = _EAST_ASIAN_LETTER.sub(r" \g<0> ", " ".join(words)).split()
+        spelt = "".join(
+            word if self._one_word_each or (_EAST_ASIAN_LETTER.match(word) and not self._in_bytes) else f" {word}"
+            for word in words
+        )
         return spelt if self._marks_starts else spelt.lstrip(" ")
-
-    @property
-    def _marks_starts(self) -> bool:
-        return any(symbol.startswith(WORD_START) for symbol in self.symbols.values())
 
     def _spans(self, ids: Sequence[int]) -> Iterator[tuple[int, int]]:
         """Yield [first, last) of each word; tokens that only separate words are in none."""
@@ -130,7 +136,7 @@ class TokenTable:
         for index, id_ in enumerate(ids):
             piece = self._pieces.get(id_, b"")
             continues = piece and piece[0] & 0xC0 == 0x80  # a byte of UTF-8 that is not a letter's first
-            alone = _IS_EAST_ASIAN.search(piece.decode(errors="ignore")) is not None
+            alone = id_ in self._east_asian
             begins = piece.startswith(b" ") or alone or after_east_asian or (self._one_word_each and not continues)
             if begins and first is not None:
                 yield first, index
@@ -161,25 +167,24 @@ def _number(digits: bytes) -> int:
     return int(digits)
 
 
-def _separator(symbols: set[str]) -> str | None:
-    if any(symbol.startswith(WORD_START) for symbol in symbols):
-        return None
-    return next((symbol for symbol in SEPARATORS if symbol in symbols), None)
-
-
-def _piece(symbol: str, separator: str | None) -> bytes:
+def _piece(symbol: str, separator: str | None, letters: Mapping[str, int]) -> bytes:
     if symbol in SILENT:
         return b""
     if symbol == separator:
         return b" "
     if byte := _BYTE.fullmatch(symbol):
         return bytes([int(byte[1], 16)])
-    return symbol.replace(WORD_START, " ").encode()
+    text = symbol.replace(WORD_START, " ")
+    return b"".join(bytes([letters[letter]]) if letter in letters else letter.encode() for letter in text)
+
+
+def _decoded(spelt: bytes) -> str:
+    # a letter of several bytes of which not all have come yet is left out
+    return spelt.decode(errors="ignore")
 
 
 def _tidy(spelt: bytes) -> str:
-    # a letter of several bytes of which not all have come yet is left out
-    return _SPACE_BETWEEN.sub("", " ".join(spelt.decode(errors="ignore").split()))
+    return _SPACE_BETWEEN.sub("", " ".join(_decoded(spelt).split()))
 
 
 def _end(last: int, following: int | None) -> int:

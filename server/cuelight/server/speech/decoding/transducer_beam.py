@@ -9,11 +9,11 @@ model: in hypotheses, frames, trailing blanks, log-probabilities and boosts of p
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cuelight.server.speech.decoding.decoded import Decoded
 from cuelight.server.speech.decoding.log_space import log_add, log_softmax
@@ -22,10 +22,17 @@ from cuelight.server.speech.decoding.transducer import BLANK, TEMPERATURE, Decod
 
 __all__ = ["BeamState", "modified_beam"]
 
+_Way = tuple[float, int, int]
+"""The log-probability of a hypothesis with one more symbol: its own included, which hypothesis, the symbol."""
+_LIKELIHOOD = itemgetter(0)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class _Hypothesis:
-    """`symbols` begins with the context of the utterance's start, which is nothing that was said in it."""
+    """`symbols` begins with the context of the utterance's start, which is nothing that was said in it.
+
+    Once made, only the decoder's answer is added, and the probability of another one that says the same.
+    """
 
     symbols: tuple[int, ...]
     log_prob: float = 0.0
@@ -120,19 +127,15 @@ class BeamState:
     def _best(self) -> _Hypothesis:
         return max(self.hypotheses, key=lambda hypothesis: hypothesis.per_symbol)
 
-    def take(self, logits: Floats, log_probs: Floats, beam: int, temperature: float) -> None:
-        """Take one frame, (hypotheses, vocab)."""
-        before = np.array([hypothesis.log_prob for hypothesis in self.hypotheses])
-        # float32, as sherpa-onnx sums: a tie there is a tie here
-        totals = (log_probs + before[:, np.newaxis]).astype(np.float32).ravel()
+    def take(self, ways: Sequence[_Way], logits: Floats, beam: int, temperature: float) -> None:
+        """Take one frame: of all the ways on, the best `beam`; `logits` (hypotheses, vocab)."""
         merged: dict[tuple[int, ...], _Hypothesis] = {}
-        for at in _top(totals, beam):
-            parent, symbol = divmod(at, log_probs.shape[1])
+        for log_prob, parent, symbol in sorted(ways, key=_LIKELIHOOD, reverse=True)[:beam]:
             if symbol in (BLANK, self.unknown):
-                _add(merged, _waited(self.hypotheses[parent], totals[at]))
+                _add(merged, _waited(self.hypotheses[parent], log_prob))
             else:
                 told = float(log_softmax(logits[parent] / np.float32(temperature))[symbol])
-                _add(merged, self._said(self.hypotheses[parent], symbol, totals[at], told))
+                _add(merged, self._said(self.hypotheses[parent], symbol, log_prob, told))
         self.hypotheses = list(merged.values())
         self.frames += 1
 
@@ -141,11 +144,11 @@ class BeamState:
         said = set(self._best.frames)
         self.chunk_speech = [frame in said for frame in range(self.frames - frames, self.frames)]
 
-    def _said(self, hypothesis: _Hypothesis, symbol: int, log_prob: np.float32, told: float) -> _Hypothesis:
+    def _said(self, hypothesis: _Hypothesis, symbol: int, log_prob: float, told: float) -> _Hypothesis:
         earned, phrase = (0.0, ROOT) if self.graph is None else self.graph.step(hypothesis.phrase, symbol)
         return _Hypothesis(
             (*hypothesis.symbols, symbol),
-            float(log_prob + np.float32(earned)),
+            float(np.float32(log_prob + earned)) if earned else log_prob,
             (*hypothesis.frames, self.frames),
             (*hypothesis.log_probs, told),
             phrase=phrase,
@@ -169,11 +172,14 @@ def modified_beam(
         )
         counts = [len(state.hypotheses) for state in states]
         logits = joiner(np.repeat(encoder_out[:, frame], counts, axis=0), outputs)
-        log_probs = log_softmax(logits)
+        before = np.array([hypothesis.log_prob for state in states for hypothesis in state.hypotheses])
+        # float32, as sherpa-onnx sums: a tie there is a tie here
+        best = _best_of_rows((log_softmax(logits) + before[:, np.newaxis]).astype(np.float32), beam)
         first = 0
         for state, count in zip(states, counts, strict=True):
-            rows = slice(first, first + count)
-            state.take(logits[rows], log_probs[rows], beam, temperature)
+            rows = range(first, first + count)
+            ways = [(log_prob, row - first, symbol) for row in rows for log_prob, symbol in best[row]]
+            state.take(ways, logits[first : first + count], beam, temperature)
             first += count
     for state in states:
         state.mark_speech(frames)
@@ -191,11 +197,19 @@ def _ask(states: Sequence[BeamState], decoder: Decoder) -> None:
         return
     contexts = np.array([state.hypotheses[index].symbols[-state.context_size :] for state, index in new], np.int64)
     for (state, index), answer in zip(new, decoder(contexts), strict=True):
-        state.hypotheses[index] = replace(state.hypotheses[index], decoder_out=answer)
+        state.hypotheses[index].decoder_out = answer
 
 
-def _waited(hypothesis: _Hypothesis, log_prob: np.float32) -> _Hypothesis:
-    return replace(hypothesis, log_prob=float(log_prob), trailing=hypothesis.trailing + 1)
+def _waited(before: _Hypothesis, log_prob: float) -> _Hypothesis:
+    return _Hypothesis(
+        before.symbols,
+        log_prob,
+        before.frames,
+        before.log_probs,
+        before.trailing + 1,
+        before.phrase,
+        before.decoder_out,
+    )
 
 
 def _add(merged: dict[tuple[int, ...], _Hypothesis], hypothesis: _Hypothesis) -> None:
@@ -203,12 +217,12 @@ def _add(merged: dict[tuple[int, ...], _Hypothesis], hypothesis: _Hypothesis) ->
     if known is None:
         merged[hypothesis.symbols] = hypothesis
     else:
-        merged[hypothesis.symbols] = replace(known, log_prob=log_add(known.log_prob, hypothesis.log_prob))
+        known.log_prob = log_add(known.log_prob, hypothesis.log_prob)
 
 
-def _top(totals: NDArray[np.float32], count: int) -> list[int]:
-    """Return where the highest are, the highest first."""
-    count = min(count, totals.size)
-    top = np.argpartition(totals, -count)[-count:]
-    ranked: list[int] = top[np.argsort(-totals[top], kind="stable")].tolist()
-    return ranked
+def _best_of_rows(totals: Floats, count: int) -> list[list[tuple[float, int]]]:
+    """Return the highest `count` of each row with their columns: no stream's best can be elsewhere."""
+    count = min(count, totals.shape[1])
+    columns = np.argpartition(totals, -count, axis=1)[:, -count:]
+    values = np.take_along_axis(totals, columns, axis=1)
+    return [list(zip(*row, strict=True)) for row in zip(values.tolist(), columns.tolist(), strict=True)]

@@ -2,7 +2,8 @@
 
 A *draft* is what the window before it was recognized as. The decoder consumes all of it at once; what it would have
 chosen itself is kept, up to the first difference, so the outcome is that of decoding from nothing, for the price of the
-words that are new. The first `forced` tokens of a draft are kept whatever the decoder thinks of them.
+words that are new. (With 8-bit weights a near tie may fall the other way: see `moonshine`.) The first `forced` tokens
+of a draft are kept whatever the decoder thinks of them.
 """
 
 import math
@@ -43,7 +44,7 @@ def repeats(tokens: Sequence[int]) -> int:
     for size in range(1, _LONGEST_BLOCK + 1):
         times = _SHORT_BLOCK_TIMES if size <= _SHORT_BLOCK else _BLOCK_TIMES
         if len(tokens) < size * times:
-            break
+            continue
         block = tokens[-size:]
         if all(tokens[len(tokens) - size * (at + 1) : len(tokens) - size * at] == block for at in range(times)):
             return size * (times - 1)

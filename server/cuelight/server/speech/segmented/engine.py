@@ -72,10 +72,11 @@ class SpeechEngine:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cuelight-speech")
         self._waiting: list[_Job] = []
         self._batches: list[_Batch] = []
-        self._members = 0
+        self._members: set[_Job] = set()
         self._count = 0
         self._running = False
         self._closed = False
+        self._rested = asyncio.Event()
         self.turnaround_s = 0.0
         """How long a window has lately taken from its arrival to its transcript."""
         self.steps = 0
@@ -85,7 +86,7 @@ class SpeechEngine:
     @property
     def load(self) -> int:
         """How many windows wait or are decoded."""
-        return len(self._waiting) + self._members
+        return len(self._waiting) + len(self._members)
 
     def transcribe(
         self, samples: Samples, draft: Sequence[int] = (), forced: int = 0, urgency: int = Urgency.FINAL
@@ -109,24 +110,39 @@ class SpeechEngine:
         self._start_turn()
         return job.future
 
+    async def rest(self) -> None:
+        """Wait until nothing waits or is decoded."""
+        while self.load:
+            self._rested.clear()
+            await self._rested.wait()
+
     def close(self) -> None:
-        """Answer all it holds with ShuttingDown and free the sessions once the turn in progress is over."""
+        """Answer all it holds with ShuttingDown and free the sessions once the turn in progress is over.
+
+        May be called twice.
+        """
+        if self._closed:
+            return
         self._closed = True
-        for job in self._waiting:
+        for job in (*self._waiting, *self._members):
             _fail(job, ShuttingDown("the speech model is being unloaded"))
         self._waiting.clear()
+        self._members.clear()
+        self._rested.set()
         self._executor.submit(self._free)
         self._executor.shutdown(wait=False)
 
     def _start_turn(self) -> None:
         self._waiting = [job for job in self._waiting if not job.future.done()]
-        if self._running or self._closed or not (self._waiting or self._members):
+        if not self.load:
+            self._rested.set()
+        if self._running or self._closed or not self.load:
             return
         joining = None
-        if self._waiting and self._members < _MAX_MEMBERS:
+        if self._waiting and len(self._members) < _MAX_MEMBERS:
             joining = min(self._waiting, key=lambda job: job.order)
             self._waiting.remove(joining)
-            self._members += 1
+            self._members.add(joining)
         self._running = True
         turn = asyncio.get_running_loop().run_in_executor(self._executor, self._turn, joining)
         turn.add_done_callback(self._turned)
@@ -136,7 +152,7 @@ class SpeechEngine:
         if future.cancelled():
             return
         turn = future.result()
-        self._members -= len(turn.finished) + len(turn.failed)
+        self._members.difference_update(turn.finished, (job for job, _ in turn.failed))
         for job, error in turn.failed:
             _fail(job, error)
         for job in turn.finished:

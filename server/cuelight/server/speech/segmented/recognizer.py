@@ -1,7 +1,7 @@
 """The segmented recognizer: an encoder-decoder model in a version folder, and the voice detector it needs beside it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cuelight.server.errors import SequenceNotActive
@@ -50,6 +50,10 @@ class SegmentedRecognizer:
     def engines(self) -> list[SpeechEngine]:
         """Its engines, for their figures."""
         return self._engines
+
+    def text(self, tokens: Iterable[int]) -> str:
+        """Return tokens of its model as text."""
+        return self._tokenizer.text(tokens)
 
     def ignored(self, options: VoiceOptions) -> dict[str, str]:
         """Return what was asked for that the model cannot do, with the reason."""

@@ -13,7 +13,8 @@ the voice's first audio and ends with `finish` or `close`; if it fails, the next
 import asyncio
 import json
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -38,6 +39,7 @@ _LOAD_FACTOR = 1.5
 _TAIL_SAMPLES = 9 * CHUNK_SAMPLES
 """Of the silence behind speech, what the model hears: enough to tell that a word is over."""
 _FIRST_WINDOW_S = 0.4
+_ONE_SAMPLE_S = 1 / RATE_HZ
 _STABLE, _UNSTABLE = 0.9, 0.2
 
 
@@ -52,8 +54,8 @@ class _Segment:
     heard: int = 0
     last: Transcript | None = None
     state: VoiceState | None = None
-    ended_at: int | None = None
-    """Where its speech ended; None for one that was cut, whose speech goes on."""
+    cut: bool = False
+    """Whether it was cut in the middle of speech."""
 
 
 @dataclass(slots=True)
@@ -63,7 +65,6 @@ class _Marks:
     fed: int = 0
     utterance: int = 0
     told_state: int = 0
-    events: deque[SpeechEvent] = field(default_factory=deque)
 
 
 class SegmentedVoice:
@@ -97,6 +98,8 @@ class SegmentedVoice:
         self._drained = asyncio.Event()
         self._drained.set()
         self._task: asyncio.Task[None] | None = None
+        self._interim: asyncio.Future[Transcript] | None = None
+        """A decode that nobody needs once its segment is closed."""
 
     async def accept(self, samples: Samples) -> None:
         """Take samples (n,) float32 at 16 kHz, full scale 1; wait while too much audio is undecoded."""
@@ -161,15 +164,18 @@ class SegmentedVoice:
         at = change.step * CHUNK_SAMPLES
         if change.kind == "started":
             self._segments.append(self._new_segment(change.step))
-            await self._event("started", change.speech_step)
+            await self._event("started", change.speech_step * CHUNK_SAMPLES)
             return
         segment = self._segments[-1]
         segment.end = min(at, self._window.end)
         segment.speech_end = min(change.speech_step * CHUNK_SAMPLES, segment.end)
         if change.kind == "ended":
-            segment.ended_at = segment.speech_end
+            await self._event("ended", segment.speech_end)
         segment.state = await self._state()
-        if change.kind == "cut":
+        segment.cut = change.kind == "cut"
+        if self._interim is not None:
+            self._interim.cancel()
+        if segment.cut:
             self._segments.append(self._new_segment(change.step))
         self._wake()
 
@@ -206,9 +212,9 @@ class SegmentedVoice:
         self._marks.told_state = self._marks.fed
         return VoiceState(state.start_sample, self._marks.utterance, state.sequence, state.recognizer)
 
-    async def _event(self, kind: str, step: int) -> None:
+    async def _event(self, kind: Literal["started", "ended"], sample: int) -> None:
         if self._options.events:
-            event = SpeechEvent("started" if kind == "started" else "ended", step * CHUNK_SAMPLES / RATE_HZ)
+            event = SpeechEvent(kind, sample / RATE_HZ)
             await self._put(Update(events=(event,), processed_s=self._window.start / RATE_HZ))
 
     async def _put(self, update: Update) -> None:
@@ -264,34 +270,46 @@ class SegmentedVoice:
     def _heard_end(self, segment: _Segment) -> int:
         """Where the window ends that holds all of the segment's speech there is by now."""
         end = segment.end if segment.end is not None else self._marks.fed
-        cut = segment.end is not None and segment.ended_at is None
-        return end if cut else min(end, segment.speech_end + _TAIL_SAMPLES)
+        return end if segment.cut else min(end, segment.speech_end + _TAIL_SAMPLES)
 
     def _interim_is_due(self, segment: _Segment) -> bool:
         if not self._options.interim:
             return False
-        new = self._heard_end(segment) - segment.heard
-        if segment.last is None:
-            return self._heard_end(segment) - segment.start >= _FIRST_WINDOW_S * RATE_HZ
-        silent = self._heard_end(segment) == segment.speech_end + _TAIL_SAMPLES
-        interval_s = max(_INTERVAL_S, _LOAD_FACTOR * self._engine.turnaround_s)
-        # All that was said has been heard when silence begins: the decode that the final result will need.
-        return new > 0 and (silent or new >= interval_s * RATE_HZ)
-
-    async def _decode(self, segment: _Segment, urgency: int) -> Transcript:
         end = self._heard_end(segment)
-        agreement = segment.agreement
+        if segment.last is None:
+            return end - segment.start >= _FIRST_WINDOW_S * RATE_HZ
+        interval_s = max(_INTERVAL_S, _LOAD_FACTOR * self._engine.turnaround_s)
+        return end - segment.heard >= (_ONE_SAMPLE_S if self._is_silent(segment) else interval_s) * RATE_HZ
+
+    def _is_silent(self, segment: _Segment) -> bool:
+        """Whether speech has stopped for now, so that the window holds all that the final result will need."""
+        return self._heard_end(segment) == segment.speech_end + _TAIL_SAMPLES
+
+    async def _decode(self, segment: _Segment, urgency: int, withdrawable: bool = False) -> Transcript | None:
+        """Decode what there is of a segment; None when that was withdrawn."""
+        end, agreement = self._heard_end(segment), segment.agreement
         samples = self._window.read(segment.start, end)
-        transcript = await self._engine.transcribe(samples, agreement.latest, len(agreement.stable), urgency)
+        future = self._engine.transcribe(samples, agreement.latest, len(agreement.stable), urgency)
+        self._interim = future if withdrawable else None
+        try:
+            await asyncio.wait({future})
+        finally:
+            self._interim = None
+            future.cancel()
+        if future.cancelled():
+            return None
+        transcript = future.result()
         agreement.push(transcript.tokens)
         segment.heard, segment.last = end, transcript
         return transcript
 
     async def _tell_interim(self, segment: _Segment) -> None:
-        transcript = await self._decode(segment, Urgency.INTERIM if self._options.live else Urgency.RECORDING)
-        if segment.end is not None or not transcript.tokens:
-            return
-        await self._put(Update(results=self._interims(segment, transcript), processed_s=segment.start / RATE_HZ))
+        silent = self._is_silent(segment)
+        urgency = Urgency.FINAL if silent else Urgency.INTERIM
+        transcript = await self._decode(segment, urgency if self._options.live else Urgency.RECORDING, not silent)
+        if transcript is not None and transcript.tokens and segment.end is None:
+            results = self._interims(segment, transcript)
+            await self._put(Update(results=results, processed_s=segment.start / RATE_HZ))
 
     def _interims(self, segment: _Segment, transcript: Transcript) -> tuple[Result, ...]:
         stable = self._tokenizer.text(segment.agreement.stable)
@@ -308,16 +326,15 @@ class SegmentedVoice:
         transcript = segment.last
         if transcript is None or segment.heard != self._heard_end(segment):
             transcript = await self._decode(segment, Urgency.FINAL if self._options.live else Urgency.RECORDING)
+            assert transcript is not None
         text = self._tokenizer.text(transcript.tokens)
         assert segment.end is not None
         times = (segment.start / RATE_HZ, max(segment.start, segment.speech_end) / RATE_HZ, self._marks.utterance)
         results = (Result((Hypothesis(text, transcript.confidence),), True, *times),) if text else ()
         self._marks.utterance += len(results)
-        ended = self._options.events and segment.ended_at is not None
-        events = (SpeechEvent("ended", times[1]),) if ended else ()
         self._segments.popleft()
         self._window.drop(self._segments[0].start if self._segments else self._needed_from())
-        await self._put(Update(results, events, segment.end / RATE_HZ, self._numbered(segment.state)))
+        await self._put(Update(results, (), segment.end / RATE_HZ, self._numbered(segment.state)))
         self._drained.set()
 
     def _needed_from(self) -> int:

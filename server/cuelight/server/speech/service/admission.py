@@ -3,7 +3,7 @@
 A voice costs CPU seconds a second. Until voices have been measured, the model's own step time at warm-up and a share
 for everything around it stand in. Measured is what the process really used since the last look, divided by the audio
 that was recognized meanwhile; the event loop, which one core has to carry, is measured by itself. One more voice is let
-in while both budgets would hold it and those inside are not behind.
+in while both budgets would hold it and those inside do not wait for the server most of the time.
 """
 
 import math
@@ -22,8 +22,10 @@ measured as soon as voices have spoken for a while."""
 _ENOUGH_AUDIO_S = 5.0
 """Seconds of audio between two looks, below which the figures say nothing of a voice's cost."""
 _SMOOTHING = 0.5
-_BEHIND_CHUNKS = 2.0
-"""Steps that come back this many chunks late on average mean that the server is behind."""
+_WAIT_SMOOTHING = 0.02
+"""A message is one of hundreds a second: the last fifty or so count."""
+_MAX_WAIT_SHARE = 0.8
+"""Voices that wait for the server for this share of the audio's own time are about to fall behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +54,35 @@ class Admission:
         self._max_load = max_load
         self._max_voices = max_voices
         self._clocks = clocks or Clocks()
-        self._measured: Load | None = None
+        self.measured: Load | None = None
+        """What a voice was measured to cost, once some have spoken."""
         self._looked = (self._clocks.wall_s(), self._clocks.process_s(), self._clocks.loop_s())
         self._audio_s = 0.0
-        self._behind = 0.0
+        self.wait_share = 0.0
+        """How long voices lately waited for the server, as a share of their audio's own time; from 1 on they fall
+        behind."""
         self.live = 0
         """Voices that speak now."""
         self.refused = 0
+        self.audio_s_total = 0.0
+        """Seconds of audio of live voices that were recognized."""
 
-    def enter(self, model: str, step_s: float, chunk_s: float) -> None:
-        """Let a voice in; `step_s` is what one of its steps takes of the model, `chunk_s` how much audio that is.
+    def enter(self, model: str, expected: float, chunk_s: float) -> None:
+        """Let a voice in; `expected` is what the model itself should cost, in CPU seconds a second, and `chunk_s` how
+        much audio one of its steps takes.
 
         Raises: Overloaded when it could not be served in real time.
         """
         self._look()
-        cost = self.cost(step_s, chunk_s)
+        cost = self.cost(expected, chunk_s)
         live = self.live + 1
         process, loop = cost.process * live, cost.loop * live
         budget = self._cores * self._max_load
-        if live > self._max_voices or process > budget or loop > self._max_load or self._behind > _BEHIND_CHUNKS:
+        if live > self._max_voices or process > budget or loop > self._max_load or self.wait_share > _MAX_WAIT_SHARE:
             self.refused += 1
             why = (
-                f"voices are {self._behind:.1f} chunks behind"
-                if self._behind > _BEHIND_CHUNKS
+                f"they wait for {self.wait_share:.0%} of their audio's own time"
+                if self.wait_share > _MAX_WAIT_SHARE
                 else f"one more would take {process:.2f} of {budget:.2f} cores and {loop:.0%} of the event loop"
             )
             raise Overloaded(f'model "{model}": {self.live} voices speak; {why}', _LOOK_EVERY_S)
@@ -84,17 +92,18 @@ class Admission:
         """Let a voice go."""
         self.live -= 1
 
-    def recognized(self, audio_s: float, late_s: float, chunk_s: float) -> None:
-        """Note that so much audio of a live voice was recognized, and how long that took since it came."""
+    def recognized(self, audio_s: float, waited_s: float) -> None:
+        """Note that so much audio of a live voice was recognized, and how long the voice waited for that."""
         self._audio_s += audio_s
-        self._behind += (late_s / chunk_s - self._behind) * min(1.0, 1.0 / max(self.live, 1))
+        self.audio_s_total += audio_s
+        self.wait_share += (waited_s / audio_s - self.wait_share) * _WAIT_SMOOTHING
 
-    def cost(self, step_s: float, chunk_s: float) -> Load:
+    def cost(self, expected: float, chunk_s: float) -> Load:
         """Return what a voice costs by what is known now."""
-        if self._measured is not None:
-            return self._measured
+        if self.measured is not None:
+            return self.measured
         around = _AROUND_A_STEP_S / chunk_s
-        return Load(step_s / chunk_s + around, around)
+        return Load(expected + around, around)
 
     def _look(self) -> None:
         now = (self._clocks.wall_s(), self._clocks.process_s(), self._clocks.loop_s())
@@ -102,12 +111,12 @@ class Admission:
         if wall_s < _LOOK_EVERY_S:
             return
         if not self.live:
-            self._behind = 0.0
+            self.wait_share = 0.0
         if self._audio_s >= _ENOUGH_AUDIO_S:
             # Of a machine that is full, voices take less audio than they bring: their cost stays what it is.
             found = Load(process_s / self._audio_s, loop_s / self._audio_s)
-            old = self._measured or found
-            self._measured = Load(_mixed(old.process, found.process), _mixed(old.loop, found.loop))
+            old = self.measured or found
+            self.measured = Load(_mixed(old.process, found.process), _mixed(old.loop, found.loop))
         self._looked, self._audio_s = now, 0.0
 
 

@@ -1,6 +1,7 @@
 """What a voice has found out and its caller has not read yet: bounded, and never two interim results in a row."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 
@@ -20,6 +21,8 @@ class VoiceOutbox:
         self._ended = False
         self._filled = asyncio.Event()
         self._room = asyncio.Event()
+        self.held_s = 0.0
+        """How long the caller's not reading has held the voice, in all."""
 
     async def put(self, update: Update) -> None:
         """Add an update; one that is all interim takes the place of one before it that waits and is so too."""
@@ -27,8 +30,10 @@ class VoiceOutbox:
             self._waiting[-1] = update
             return
         while len(self._waiting) >= _MAX_WAITING and not self._ended:
+            started_s = time.monotonic()
             self._room.clear()
             await self._room.wait()
+            self.held_s += time.monotonic() - started_s
         self._waiting.append(update)
         self._filled.set()
 

@@ -23,10 +23,15 @@ from cuelight.server.speech.service.outbox import VoiceOutbox
 from cuelight.server.speech.service.voice_activity import detected
 from cuelight.server.speech.service.voice_call import VoiceCall
 from cuelight.server.speech.service.voice_tokens import VoiceTokens
-from cuelight.server.speech.voice import Recognizer
+from cuelight.server.speech.voice import Recognizer, RecognizerFacts
 from cuelight.speech.v1 import speech_pb2 as pb
 
 __all__ = ["SpeechServicer", "speech_service"]
+
+
+_SEGMENTED_COST = 0.06
+"""CPU seconds a second of a voice on a model that decodes a growing window again and again. Measured: Moonshine tiny
+on two cores serves about thirty."""
 
 
 def speech_service(servicer: "SpeechServicer") -> Service:
@@ -54,8 +59,8 @@ class SpeechServicer:
             raise InvalidRequest(f"expected config as the first message, got {came}")
         config = first.config
         version, recognizer = self._models.find(config.recognition.model)
-        step_s, chunk_s = _step_s(version), recognizer.facts.chunk_s
-        self._admission.enter(version.name, step_s, chunk_s)
+        facts = recognizer.facts
+        self._admission.enter(version.name, _expected_cost(version, facts), facts.chunk_s)
         try:
             call, started = self._opened(version, recognizer, config)
             yield pb.StreamingRecognizeResponse(started=started)
@@ -131,8 +136,8 @@ class SpeechServicer:
         outbox = VoiceOutbox()
         voice = recognizer.open(options, outbox, state)
 
-        def recognized(samples: int, late_s: float) -> None:
-            self._admission.recognized(samples / facts.sample_rate_hz, late_s, facts.chunk_s)
+        def recognized(samples: int, waited_s: float) -> None:
+            self._admission.recognized(samples / facts.sample_rate_hz, waited_s)
 
         call = VoiceCall(version, voice, outbox, feed, self._config.max_idle_s, recognized)
         call.resumable = config.resumable
@@ -156,9 +161,14 @@ def _started(version: ModelVersion, recognizer: Recognizer, ignored: dict[str, s
     )
 
 
-def _step_s(version: ModelVersion) -> float:
-    """Return what a step of one voice takes when as many as fit share a batch, in seconds."""
-    return min(seconds / rows for rows, seconds in version.steps.by_rows.items())
+def _expected_cost(version: ModelVersion, facts: RecognizerFacts) -> float:
+    """Return what the model should cost one voice, in CPU seconds a second, until it is measured.
+
+    Of a model that is stepped, its share of a step that as many as fit take together.
+    """
+    if facts.segmented:
+        return _SEGMENTED_COST
+    return min(seconds / rows for rows, seconds in version.steps.by_rows.items()) / facts.chunk_s
 
 
 def _add_model(

@@ -123,7 +123,9 @@ class VoiceCall:
     async def _accept(self, samples: Samples) -> None:
         if not len(samples):
             return
-        started_s = time.monotonic()
+        started_s, held_s = time.monotonic(), self._outbox.held_s
         await self._voice.accept(samples)
         if self._recognized is not None:
-            self._recognized(len(samples), time.monotonic() - started_s)
+            # What a caller's own slowness costs is not the server's.
+            held_s = self._outbox.held_s - held_s
+            self._recognized(len(samples), time.monotonic() - started_s - held_s)

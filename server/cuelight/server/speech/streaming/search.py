@@ -23,6 +23,9 @@ class VoiceSearch(Protocol):
     @property
     def chunk_speech(self) -> list[bool]: ...
 
+    @property
+    def trailing_blank_frames(self) -> int: ...
+
     async def advance(self, output: Frames) -> None:
         """Take a step's output (frames, size)."""
         ...
@@ -58,6 +61,11 @@ class CtcSearch:
         """See `VoiceSearch`."""
         return self._rules.chunk_speech
 
+    @property
+    def trailing_blank_frames(self) -> int:
+        """See `VoiceSearch`."""
+        return self._rules.trailing_blank_frames
+
     async def advance(self, output: Frames) -> None:
         """See `VoiceSearch`."""
         self._rules.advance(output)
@@ -83,6 +91,11 @@ class TransducerSearch:
     def chunk_speech(self) -> list[bool]:
         """See `VoiceSearch`."""
         return self._state.chunk_speech
+
+    @property
+    def trailing_blank_frames(self) -> int:
+        """See `VoiceSearch`."""
+        return self._state.trailing_blank_frames
 
     async def advance(self, output: Frames) -> None:
         """See `VoiceSearch`."""

@@ -17,9 +17,7 @@ from cuelight.server.errors import SequenceNotActive
 from cuelight.server.inference.sequence_batch import SequenceState
 from cuelight.server.inference.sequence_batcher import SequenceBatcher
 from cuelight.server.inference.sequences import Owner, SequenceId
-from cuelight.server.speech.decoding.confidence import confidence_of
-from cuelight.server.speech.decoding.decoded import Decoded
-from cuelight.server.speech.decoding.tokens import TokenTable
+from cuelight.server.speech.decoding import TokenTable, hypotheses_of
 from cuelight.server.speech.endpointing import EndAnnounced, Endpointer, EndpointEvent, UtteranceEnded, UtteranceStarted
 from cuelight.server.speech.features import FrameWindows
 from cuelight.server.speech.results import Hypothesis, Result, SpeechEvent, Update, VoiceState, Word
@@ -32,6 +30,8 @@ __all__ = ["StreamingVoice"]
 
 _TAIL_S = 0.66
 """Silence after the last sample, so that what the model still holds back comes out: what sherpa-onnx's clients add."""
+_SEQUENCES = 8
+"""Sequences of tokens that are looked at for alternatives: several may spell the same words."""
 _INTERIM_STABILITY = 0.9
 """A greedy search never takes a token back; a word may still grow."""
 
@@ -145,7 +145,9 @@ class StreamingVoice:
         output = result.outputs[facts.output][0]
         await self._search.advance(output)
         self._frame += len(output)
-        await self._report(self._endpointer.advance(self._search.chunk_speech), result.state)
+        await self._report(
+            self._endpointer.advance(self._search.chunk_speech, self._search.trailing_blank_frames), result.state
+        )
 
     async def _report(self, events: tuple[EndpointEvent, ...], state: SequenceState | None) -> None:
         told: tuple[SpeechEvent, ...] = ()
@@ -181,10 +183,9 @@ class StreamingVoice:
         self, frame: int, speech_end: int | None = None, events: tuple[SpeechEvent, ...] = ()
     ) -> None:
         """Tell the final result of an utterance of `frame` frames, if it holds anything, and begin the next."""
-        best = [decoded for decoded in self._search.best(self._options.max_alternatives, final=True) if decoded.ids]
+        hypotheses = self._hypotheses()
         results: tuple[Result, ...] = ()
-        if best:
-            hypotheses = tuple(self._hypothesis(decoded) for decoded in best)
+        if hypotheses:
             results = (Result(hypotheses, True, self._time_s(0), self._time_s(frame), self._utterance),)
             self._utterance += 1
         if self._endpointer.decoded_anything:
@@ -198,13 +199,16 @@ class StreamingVoice:
         if results or events:
             await self._outbox.put(Update(results, events, self._taken_s, state))
 
-    def _hypothesis(self, decoded: Decoded) -> Hypothesis:
-        words: tuple[Word, ...] = ()
-        if self._options.word_times:
-            offset_s = self._time_s(0)
-            words = self._tokens.words(decoded.ids, decoded.frames, decoded.log_probs, self._facts.frame_s, offset_s)
-            words = tuple(_not_after(word, self._taken_s) for word in words)
-        return Hypothesis(self._tokens.text(decoded.ids), confidence_of(decoded.log_probs), words)
+    def _hypotheses(self) -> tuple[Hypothesis, ...]:
+        """Return what may have been said in the utterance, the best first; nothing where nothing was."""
+        options, offset_s = self._options, self._time_s(0)
+        found = [decoded for decoded in self._search.best(_SEQUENCES, final=True) if decoded.ids]
+        hypotheses = hypotheses_of(
+            found, self._tokens, self._facts.frame_s, offset_s, options.max_alternatives, options.word_times
+        )
+        return tuple(
+            replace(each, words=tuple(_not_after(word, self._taken_s) for word in each.words)) for each in hypotheses
+        )
 
     def _time_s(self, frame: int) -> float:
         """Return when a frame of the utterance is, in seconds of the audio; no later than what was accepted."""
