@@ -1,6 +1,7 @@
 """Models whose state the server holds: any axis, any datatype, any start, and company that changes nothing."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from cuelight.server.inference.loader import ModelLoadError
@@ -283,6 +285,30 @@ def test_the_budget_bounds_the_number_of_sequences(tmp_path: Path) -> None:
 
     assert "holds 10 sequences" in version.summary()
     for engine in version.loaded.engines:
+        engine.close()
+
+
+class Sums:
+    """A front: of as many numbers as anybody brings, their sum twice."""
+
+    input = "x"
+
+    def fill(self, rows: Sequence[NDArray[Any]], target: NDArray[Any]) -> None:
+        target[...] = [[row.sum()] * 2 for row in rows]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8, 18, 37])
+def test_a_front_fills_batches_of_every_size(tmp_path: Path, rows: int) -> None:
+    version = prepared(tmp_path, running_sum(), "max_batch_size: 64")
+    engine: Any = version.loaded.engines[0]
+    try:
+        engine.front = Sums()
+        requests = [{"x": np.full((1, 5), index, np.float32)} for index in range(rows)]
+        slots = [engine.slots.take() for _ in range(rows)]
+        outputs = engine.step(requests, {}, [engine.slots.initial] * rows, slots)
+
+        assert outputs["total"].tolist() == [[5.0 * index] * 2 for index in range(rows)]
+    finally:
         engine.close()
 
 
