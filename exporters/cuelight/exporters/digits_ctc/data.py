@@ -24,7 +24,7 @@ Audio = NDArray[np.float32]
 HELD_OUT_SPEAKER = "theo"
 """Never trained on. Chosen before the first training."""
 DEV_TAKES = 5
-"""The first takes of each digit by each speaker are never trained on: the dataset's own test split."""
+"""So many first takes of each digit by each speaker are never trained on: the dataset's own test split."""
 
 _STEP_SAMPLES = 1_600
 """Strings are multiples of this: lengths with large prime factors make a Fourier transform slow."""
@@ -131,9 +131,7 @@ class StringMaker:
         for piece in pieces:
             starts.append(start)
             end = max(end, start + len(piece))
-            gap_s = (
-                self._random.uniform(-0.04, 0.08) if tight else self._random.uniform(0.0, widest_s)
-            )
+            gap_s = self._random.uniform(-0.04, 0.08) if tight else self._random.uniform(0.0, widest_s)
             start = max(start + len(piece) // 2, start + len(piece) + int(gap_s * SAMPLE_RATE_HZ))
         length = end + int(self._random.uniform(0.35, 0.7) * SAMPLE_RATE_HZ)
         return starts, length // _STEP_SAMPLES * _STEP_SAMPLES

@@ -1,8 +1,8 @@
 """NeMo's log-mel filterbank for whole batches, as sherpa-onnx computes it: 80 bins, 25 ms every 10 ms at 16 kHz.
 
 Periodic Hann window, pre-emphasis 0.97, no dither, the mean left in, Slaney's mel scale and filters of equal
-area from 0 to 8,000 Hz, `snip_edges=false`, samples in [-1, 1]. sherpa-onnx 2.0.1 feeds these to streaming NeMo CTC models, whatever
-front its other families have (measured with a model that answers with its input).
+area from 0 to 8,000 Hz, `snip_edges=false`, samples in [-1, 1]. sherpa-onnx 2.0.1 feeds these to streaming NeMo CTC
+models, whatever front its other families have (measured with a model that answers with its input).
 Source: kaldi-native-fbank 1.23 (`is_librosa`), against which a test compares it.
 """
 
