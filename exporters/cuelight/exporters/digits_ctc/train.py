@@ -68,7 +68,7 @@ class Training:
         self.average = DigitsCtc().eval()
         self.average.load_state_dict(self._model.state_dict())
         self._optimizer = torch.optim.AdamW(self._model.parameters(), lr=options.rate, weight_decay=0.01)
-        self._banks = torch.stack([mel_bank(float(warp)) for warp in torch.linspace(0.88, 1.14, _WARPS)])
+        self._banks = torch.stack([mel_bank(float(warp)) for warp in torch.linspace(0.85, 1.17, _WARPS)])
 
     def advance(self) -> float:
         """Make one batch, take one step and return the loss per digit."""
