@@ -192,7 +192,7 @@ def test_a_full_server_is_asked_again_when_it_says() -> None:
 
     def full(sample: int, context: Context) -> str | None:
         asked.append(sample)
-        context.set_trailing_metadata((("retry-after-ms", "150"),))
+        context.set_trailing_metadata((("grpc-retry-pushback-ms", "150"),))
         context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "41 voices of 41")
 
     fake = FakeSpeech(once_at(0, full))
@@ -208,7 +208,7 @@ def test_a_full_server_is_asked_again_when_it_says() -> None:
 
 def test_a_hint_beyond_all_patience_is_the_caller_s_to_see() -> None:
     def full(sample: int, context: Context) -> str | None:
-        context.set_trailing_metadata((("retry-after-ms", "60000"),))
+        context.set_trailing_metadata((("grpc-retry-pushback-ms", "60000"),))
         context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "41 voices of 41")
 
     with served(FakeSpeech(full)) as (channel, _), pytest.raises(Overloaded, match="41 voices of 41"):

@@ -22,7 +22,7 @@ import grpc
 from cuelight.client.audio_log import FINALIZE, AudioLog, Claim, Control
 from cuelight.client.channel import Channel
 from cuelight.client.errors import CuelightClientError, NotActive, Unavailable, error_from
-from cuelight.client.retries import pushback_of, trailing_value
+from cuelight.client.retries import pushback_of
 from cuelight.client.server_choice import ServerChoice, SpeechResumePolicy
 from cuelight.client.speech_options import RecognitionOptions, audio_message
 from cuelight.client.transcripts import SpeechEvent, SpeechUpdate, events_from, result_from, started_from
@@ -32,7 +32,6 @@ from cuelight.speech.v1 import speech_pb2 as pb
 __all__ = ["SpeechStream", "is_passing", "retry_hint_s"]
 
 _PATH = "/cuelight.speech.v1.SpeechService/StreamingRecognize"
-_RETRY_AFTER_KEY = "retry-after-ms"
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED)
 """CANCELLED, when we did not: that is how a connection looks whose server was stopped without grace."""
 _BROKEN_TEXTS = ("RST_STREAM", "Stream removed", "Connection reset", "Socket closed")
@@ -243,7 +242,7 @@ def is_passing(error: grpc.RpcError) -> bool:
 
 def retry_hint_s(error: grpc.RpcError) -> float | None:
     """Return the seconds after which the server wants to be asked again, or None when it did not say."""
-    hint_ms = trailing_value(error, _RETRY_AFTER_KEY) or pushback_of(error)
+    hint_ms = pushback_of(error)
     return int(hint_ms) / 1000 if hint_ms is not None and hint_ms.isdecimal() else None
 
 

@@ -327,7 +327,9 @@ class StreamingConfig(_message.Message):
     speech_events: _builtins.bool
     """Whether speech_started and speech_ended events come."""
     resumable: _builtins.bool
-    """Whether answers bring resume tokens: one with every final result, and one at least every `token_interval_ms`."""
+    """Whether answers bring resume tokens: one with every final result, and between them one every `token_interval_ms`
+    where the model's state allows; a segmented model goes on from where an utterance begins.
+    """
     token_interval_ms: _builtins.int
     """0 means 1,000."""
     resume_token: _builtins.bytes

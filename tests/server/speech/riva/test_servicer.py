@@ -219,14 +219,14 @@ def test_the_speech_service_knows_the_call_and_its_own_metadata_is_kept() -> Non
 
     def at_start(context: RpcContext) -> None:
         context.attachment = "mine"
-        context.set_trailing_metadata((("retry-after-ms", "70"),))
+        context.set_trailing_metadata((("grpc-retry-pushback-ms", "70"),))
         seen.append((context.metadata(), context.deadline(), context.peer(), context.attachment))
 
     stream(ScriptedSpeech(at_start=at_start), config(profanity_filter=True), call=call)
 
     assert seen == [(call.metadata(), 12.5, "unix:", "mine")]
     assert call.attachment == "mine"
-    assert [key for key, _ in call.trailing] == ["retry-after-ms", "cuelight-ignored"]
+    assert [key for key, _ in call.trailing] == ["grpc-retry-pushback-ms", "cuelight-ignored"]
 
 
 def test_a_stream_that_is_handed_over_ends_as_unavailable_after_its_results() -> None:
