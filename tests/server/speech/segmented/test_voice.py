@@ -47,6 +47,7 @@ async def speak(recognizer: SegmentedRecognizer, samples: Samples, hop: int, opt
     voice = recognizer.open(options, letters)
     for start in range(0, len(samples), hop):
         await voice.accept(samples[start : start + hop])
+        await asyncio.sleep(0)
         await recognizer.engines[0].rest()
     await voice.finish()
     return letters
