@@ -3,8 +3,9 @@
 Tokens that are stable are forced upon every later decode of the same segment, so that a hypothesis always begins with
 them: nothing stable is ever taken back. Only whole words become stable, for a word cut off by the end of the window is
 often heard as another one, and the last of them are held back: two short windows agree on many a word that the next one
-corrects, and what is forced then costs the final result more than it is worth. Source: Liu, Spanakis, Niehues: Low-latency sequence-to-sequence speech recognition and
-translation by partial hypothesis selection, 2020; Macháček, Dabre, Bojar: Turning Whisper into real-time, 2023.
+corrects, and what is forced then costs the final result more than it is worth. Source: Liu, Spanakis, Niehues: Low-
+latency sequence-to-sequence speech recognition and translation by partial hypothesis selection, 2020; Macháček, Dabre,
+Bojar: Turning Whisper into real-time, 2023.
 """
 
 from collections.abc import Callable, Sequence
