@@ -68,7 +68,7 @@ def test_cutting_and_growing_windows_cost_at_most_two_points_of_word_error_and_n
         of_whole, of_segmented = word_error_rate(said, whole), word_error_rate(said, segmented)
         print(f"word error: whole {of_whole:.1%}, segmented {of_segmented:.1%}")
         assert of_segmented <= of_whole + MOST_LOST
-        # One that is heard as another word, "by far" as "by four", is there; one is lost where the word before it is last.
+        # Heard as another word, "by far" as "by four", it is there; it is lost where the word before it comes last.
         ends = [(words_of(one)[-2:], words_of(other)[-1]) for one, other in zip(whole, segmented, strict=True)]
         assert [words for words, last in ends if last == words[0] != words[1]] == []
 
