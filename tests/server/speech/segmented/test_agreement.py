@@ -27,7 +27,7 @@ def begins_word(token: int) -> bool:
 def test_whole_words_that_two_hypotheses_begin_with_are_stable(
     hypotheses: list[tuple[int, ...]], stable: tuple[int, ...]
 ) -> None:
-    agreement = Agreement(begins_word)
+    agreement = Agreement(begins_word, held_back=0)
 
     for hypothesis in hypotheses:
         agreement.push(hypothesis)
@@ -36,7 +36,7 @@ def test_whole_words_that_two_hypotheses_begin_with_are_stable(
 
 
 def test_a_hypothesis_that_takes_back_what_is_stable_is_an_error() -> None:
-    agreement = Agreement(begins_word)
+    agreement = Agreement(begins_word, held_back=0)
     agreement.push((100, 101, 102))
     agreement.push((100, 101, 103))
 
@@ -51,3 +51,13 @@ def test_the_common_prefix_ends_at_the_first_difference(
     first: tuple[int, ...], second: tuple[int, ...], length: int
 ) -> None:
     assert common_prefix(first, second) == length
+
+
+@pytest.mark.parametrize(("held_back", "stable"), [(0, (100, 1, 101, 102)), (1, (100, 1, 101)), (2, (100, 1)), (3, ())])
+def test_the_last_words_agreed_upon_are_held_back(held_back: int, stable: tuple[int, ...]) -> None:
+    agreement = Agreement(begins_word, held_back)
+
+    agreement.push((100, 1, 101, 102, 103))
+    agreement.push((100, 1, 101, 102, 104))
+
+    assert agreement.stable == stable
