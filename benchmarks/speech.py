@@ -32,11 +32,10 @@ from benchmarks.paced import Paced, Speech, most_held, speak  # noqa: E402
 from benchmarks.servers import RunningServer, SherpaSettings, cuelight_server, sherpa_server  # noqa: E402
 from benchmarks.sherpa_wire import SherpaWire  # noqa: E402
 from benchmarks.speech_live import framed_recordings, live  # noqa: E402
-from benchmarks.speech_model import SAMPLE_RATE_HZ, chunk_ms, write_speech_model  # noqa: E402
+from benchmarks.speech_model import SAMPLE_RATE_HZ, chunk_ms, noise, write_speech_model  # noqa: E402
 from benchmarks.speech_report import plot, tables  # noqa: E402
 from benchmarks.speech_soak import soak  # noqa: E402
 from benchmarks.speech_wire import SpeechWire  # noqa: E402
-from benchmarks.voices import noise  # noqa: E402
 
 SYSTEMS = ("sherpa", "grpcio", "envoy")
 VOICES = (25, 50, 100, 200, 300, 400)

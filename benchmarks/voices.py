@@ -16,12 +16,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from benchmarks.speech_model import CHUNK_SAMPLES, SAMPLE_RATE_HZ, WORDS, needed_samples
 
-__all__ = ["Heard", "Voices", "Wire", "noise"]
+__all__ = ["Heard", "Voices", "Wire"]
 
 _RECEIVE_BYTES = 1 << 16
 _AT_ONCE = 50
@@ -61,11 +58,6 @@ class Wire(Protocol):
     def take(self, received: bytes) -> Iterator[Heard]:
         """Yield the answers that are now whole."""
         ...
-
-
-def noise(message_samples: int, messages: int = 50) -> NDArray[np.int16]:
-    """Return audio (messages, message_samples) for voices to speak: loud enough to be no silence."""
-    return np.random.default_rng(2).integers(-6000, 6000, (messages, message_samples), np.int16)
 
 
 @dataclass(slots=True)
@@ -114,6 +106,9 @@ class _Voice:
             try:
                 count = self.connection.send(self._sending)
             except BlockingIOError:
+                return
+            except OSError as error:
+                self.wire.ended = self.wire.ended or str(error)
                 return
             self._sending = self._sending[count:]
 
