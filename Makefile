@@ -10,7 +10,7 @@ REPOSITORY := models
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
 
-demo: setup  ## export three trained models, serve them, call them with a photo, a recording and music
+demo: setup  ## export the trained models, serve them, call them with a photo, a recording and music
 	$(BIN)/cuelight export all --if-missing --repository $(REPOSITORY)
 	$(BIN)/python clients/python/examples/demo.py --model-repository $(REPOSITORY)
 
@@ -53,7 +53,7 @@ $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install torch==2.13.0
-	$(BIN)/python -m pip install --editable '.[server,exporters,vision,dev]'
+	$(BIN)/python -m pip install --editable '.[server,exporters,vision,cli,dev]'
 	touch $@
 
 clean:  ## remove the environment, the exported models and everything cached

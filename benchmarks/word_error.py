@@ -1,7 +1,7 @@
 """Word error on transcribed speech: streamed in messages, sent as a recording, and decoded whole without any cutting.
 
-`python benchmarks/word_error.py --data FOLDER --model-repository models [--limit N]`: FOLDER has a manifest.jsonl of rows
-with path, text and source. Prints a table, and how often the last word was heard, and writes both to
+`python benchmarks/word_error.py --data FOLDER --model-repository models [--limit N]`: FOLDER has a manifest.jsonl of
+rows with path, text and source. Prints a table, and how often the last word was heard, and writes both to
 benchmarks/results/word_error.{md,json}.
 """
 
@@ -85,11 +85,11 @@ def run(rows: list[dict[str, Any]], data: Path, repository: Path) -> dict[tuple[
         ways: dict[str, Callable[[Path], str]] = {
             "streamed": lambda path: streamed(client, path),
             "recording": lambda path: client.transcribe(path, model=MODEL).text,
-            "decoded whole": lambda path: moonshine_tiny_en.transcribe(*files, read(path)),
+            "decoded whole": lambda path: moonshine_tiny_en.transcribe(files[0], files[1], files[2], read(path)),
         }
         for way, hear in ways.items():
             with ThreadPoolExecutor(AT_ONCE) as pool:
-                heard = pool.map(lambda row, hear=hear: hear(data / row["path"]), rows)  # type: ignore[misc]
+                heard = pool.map(lambda row, hear=hear: hear(data / row["path"]), rows)  # type: ignore[misc,unused-ignore]
                 for row, text in zip(rows, tqdm(heard, desc=way, total=len(rows)), strict=True):
                     scores.setdefault((row["source"], way), Score()).add(row["text"], text)
     return scores
@@ -131,9 +131,7 @@ def table(scores: dict[tuple[str, str], Score]) -> str:
     lines = ["| speech | way | utterances | words | word error | last word heard |", "|---|---|--:|--:|--:|--:|"]
     for (source, way), score in sorted(scores.items()):
         heard = f"{score.last_heard} of {score.utterances}"
-        lines.append(
-            f"| {source} | {way} | {score.utterances} | {score.words} | {score.word_error:.1%} | {heard} |"
-        )
+        lines.append(f"| {source} | {way} | {score.utterances} | {score.words} | {score.word_error:.1%} | {heard} |")
     return "\n".join(lines)
 
 

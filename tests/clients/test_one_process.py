@@ -1,5 +1,6 @@
 """The client keeps to itself: what it imports, and whom it can live with in one process."""
 
+import importlib.util
 import itertools
 import subprocess
 import sys
@@ -42,7 +43,9 @@ def python(script: str, *options: str) -> str:
 
 @pytest.fixture(scope="module")
 def riva_client() -> None:
-    pytest.importorskip("riva.client", reason="nvidia-riva-client is not installed")
+    # Looked for and not imported: its messages have the names of the server's own, which other tests import here.
+    if importlib.util.find_spec("riva") is None:
+        pytest.skip("nvidia-riva-client is not installed")
 
 
 @pytest.mark.usefixtures("riva_client")

@@ -72,3 +72,12 @@ def test_a_failed_parity_writes_nothing(tmp_path: Path) -> None:
 def test_a_negative_tolerance_is_refused() -> None:
     with pytest.raises(ValueError, match=r"doubler: atol and rtol must be 0 or more, got -1\.0"):
         replace(DOUBLER, atol=-1.0)
+
+
+def test_further_files_of_a_version_stand_beside_the_model(tmp_path: Path) -> None:
+    spec = replace(DOUBLER, assets=lambda cache_dir: {"labels.txt": b"twice\n"})
+
+    export = export_model(spec, tmp_path, tmp_path / "cache")
+
+    assert {path.name for path in export.path.iterdir()} == {"model.onnx", "golden.npz", "labels.txt"}
+    assert (export.path / "labels.txt").read_bytes() == b"twice\n"

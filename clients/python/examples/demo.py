@@ -32,6 +32,9 @@ def main() -> int:
         example("classify_photo.py", samples["photo"], "--url", url)
         title(f"Where does somebody speak?  (a sequence: the server holds its state)  {samples['recording']}")
         example("detect_speech.py", samples["recording"], "--url", url)
+        title(f"What is said?  (live, through the streaming recognizer)  {samples['recording']}")
+        said = "Ever tried. Ever failed. No matter. Try again. Fail again. Fail better."
+        example("transcribe_live.py", samples["recording"], "--url", url, "--text", said)
         title(f"When does this music beat?  {samples['music']}")
         example("detect_beats.py", samples["music"], "--url", url)
         title("And a click track of known beats?")

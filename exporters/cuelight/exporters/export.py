@@ -9,6 +9,7 @@ import json
 import shutil
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +61,11 @@ def export_model(
         report = check_parity(spec, module, model, seed)
         _describe(model, spec, {**spec.metadata(cache_dir), "cuelight.parity": json.dumps(report.summary())})
         _write_golden(spec, module, Path(scratch) / "golden.npz", seed)
+        assets = spec.assets(cache_dir)
+        for name, content in assets.items():
+            (Path(scratch) / name).write_bytes(content)
         folder.mkdir(exist_ok=True)
-        _put_in_place(Path(scratch), target)
+        _put_in_place(Path(scratch), target, ("model.onnx", "golden.npz", *assets))
     return Export(target, number, (target / "model.onnx").stat().st_size, report)
 
 
@@ -155,10 +159,10 @@ def _next_version(folder: Path) -> int:
     return max(numbers, default=0) + 1
 
 
-def _put_in_place(scratch: Path, target: Path) -> None:
+def _put_in_place(scratch: Path, target: Path, names: Sequence[str]) -> None:
     """Rename the finished files in one step, so that a polling server never sees half a version."""
     ready = scratch.with_name(f"{scratch.name}.ready")
     ready.mkdir()
-    for name in ("model.onnx", "golden.npz"):
+    for name in names:
         shutil.move(scratch / name, ready / name)
     ready.rename(target)

@@ -16,6 +16,10 @@ def _no_metadata(cache_dir: Path) -> dict[str, str]:
     return {}
 
 
+def _no_assets(cache_dir: Path) -> dict[str, bytes]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class StatePair:
     """A state tensor: the output that a step gives and the input that the next step takes it as. Starts as zeros."""
@@ -32,7 +36,8 @@ class ExportSpec:
     `build(cache_dir)` returns the module in inference mode. `example(generator, batch)` returns inputs by name, in the
     order of the module's arguments, batch axis first; state inputs included. Parity is checked for every size of
     `parity_batches` over `parity_steps` steps (more than one for a model with state); the golden vectors hold the sizes
-    of `golden_batches`. An output agrees when |got - want| <= atol + rtol * |want|.
+    of `golden_batches`. An output agrees when |got - want| <= atol + rtol * |want|. `assets(cache_dir)` returns further
+    files of a version by name, such as a vocabulary.
     """
 
     name: str
@@ -51,6 +56,7 @@ class ExportSpec:
     state: tuple[StatePair, ...] = ()
     parity_steps: int = 1
     metadata: Callable[[Path], dict[str, str]] = _no_metadata
+    assets: Callable[[Path], dict[str, bytes]] = _no_assets
     files: tuple[WheelFile, ...] = ()
     opset: int = 18
 

@@ -33,6 +33,9 @@ class LoudnessVad:
     async def state(self) -> SequenceState | None:
         return SequenceState((np.array([self.hold]),), self.steps)
 
+    def keep_alive(self) -> None:
+        """Nothing to do."""
+
     def close(self) -> None:
         self.closed = True
 
