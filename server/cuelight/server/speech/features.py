@@ -22,8 +22,8 @@ _FLOOR: Final = np.finfo(np.float32).eps
 """Of the energies, so that silence has a logarithm."""
 
 _BLOCK_FRAMES: Final = 48
-"""So many windows with their spectra stay in the second cache, and their products below 2^18 multiplications: from there
-on OpenBLAS shares them out to threads that spin, which costs ten times what it saves."""
+"""So many windows with their spectra stay in the second cache, and their products below 2^18 multiplications: above,
+OpenBLAS shares them out to threads that spin, which costs ten times what it saves."""
 
 _BANDS: Final = 4
 """The mel filters are narrow: each quarter of them looks at its own part of the spectrum."""
