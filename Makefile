@@ -40,7 +40,7 @@ protos: setup  ## regenerate the committed gRPC code
 		--descriptor_set_out=clients/python/cuelight/client/open_inference.binpb \
 		protos/cuelight/inference/v2/open_inference.proto
 
-bench: setup  ## measure the server against a bare grpcio echo and the bare model
+bench: setup  ## measure the server against a bare grpcio echo, the bare model and sherpa-onnx's server
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/sequences.py
 	$(BIN)/python benchmarks/speech.py

@@ -6,7 +6,8 @@ with the cheapest of several batch settings, tried first. For each number of voi
 of speech, and the time from the last sample that a result needs to the result. Then the most voices held in real time.
 
 `python benchmarks/speech.py [--rounds 3] [--seconds 10] [--out benchmarks/results]` prints a table and writes it as
-Markdown and JSON, with a plot. `--soak 200 --minutes 10` lets so many voices speak for so long instead.
+Markdown and JSON, with a plot. `--soak 200 --minutes 10` lets so many voices speak for so long instead. `--live models
+--model moonshine_tiny_en --recordings FILE...` lets real recordings speak to a model of a repository instead.
 """
 
 import argparse
@@ -30,11 +31,11 @@ from benchmarks.machine import machine  # noqa: E402 (the path above)
 from benchmarks.paced import Paced, Speech, most_held, speak  # noqa: E402
 from benchmarks.servers import RunningServer, SherpaSettings, cuelight_server, sherpa_server  # noqa: E402
 from benchmarks.sherpa_wire import SherpaWire  # noqa: E402
-from benchmarks.speech_model import SAMPLE_RATE_HZ, chunk_ms, write_speech_model  # noqa: E402
+from benchmarks.speech_live import framed_recordings, live  # noqa: E402
+from benchmarks.speech_model import SAMPLE_RATE_HZ, chunk_ms, noise, write_speech_model  # noqa: E402
 from benchmarks.speech_report import plot, tables  # noqa: E402
 from benchmarks.speech_soak import soak  # noqa: E402
 from benchmarks.speech_wire import SpeechWire  # noqa: E402
-from benchmarks.voices import noise  # noqa: E402
 
 SYSTEMS = ("sherpa", "grpcio", "envoy")
 VOICES = (25, 50, 100, 200, 300, 400)
@@ -63,9 +64,15 @@ def main() -> int:
     parser.add_argument("--soak", type=int, metavar="VOICES", help="let so many voices speak instead")
     parser.add_argument("--minutes", type=float, default=10.0, help="of the soak")
     parser.add_argument("--front", choices=SYSTEMS[1:], default="envoy", help="of the soak")
+    parser.add_argument("--live", type=Path, metavar="REPOSITORY", help="real recordings instead")
+    parser.add_argument("--model", default="moonshine_tiny_en", help="of --live")
+    parser.add_argument("--recordings", type=Path, nargs="+", default=[], help="of --live")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.live:
+        recorded(options)
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         write_speech_model(Path(folder))
         if options.soak:
@@ -79,6 +86,17 @@ def main() -> int:
     (options.out / "speech.md").write_text(text + "\n")
     plot(result, options.out / "speech.png")
     return 0
+
+
+def recorded(options: argparse.Namespace) -> None:
+    """Measure real recordings for each number of voices; print and write the figures."""
+    messages = framed_recordings(options.recordings)
+    with cuelight_server(options.live, options.front) as server:
+        found = [asdict(live(server, options.model, messages, count, options.seconds)) for count in options.voices]
+    for one in found:
+        print(one)
+    result = {"model": options.model, "recordings": [file.name for file in options.recordings], "live": found}
+    (options.out / f"speech_{options.model}.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
 def run(repository: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -24,6 +24,7 @@ __all__ = [
     "WORDS",
     "chunk_ms",
     "needed_samples",
+    "noise",
     "write_speech_model",
 ]
 
@@ -46,6 +47,11 @@ def needed_samples(chunk: int) -> int:
     than the chunk's window. Source: sherpa-onnx, OnlineRecognizerCtcImpl::IsReady.
     """
     return (chunk + 1) * WINDOW * _FRAME_SHIFT_SAMPLES + _LAST_FRAME_SAMPLES
+
+
+def noise(message_samples: int, messages: int = 50) -> NDArray[np.int16]:
+    """Return audio (messages, message_samples) for voices to speak: loud enough to be no silence."""
+    return np.random.default_rng(2).integers(-6000, 6000, (messages, message_samples), np.int16)
 
 
 def write_speech_model(repository: Path) -> Path:

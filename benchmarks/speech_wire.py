@@ -117,14 +117,15 @@ class SpeechWire:
 
 def _heard(response: pb.StreamingRecognizeResponse) -> Iterator[Heard]:
     """Yield the final result as it is, and the interim ones, which follow one another, as one text."""
-    interim = []
+    interim, end_ms = [], 0
     for result in response.results:
         if result.is_final:
-            yield Heard(result.alternatives[0].transcript, True)
+            yield Heard(result.alternatives[0].transcript, True, result.end_ms / 1000)
         else:
             interim.append(result.alternatives[0].transcript)
+            end_ms = result.end_ms
     if interim:
-        yield Heard(" ".join(interim).strip(), False)
+        yield Heard(" ".join(interim).strip(), False, end_ms / 1000)
 
 
 def _config(model: str) -> pb.StreamingConfig:

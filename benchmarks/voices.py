@@ -16,12 +16,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from benchmarks.speech_model import CHUNK_SAMPLES, SAMPLE_RATE_HZ, WORDS, needed_samples
 
-__all__ = ["Heard", "Voices", "Wire", "noise"]
+__all__ = ["Heard", "Voices", "Wire"]
 
 _RECEIVE_BYTES = 1 << 16
 _AT_ONCE = 50
@@ -35,6 +32,8 @@ class Heard:
 
     text: str
     is_final: bool
+    end_s: float = 0.0
+    """Where the audio that it covers ends, where the system says so."""
 
 
 class Wire(Protocol):
@@ -61,24 +60,22 @@ class Wire(Protocol):
         ...
 
 
-def noise(message_samples: int, messages: int = 50) -> NDArray[np.int16]:
-    """Return audio (messages, message_samples) for voices to speak: loud enough to be no silence."""
-    return np.random.default_rng(2).integers(-6000, 6000, (messages, message_samples), np.int16)
-
-
 @dataclass(slots=True)
 class _Counts:
     """What happened since the last reset."""
 
     latencies_s: list[float] = field(default_factory=list)
     late_s: list[float] = field(default_factory=list)
+    behind_s: list[float] = field(default_factory=list)
     chunks: int = 0
 
 
 class _Voice:
     """One voice: what it has sent, and which chunks were answered."""
 
-    def __init__(self, connection: socket.socket, wire: Wire, messages: Sequence[bytes], message_samples: int) -> None:
+    def __init__(
+        self, connection: socket.socket, wire: Wire, messages: Sequence[bytes], message_samples: int, numbered: bool
+    ) -> None:
         self.connection, self.wire = connection, wire
         self.start_s = float("inf")
         self.wrong = 0
@@ -89,6 +86,7 @@ class _Voice:
         self._waiting: deque[bytes] = deque()
         self._sending = b""
         self._utterance_chunk = self._next_chunk = 0
+        self._numbered = numbered
         connection.sendall(wire.opening)
         connection.setblocking(False)
 
@@ -108,6 +106,9 @@ class _Voice:
             try:
                 count = self.connection.send(self._sending)
             except BlockingIOError:
+                return
+            except OSError as error:
+                self.wire.ended = self.wire.ended or str(error)
                 return
             self._sending = self._sending[count:]
 
@@ -149,6 +150,9 @@ class _Voice:
     def _answered(self, heard: Heard, now_s: float, counts: _Counts) -> None:
         if not heard.text:
             return
+        counts.behind_s.append(now_s - self.start_s - heard.end_s)
+        if not self._numbered:
+            return
         chunk = self._utterance_chunk + heard.text.count(" ")
         if heard.is_final:
             self._utterance_chunk = chunk + 1
@@ -181,8 +185,18 @@ class Voices:
     """Voices on a server: opened, then kept speaking for as long as `speak` runs. A context manager."""
 
     def __init__(
-        self, port: int, wire: Callable[[], Wire], messages: Sequence[bytes], message_samples: int, count: int
+        self,
+        port: int,
+        wire: Callable[[], Wire],
+        messages: Sequence[bytes],
+        message_samples: int,
+        count: int,
+        numbered: bool = True,
     ) -> None:
+        """`numbered` says that the model is the one of `speech_model.py`; of another, only `behind_s` is known.
+
+        Such voices begin at different places of the messages.
+        """
         self._selector = selectors.DefaultSelector()
         self._stack = ExitStack()
         self._stack.enter_context(self._selector)
@@ -190,10 +204,12 @@ class Voices:
         self._due: list[tuple[float, int]] = []
         self._counts = _Counts()
         for start in range(0, count, _AT_ONCE):
-            for _ in range(start, min(count, start + _AT_ONCE)):
+            for index in range(start, min(count, start + _AT_ONCE)):
                 connection = self._stack.enter_context(socket.create_connection(("127.0.0.1", port)))
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                voice = _Voice(connection, wire(), messages, message_samples)
+                first = 0 if numbered else index * len(messages) // count
+                said = [*messages[first:], *messages[:first]]
+                voice = _Voice(connection, wire(), said, message_samples, numbered)
                 self._selector.register(connection, selectors.EVENT_READ, voice)
                 self._voices.append(voice)
             self._await_open(self._voices[start:])
@@ -254,6 +270,10 @@ class Voices:
     def late_s(self) -> list[float]:
         """Return how late each message was sent."""
         return self._counts.late_s
+
+    def behind_s(self) -> list[float]:
+        """Return how far behind the voice the end of what each answer covers was when it came."""
+        return self._counts.behind_s
 
     def heard_s(self) -> float:
         """Return how much audio was answered in the last `speak`, of all voices together."""
