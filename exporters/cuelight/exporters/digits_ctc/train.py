@@ -169,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cuelight.exporters.digits_ctc.train", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the Free Spoken Digit Dataset as .tar.gz")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint to write")
-    parser.add_argument("--steps", type=int, default=2_000, help="batches (default: 2000)")
+    parser.add_argument("--steps", type=int, default=4_000, help="batches (default: 4000)")
     parser.add_argument("--batch", type=int, default=10, help="strings a batch (default: 10)")
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate (default: 0.002)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and strings (default: 0)")
