@@ -73,23 +73,35 @@ class VoiceCall:
     async def _read(self, requests: AsyncIterator[Any], first: bytes) -> None:
         try:
             await self._take(first)
-            while (request := await self._next(requests)) is not None:
+            async for request in self._arriving(requests):
                 await self._obey(request)
             await self._accept(self.feed.finish())
             await self._voice.finish()
         finally:
             self._outbox.end()
 
-    async def _next(self, requests: AsyncIterator[Any]) -> Any:
+    async def _arriving(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """Yield the messages. Raises: SequenceNotActive when none comes for too long."""
+        loop = asyncio.get_running_loop()
+        idle = _Idle(loop, self._max_idle_s, self._reader)
         try:
-            async with asyncio.timeout(self._max_idle_s):
-                return await anext(requests)
-        except StopAsyncIteration:
-            return None
-        except TimeoutError:
+            while True:
+                idle.since_s = loop.time()
+                request = await anext(requests, None)
+                idle.since_s = None
+                if request is None:
+                    return
+                yield request
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not idle.over or self._handing_over or task is None:
+                raise
+            task.uncancel()
             raise SequenceNotActive(
                 f"neither audio nor keep_alive came for {self._max_idle_s:g} s; begin the stream again"
             ) from None
+        finally:
+            idle.stop()
 
     async def _obey(self, request: Any) -> None:
         if isinstance(request, pb.RecognizeRequest):
@@ -129,3 +141,30 @@ class VoiceCall:
             # What a caller's own slowness costs is not the server's.
             held_s = self._outbox.held_s - held_s
             self._recognized(len(samples), time.monotonic() - started_s - held_s)
+
+
+class _Idle:
+    """Ends a reader that waits too long. One timer a call, that looks again when it may be time: not one a message."""
+
+    __slots__ = ("_loop", "_max_idle_s", "_reader", "_timer", "over", "since_s")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, max_idle_s: float, reader: "asyncio.Task[None] | None") -> None:
+        self._loop = loop
+        self._max_idle_s = max_idle_s
+        self._reader = reader
+        self.since_s: float | None = None
+        """Since when the reader waits for a message; None while it does something else."""
+        self.over = False
+        self._timer = loop.call_later(max_idle_s, self._look)
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        waited_s = 0.0 if self.since_s is None else self._loop.time() - self.since_s
+        if waited_s >= self._max_idle_s and self._reader is not None:
+            self.over = True
+            self._reader.cancel()
+            return
+        self._timer = self._loop.call_later(self._max_idle_s - waited_s, self._look)
