@@ -32,7 +32,7 @@ def main() -> int:
         example("classify_photo.py", samples["photo"], "--url", url)
         title(f"Where does somebody speak?  (a sequence: the server holds its state)  {samples['recording']}")
         example("detect_speech.py", samples["recording"], "--url", url)
-        title(f"What is said?  (live, through the streaming recognizer)  {samples['recording']}")
+        title(f"What is said?  (live, open vocabulary)  {samples['recording']}")
         said = "Ever tried. Ever failed. No matter. Try again. Fail again. Fail better."
         example("transcribe_live.py", samples["recording"], "--url", url, "--text", said)
         title(f"When does this music beat?  {samples['music']}")
@@ -74,6 +74,9 @@ def print_proofs(repository: Path) -> None:
     for path in sorted(repository.glob("*/*/model.onnx")):
         session = onnxruntime.InferenceSession(str(path))
         parity = json.loads(session.get_modelmeta().custom_metadata_map["cuelight.parity"])
+        if "comparisons" not in parity:
+            print(f"  {path.parent}: {'; '.join(f'{key} {value}' for key, value in parity.items())}")
+            continue
         print(f"  {path.parent}: {parity['comparisons']} comparisons with PyTorch {parity['torch']}")
         for row in parity["worst"]:
             share = row["share_of_tolerance"]
