@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 import pytest
 
-from cuelight.client import Channel
+from cuelight.client import FINALIZE, Channel, Control
 from cuelight.client.recognition import SpeechClient
 from cuelight.client.speech_options import AudioFormat, Endpointing, RecognitionOptions
 from cuelight.client.transcripts import RecognitionResult
@@ -113,3 +113,31 @@ def test_ten_voices_outlive_their_server(tmp_path: Path, models: Path, front: st
     assert all(speaker.moves >= 1 for speaker in speakers)
     assert all(len(results) >= 3 for results in expected)
     assert [said(speaker.results) for speaker in speakers] == expected
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_ending_an_utterance_by_hand_loses_nothing_that_comes_after(tmp_path: Path, models: Path, front: str) -> None:
+    data = recording(3)
+    half = len(data) // 2 // CHUNK_BYTES * CHUNK_BYTES
+    audio = AudioFormat(encoding="linear16", sample_rate_hz=RATE_HZ)
+    options = RecognitionOptions(audio=audio, endpointing=Endpointing(max_utterance_s=1.5))
+
+    def chunks(*parts: bytes) -> Iterator[bytes | Control]:
+        for number, part in enumerate(parts):
+            if number:
+                yield FINALIZE
+            for start in range(0, len(part), CHUNK_BYTES):
+                yield part[start : start + CHUNK_BYTES]
+
+    with running_server(models, tmp_path / "log", front=front) as server, Channel(server.target) as channel:
+        client = SpeechClient(channel)
+
+        def heard(*parts: bytes) -> list[tuple[str, int, int]]:
+            spoken = client.stream(chunks(*parts), model="nemo", options=options)
+            return said([result for update in spoken for result in update.finals])
+
+        both, first = heard(data[:half], data[half:]), heard(data[:half])
+
+    assert [text for text, _, _ in both[: len(first)]] == [text for text, _, _ in first]
+    assert both[-1][2] == round(len(data) / 2 / RATE_HZ * 1000)
+    assert len(both) > len(first)

@@ -53,19 +53,20 @@ def test_what_voices_cost_takes_its_place() -> None:
 def test_the_loop_is_one_core_only() -> None:
     machine = Machine()
     admission = Admission(16, 0.9, 10_000, machine.clocks())
-    admission.enter("m", 0.001 / CHUNK_S, CHUNK_S)
+    for _ in range(10):
+        admission.enter("m", 0.001 / CHUNK_S, CHUNK_S)
     machine.wall_s, machine.process_s, machine.loop_s = 2.0, 0.2, 0.2
     admission.recognized(20.0, 0.001)
 
-    assert filled(admission, 0.001) + 1 == 90
+    assert filled(admission, 0.001) + 10 == 90
 
 
 def test_voices_that_are_behind_let_no_other_in() -> None:
     machine = Machine()
     admission = Admission(2, 0.9, 10_000, machine.clocks())
     admission.enter("m", 0.001 / CHUNK_S, CHUNK_S)
-    for _ in range(200):
-        admission.recognized(CHUNK_S, CHUNK_S)
+    machine.wall_s = 2.0
+    admission.recognized(CHUNK_S, CHUNK_S)
 
     with pytest.raises(Overloaded, match="of their audio's own time"):
         admission.enter("m", 0.001 / CHUNK_S, CHUNK_S)
@@ -81,3 +82,31 @@ def test_who_leaves_makes_room() -> None:
 
     admission.enter("m", 0.001 / CHUNK_S, CHUNK_S)
     assert (admission.live, admission.refused) == (1, 1)
+
+
+def test_a_server_that_did_other_things_for_hours_still_lets_voices_in() -> None:
+    machine = Machine()
+    admission = Admission(2, 0.9, 10_000, machine.clocks())
+    admission.enter("m", 0.01, CHUNK_S)
+    machine.wall_s = 0.5
+    admission.recognized(6.0, 0.001)
+    admission.leave()
+    machine.wall_s, machine.process_s, machine.loop_s = 36_000.0, 36_000.0, 9_000.0
+
+    admission.enter("m", 0.01, CHUNK_S)
+    machine.wall_s += 2.0
+    assert admission.live == 1
+    admission.enter("m", 0.01, CHUNK_S)
+
+
+def test_waiting_is_forgotten_when_nobody_waits_any_more() -> None:
+    machine = Machine()
+    admission = Admission(2, 0.9, 10_000, machine.clocks())
+    admission.enter("m", 0.01, CHUNK_S)
+    machine.wall_s = 2.0
+    admission.recognized(CHUNK_S, CHUNK_S)
+    machine.wall_s = 4.0
+
+    admission.enter("m", 0.01, CHUNK_S)
+
+    assert admission.live == 2

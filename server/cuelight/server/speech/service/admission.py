@@ -22,8 +22,11 @@ measured as soon as voices have spoken for a while."""
 _ENOUGH_AUDIO_S = 5.0
 """Seconds of audio between two looks, below which the figures say nothing of a voice's cost."""
 _SMOOTHING = 0.5
-_WAIT_SMOOTHING = 0.02
-"""A message is one of hundreds a second: the last fifty or so count."""
+_LONG_S = 10.0
+"""Between two looks: beyond it nobody spoke for most of the time."""
+_MOST = 4.0
+"""A voice is not taken to cost more than this many times what is expected of it."""
+_ROUNDING = 1e-9
 _MAX_WAIT_SHARE = 0.8
 """Voices that wait for the server for this share of the audio's own time are about to fall behind."""
 
@@ -57,7 +60,11 @@ class Admission:
         self.measured: Load | None = None
         """What a voice was measured to cost, once some have spoken."""
         self._looked = (self._clocks.wall_s(), self._clocks.process_s(), self._clocks.loop_s())
-        self._audio_s = 0.0
+        self._audio_s = self._waited_s = 0.0
+        self._used = Load(0.0, 0.0)
+        """What the whole process used a second, between the last two looks."""
+        self._fresh = 0
+        """Voices let in since the last look."""
         self.wait_share = 0.0
         """How long voices lately waited for the server, as a share of their audio's own time; from 1 on they fall
         behind."""
@@ -74,11 +81,13 @@ class Admission:
         Raises: Overloaded when it could not be served in real time.
         """
         self._look()
-        cost = self.cost(expected, chunk_s)
-        live = self.live + 1
-        process, loop = cost.process * live, cost.loop * live
+        cost, fresh, live = self.cost(expected, chunk_s), self._fresh + 1, self.live + 1
+        process = max(cost.process * live, self._used.process + cost.process * fresh)
+        loop = max(cost.loop * live, self._used.loop + cost.loop * fresh)
         budget = self._cores * self._max_load
-        if live > self._max_voices or process > budget or loop > self._max_load or self.wait_share > _MAX_WAIT_SHARE:
+        full = process > budget + _ROUNDING or loop > self._max_load + _ROUNDING or self.wait_share > _MAX_WAIT_SHARE
+        # The first is always let in: what is wrong about the figures is only unlearned from voices.
+        if live > self._max_voices or (full and self.live):
             self.refused += 1
             why = (
                 f"they wait for {self.wait_share:.0%} of their audio's own time"
@@ -86,7 +95,7 @@ class Admission:
                 else f"one more would take {process:.2f} of {budget:.2f} cores and {loop:.0%} of the event loop"
             )
             raise Overloaded(f'model "{model}": {self.live} voices speak; {why}', _LOOK_EVERY_S)
-        self.live = live
+        self.live, self._fresh = live, fresh
 
     def leave(self) -> None:
         """Let a voice go."""
@@ -95,29 +104,37 @@ class Admission:
     def recognized(self, audio_s: float, waited_s: float) -> None:
         """Note that so much audio of a live voice was recognized, and how long the voice waited for that."""
         self._audio_s += audio_s
+        self._waited_s += waited_s
         self.audio_s_total += audio_s
-        self.wait_share += (waited_s / audio_s - self.wait_share) * _WAIT_SMOOTHING
+        self._look()
 
     def cost(self, expected: float, chunk_s: float) -> Load:
-        """Return what a voice costs by what is known now."""
-        if self.measured is not None:
-            return self.measured
+        """Return what a voice costs by what is known now.
+
+        What was measured holds the server's other work too, so it counts up to a few times what is expected.
+        """
         around = _AROUND_A_STEP_S / chunk_s
-        return Load(expected + around, around)
+        process, loop = expected + around, around
+        if self.measured is None:
+            return Load(process, loop)
+        return Load(min(self.measured.process, _MOST * process), min(self.measured.loop, _MOST * loop))
 
     def _look(self) -> None:
-        now = (self._clocks.wall_s(), self._clocks.process_s(), self._clocks.loop_s())
-        wall_s, process_s, loop_s = (new - old for new, old in zip(now, self._looked, strict=True))
-        if wall_s < _LOOK_EVERY_S:
+        """Measure anew, once a second."""
+        wall_s = self._clocks.wall_s()
+        if wall_s - self._looked[0] < _LOOK_EVERY_S:
             return
-        if not self.live:
-            self.wait_share = 0.0
-        if self._audio_s >= _ENOUGH_AUDIO_S:
-            # Of a machine that is full, voices take less audio than they bring: their cost stays what it is.
-            found = Load(process_s / self._audio_s, loop_s / self._audio_s)
+        now = (wall_s, self._clocks.process_s(), self._clocks.loop_s())
+        wall_s, process_s, loop_s = (new - old for new, old in zip(now, self._looked, strict=True))
+        audio_s, waited_s = self._audio_s, self._waited_s
+        self._looked, self._audio_s, self._waited_s, self._fresh = now, 0.0, 0.0, 0
+        self._used = Load(process_s / wall_s, loop_s / wall_s)
+        self.wait_share = waited_s / audio_s if audio_s else 0.0
+        # A voice's cost is seen where many speak, and not in what is left of a long pause.
+        if audio_s >= _ENOUGH_AUDIO_S and wall_s < _LONG_S:
+            found = Load(process_s / audio_s, loop_s / audio_s)
             old = self.measured or found
             self.measured = Load(_mixed(old.process, found.process), _mixed(old.loop, found.loop))
-        self._looked, self._audio_s = now, 0.0
 
 
 def _mixed(old: float, new: float) -> float:

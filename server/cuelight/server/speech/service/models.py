@@ -52,7 +52,7 @@ class SpeechModels:
         version = self._versions.get(name or self.default_name())
         recognizer = self.recognizer_of(version)
         if recognizer is None:
-            raise InvalidRequest(f'model: "{name}" does not recognize speech; {self._there_are()}')
+            raise InvalidRequest(f'model: "{version.name}" does not recognize speech; {self._there_are()}')
         return version, recognizer
 
     def recognizer_of(self, version: ModelVersion) -> Recognizer | None:

@@ -63,13 +63,12 @@ class SpeechServicer:
         self._admission.enter(version.name, _expected_cost(version, facts), facts.chunk_s)
         try:
             call, started = self._opened(version, recognizer, config)
-            yield pb.StreamingRecognizeResponse(started=started)
-            updates = call.updates(requests)
             try:
-                async for update in updates:
+                yield pb.StreamingRecognizeResponse(started=started)
+                async for update in call.updates(requests):
                     yield self._response(call, recognizer, update)
             finally:
-                await updates.aclose()  # type: ignore[attr-defined]
+                call.close()
                 self._calls.discard(call)
         finally:
             self._admission.leave()
@@ -88,15 +87,14 @@ class SpeechServicer:
         feed = AudioFeed(audio_format_of(first.config.audio), facts.sample_rate_hz)
         outbox = VoiceOutbox()
         call = VoiceCall(version, recognizer.open(options, outbox), outbox, feed, self._config.max_idle_s)
-        yield pb.RecognizeResponse(started=_started(version, recognizer, recognizer.ignored(options)))
-        updates = call.updates(requests, first.audio)
         try:
-            async for update in updates:
+            yield pb.RecognizeResponse(started=_started(version, recognizer, recognizer.ignored(options)))
+            async for update in call.updates(requests, first.audio):
                 response = pb.RecognizeResponse(processed_ms=round(update.processed_s * 1000))
                 add_results(response.results, update.results)
                 yield response
         finally:
-            await updates.aclose()  # type: ignore[attr-defined]
+            call.close()
 
     async def DetectVoiceActivity(
         self, requests: AsyncIterator[pb.DetectVoiceActivityRequest], context: RpcContext
@@ -132,7 +130,8 @@ class SpeechServicer:
         snapshot = self._tokens.open(config.resume_token) if config.resume_token else None
         audio = audio_format_of(config.recognition.audio)
         feed = AudioFeed(audio, facts.sample_rate_hz, snapshot, config.restarted)
-        state = self._tokens.state_for(version, recognizer.stepped, snapshot) if snapshot is not None else None
+        stepped = recognizer.stepped
+        state = self._tokens.state_for(version, stepped, snapshot) if snapshot is not None else None
         outbox = VoiceOutbox()
         voice = recognizer.open(options, outbox, state)
 
@@ -140,7 +139,7 @@ class SpeechServicer:
             self._admission.recognized(samples / facts.sample_rate_hz, waited_s)
 
         call = VoiceCall(version, voice, outbox, feed, self._config.max_idle_s, recognized)
-        call.resumable = config.resumable
+        call.resumable, call.stepped = config.resumable, stepped
         self._calls.add(call)
         return call, _started(version, recognizer, recognizer.ignored(options))
 
@@ -150,7 +149,7 @@ class SpeechServicer:
         add_events(response.events, update.events)
         if update.state is not None:
             rates = (call.feed.rate_hz, recognizer.facts.sample_rate_hz)
-            token, sample = self._tokens.seal(call.version, recognizer.stepped, update.state, *rates)
+            token, sample = self._tokens.seal(call.version, call.stepped, update.state, *rates)
             response.resume_token, response.acknowledged_sample = token, sample
         return response
 

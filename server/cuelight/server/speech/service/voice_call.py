@@ -22,6 +22,7 @@ from cuelight.speech.v1 import speech_pb2 as pb
 
 __all__ = ["VoiceCall"]
 
+_GONE = "the server is shutting down; go on elsewhere from the last resume token"
 _CHANGES = "config came twice: it is the first message, and only that"
 
 
@@ -41,6 +42,8 @@ class VoiceCall:
         self.version = version
         self.feed = feed
         self.resumable = False
+        self.stepped: ModelVersion | None = None
+        """The version whose sequence the voice's states hold, from its beginning on."""
         self._voice = voice
         self._outbox = outbox
         self._max_idle_s = max_idle_s
@@ -50,35 +53,46 @@ class VoiceCall:
 
     async def updates(self, requests: AsyncIterator[Any], first: bytes = b"") -> AsyncIterator[Update]:
         """Yield what is found out, to the end. Raises: whatever ended the reading."""
+        if self._handing_over:
+            raise ShuttingDown(_GONE)
         reader = self._reader = asyncio.create_task(self._read(requests, first))
+        reader.add_done_callback(self._reading_over)
+        async for update in self._outbox.updates():
+            yield update
         try:
-            async for update in self._outbox.updates():
-                yield update
-            try:
-                await reader
-            except asyncio.CancelledError:
-                if not self._handing_over:
-                    raise
-                raise ShuttingDown("the server is shutting down; go on elsewhere from the last resume token") from None
-        finally:
-            reader.cancel()
-            self._voice.close()
+            await reader
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._handing_over or (task is not None and task.cancelling()):
+                raise
+            raise ShuttingDown(_GONE) from None
+
+    def close(self) -> None:
+        """Let everything go, however far the call came."""
+        if self._reader is not None:
+            self._reader.cancel()
+        self._voice.close()
 
     def hand_over(self) -> None:
         """End the call, if its caller can go on elsewhere."""
-        if self.resumable and self._reader is not None:
-            self._handing_over = True
+        if not self.resumable:
+            return
+        self._handing_over = True
+        if self._reader is not None:
             self._reader.cancel()
 
+    def _reading_over(self, reader: "asyncio.Task[None]") -> None:
+        """Nothing more is found out, whatever ended the reader; its error is looked at even where nobody waits."""
+        self._outbox.end()
+        if not reader.cancelled():
+            reader.exception()
+
     async def _read(self, requests: AsyncIterator[Any], first: bytes) -> None:
-        try:
-            await self._take(first)
-            async for request in self._arriving(requests):
-                await self._obey(request)
-            await self._accept(self.feed.finish())
-            await self._voice.finish()
-        finally:
-            self._outbox.end()
+        await self._take(first)
+        async for request in self._arriving(requests):
+            await self._obey(request)
+        await self._accept(self.feed.finish())
+        await self._voice.finish()
 
     async def _arriving(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """Yield the messages. Raises: SequenceNotActive when none comes for too long."""

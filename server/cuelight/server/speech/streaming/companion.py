@@ -14,6 +14,8 @@ from cuelight.server.speech.streaming_facts import StreamingFacts
 __all__ = ["StreamingCompanion", "open_streaming"]
 
 _TOKENS_FILE = "tokens.txt"
+_RATE_HZ = 16_000
+"""What features are computed at; audio of other rates is resampled to it."""
 
 
 class StreamingCompanion:
@@ -48,6 +50,8 @@ def open_streaming(directory: Path, resolved: ResolvedModel, facts: StreamingFac
             f"{directory}: a streaming recognizer has state and takes steps of one size; "
             f"got {'no state' if resolved.sequences is None else ', '.join(free)}"
         )
+    if facts.sample_rate_hz != _RATE_HZ:
+        raise ModelLoadError(f"{directory}: sample_rate_hz: got {facts.sample_rate_hz}, expected {_RATE_HZ}")
     tokens = TokenTable.read(directory / _TOKENS_FILE)
     if tokens.size > facts.vocab_size:
         raise ModelLoadError(

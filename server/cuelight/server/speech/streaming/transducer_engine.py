@@ -5,6 +5,7 @@ same number of frames, since they come from the same model.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,13 +15,17 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from cuelight.server.errors import InferenceFailed, ShuttingDown
 from cuelight.server.inference.engine import SessionConfig, open_session
 from cuelight.server.inference.loader import ModelLoadError
 
 __all__ = ["Searching", "TransducerEngine"]
 
 Frames = NDArray[np.float32]
-Run = Callable[..., Frames]
+
+_UNLOADED = "the speech model is being unloaded"
+
+_log = logging.getLogger("cuelight.speech")
 
 
 class Searching:
@@ -47,9 +52,12 @@ class TransducerEngine:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cuelight-transducer")
         self._waiting: list[Searching] = []
         self._running = False
+        self._closed = False
 
     async def advance(self, state: Any, frames: Frames, search: Callable[..., None]) -> None:
-        """Advance the state by encoder frames (frames, size)."""
+        """Advance the state by encoder frames (frames, size). Raises: InferenceFailed, ShuttingDown."""
+        if self._closed:
+            raise ShuttingDown(_UNLOADED)
         loop = asyncio.get_running_loop()
         entry = Searching(state, frames, search, loop.create_future())
         self._waiting.append(entry)
@@ -67,7 +75,12 @@ class TransducerEngine:
         return _first(self._decoder, context).reshape(len(context), -1)
 
     def close(self) -> None:
-        """End the thread, once the batch it is in has ended."""
+        """End the thread, once the batch it is in has ended; whatever waits is told."""
+        self._closed = True
+        for entry in self._waiting:
+            if not entry.future.done():
+                entry.future.set_exception(ShuttingDown(_UNLOADED))
+        self._waiting = []
         self._executor.shutdown(wait=False)
 
     def _dispatch(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -76,32 +89,31 @@ class TransducerEngine:
         if not batch:
             self._running = False
             return
-        self._executor.submit(lambda: loop.call_soon_threadsafe(self._done, loop, batch, self._error_of(batch)))
+        self._executor.submit(lambda: loop.call_soon_threadsafe(self._done, loop, batch, self._failed(batch)))
 
-    def _done(self, loop: asyncio.AbstractEventLoop, batch: Sequence[Searching], error: Exception | None) -> None:
-        for entry in batch:
+    def _done(self, loop: asyncio.AbstractEventLoop, batch: Sequence[Searching], failed: set[int]) -> None:
+        for place, entry in enumerate(batch):
             if entry.future.done():
                 continue
-            if error is None:
-                entry.future.set_result(None)
+            if place in failed:
+                entry.future.set_exception(InferenceFailed("the transducer's decoder or joiner failed on this step"))
             else:
-                entry.future.set_exception(error)
+                entry.future.set_result(None)
         self._dispatch(loop)
 
-    def _error_of(self, batch: Sequence[Searching]) -> Exception | None:
-        """Run the batch and return what went wrong: the batch boundary, as in `SequenceLane`."""
-        try:
-            for search in {entry.search for entry in batch}:
-                mine = [entry for entry in batch if entry.search is search]
-                search(
-                    [entry.state for entry in mine],
-                    np.stack([entry.frames for entry in mine]),
-                    self.joiner,
-                    self.decoder,
-                )
-        except Exception as error:
-            return error
-        return None
+    def _failed(self, batch: Sequence[Searching]) -> set[int]:
+        """Run the batch, each kind of search by itself, and return the places of those that failed."""
+        failed: set[int] = set()
+        for search in {entry.search for entry in batch}:
+            mine = [place for place, entry in enumerate(batch) if entry.search is search]
+            frames = np.stack([batch[place].frames for place in mine])
+            try:
+                search([batch[place].state for place in mine], frames, self.joiner, self.decoder)
+            except Exception:
+                # The batch boundary, as in `SequenceLane`.
+                _log.exception("a transducer's search failed")
+                failed.update(mine)
+        return failed
 
 
 def _opened(path: Path, threads: int) -> ort.InferenceSession:

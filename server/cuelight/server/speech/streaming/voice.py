@@ -73,6 +73,8 @@ class StreamingVoice:
         self._utterance = 0
         self._utterance_frame = 0
         """The run's output frame at which the utterance begins."""
+        self._flushing = False
+        """Whether what is run is silence of ours: nothing of it may be acknowledged."""
         self._begun = False
         self._state: SequenceState | None = None
         self._told = 0
@@ -90,17 +92,18 @@ class StreamingVoice:
     async def finalize(self) -> None:
         """See `Voice`."""
         await self._flush()
-        await self._end_utterance(self._frame - self._utterance_frame)
+        results, events = self._conclude(self._frame - self._utterance_frame)
         self._run_sample, self._frame, self._utterance_frame = self._taken, 0, 0
         self._windows = FrameWindows()
-        await self._outbox.put(Update(processed_s=self._taken_s, state=await self._resumable_state()))
+        # Only now: a token of before would speak of samples that were silence of ours.
+        state = await self._resumable_state()
+        await self._outbox.put(Update(results, events, self._taken_s, state))
 
     async def finish(self) -> None:
         """See `Voice`."""
         await self._flush()
-        if self._endpointer.decoded_anything or self._search.best()[0].ids:
-            await self._end_utterance(self._frame - self._utterance_frame)
-        await self._outbox.put(Update(processed_s=self._taken_s))
+        results, events = self._conclude(self._frame - self._utterance_frame)
+        await self._outbox.put(Update(results, events, self._taken_s))
 
     def keep_alive(self) -> None:
         """See `Voice`."""
@@ -119,9 +122,13 @@ class StreamingVoice:
         """Run what was accepted to its end, with silence behind it."""
         if self._taken == self._run_sample:
             return
-        rate_hz = self._facts.sample_rate_hz
-        self._windows.push(np.zeros(round(_TAIL_S * rate_hz) + self._window_samples, np.float32))
-        await self._run()
+        silence = np.zeros(round(_TAIL_S * self._facts.sample_rate_hz) + self._window_samples, np.float32)
+        self._windows.push(silence)
+        self._flushing = True
+        try:
+            await self._run()
+        finally:
+            self._flushing = False
 
     async def _run(self) -> None:
         while self._windows.ready >= self._facts.window_frames:
@@ -130,7 +137,8 @@ class StreamingVoice:
     async def _step(self) -> None:
         facts = self._facts
         audio = self._windows.span(facts.window_frames)
-        wants_state = self._token_due_s is not None and self._taken_s >= self._token_due_s
+        due = self._token_due_s is not None and self._taken_s >= self._token_due_s
+        wants_state = due and not self._flushing
         result = await self._sequences.submit(
             self._id,
             {facts.audio_input: audio[np.newaxis], **self._constants},
@@ -183,6 +191,15 @@ class StreamingVoice:
         self, frame: int, speech_end: int | None = None, events: tuple[SpeechEvent, ...] = ()
     ) -> None:
         """Tell the final result of an utterance of `frame` frames, if it holds anything, and begin the next."""
+        results, events = self._conclude(frame, speech_end, events)
+        state = await self._resumable_state() if results and not self._flushing else None
+        if results or events:
+            await self._outbox.put(Update(results, events, self._taken_s, state))
+
+    def _conclude(
+        self, frame: int, speech_end: int | None = None, events: tuple[SpeechEvent, ...] = ()
+    ) -> tuple[tuple[Result, ...], tuple[SpeechEvent, ...]]:
+        """Return what there is to tell of an utterance that ends, and begin the next."""
         hypotheses = self._hypotheses()
         results: tuple[Result, ...] = ()
         if hypotheses:
@@ -194,10 +211,7 @@ class StreamingVoice:
         self._search.reset()
         self._endpointer.reset()
         self._utterance_frame, self._told = self._frame, 0
-        state = await self._resumable_state() if results else None
-        events = events if self._options.events else ()
-        if results or events:
-            await self._outbox.put(Update(results, events, self._taken_s, state))
+        return results, events if self._options.events else ()
 
     def _hypotheses(self) -> tuple[Hypothesis, ...]:
         """Return what may have been said in the utterance, the best first; nothing where nothing was."""
