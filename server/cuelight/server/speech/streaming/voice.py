@@ -217,6 +217,8 @@ class StreamingVoice:
         """Return what may have been said in the utterance, the best first; nothing where nothing was."""
         options, offset_s = self._options, self._time_s(0)
         found = [decoded for decoded in self._search.best(_SEQUENCES, final=True) if decoded.ids]
+        if not found:
+            return ()
         hypotheses = hypotheses_of(
             found, self._tokens, self._facts.frame_s, offset_s, options.max_alternatives, options.word_times
         )
