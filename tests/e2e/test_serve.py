@@ -170,6 +170,8 @@ def test_reflection_describes_every_service(channel: grpc.Channel) -> None:
 
     assert set(database.get_services()) == {
         "cuelight.inference.v1.SequenceService",
+        "cuelight.speech.v1.SpeechService",
+        "nvidia.riva.asr.RivaSpeechRecognition",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
