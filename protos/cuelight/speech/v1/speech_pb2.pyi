@@ -700,7 +700,9 @@ class StreamingRecognizeResponse(_message.Message):
     resume_token: _builtins.bytes
     """The stream as it is after this response. Opens on every server that has the same key and the same model file."""
     handover: _builtins.bool
-    """The server is about to go: resume elsewhere with the token in this response, which is the last."""
+    """For servers that leave a stream with a last token: resume elsewhere with the token in this response. Cuelight's own
+    ends the stream with UNAVAILABLE instead; the last token it has sent is the one to go on from.
+    """
     @_builtins.property
     def started(self) -> Global___StreamStarted:
         """Set in the first response."""

@@ -68,8 +68,8 @@ class SpeechServiceServicer(object):
 
         INVALID_ARGUMENT: no config first, a second config, or audio that is not what it is said to be.
         NOT_FOUND: no such model. RESOURCE_EXHAUSTED: one more voice could not be served in real time; the trailing
-        metadata `grpc-retry-pushback-ms` says when to ask again. FAILED_PRECONDITION: the resume token is another model's or has
-        expired, or the stream was silent for too long. UNAVAILABLE: the server is shutting down.
+        metadata `grpc-retry-pushback-ms` says when to ask again. FAILED_PRECONDITION: the resume token is another model's
+        or has expired, or the stream was silent for too long. UNAVAILABLE: the server is shutting down.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,8 +45,8 @@ class SpeechServiceStub:
 
     INVALID_ARGUMENT: no config first, a second config, or audio that is not what it is said to be.
     NOT_FOUND: no such model. RESOURCE_EXHAUSTED: one more voice could not be served in real time; the trailing
-    metadata `grpc-retry-pushback-ms` says when to ask again. FAILED_PRECONDITION: the resume token is another model's or has
-    expired, or the stream was silent for too long. UNAVAILABLE: the server is shutting down.
+    metadata `grpc-retry-pushback-ms` says when to ask again. FAILED_PRECONDITION: the resume token is another model's
+    or has expired, or the stream was silent for too long. UNAVAILABLE: the server is shutting down.
     """
     Recognize: _grpc.StreamStreamMultiCallable[_speech_pb2.RecognizeRequest, _speech_pb2.RecognizeResponse]
     """Recognizes a recording of any length, which comes in as many messages as the caller likes, as fast as it likes.
@@ -69,8 +69,8 @@ class SpeechServiceAsyncStub(SpeechServiceStub):
 
     INVALID_ARGUMENT: no config first, a second config, or audio that is not what it is said to be.
     NOT_FOUND: no such model. RESOURCE_EXHAUSTED: one more voice could not be served in real time; the trailing
-    metadata `grpc-retry-pushback-ms` says when to ask again. FAILED_PRECONDITION: the resume token is another model's or has
-    expired, or the stream was silent for too long. UNAVAILABLE: the server is shutting down.
+    metadata `grpc-retry-pushback-ms` says when to ask again. FAILED_PRECONDITION: the resume token is another model's
+    or has expired, or the stream was silent for too long. UNAVAILABLE: the server is shutting down.
     """
     Recognize: _aio.StreamStreamMultiCallable[_speech_pb2.RecognizeRequest, _speech_pb2.RecognizeResponse]  # type: ignore[assignment]
     """Recognizes a recording of any length, which comes in as many messages as the caller likes, as fast as it likes.
@@ -96,8 +96,8 @@ class SpeechServiceServicer(metaclass=_abc_1.ABCMeta):
 
         INVALID_ARGUMENT: no config first, a second config, or audio that is not what it is said to be.
         NOT_FOUND: no such model. RESOURCE_EXHAUSTED: one more voice could not be served in real time; the trailing
-        metadata `grpc-retry-pushback-ms` says when to ask again. FAILED_PRECONDITION: the resume token is another model's or has
-        expired, or the stream was silent for too long. UNAVAILABLE: the server is shutting down.
+        metadata `grpc-retry-pushback-ms` says when to ask again. FAILED_PRECONDITION: the resume token is another model's
+        or has expired, or the stream was silent for too long. UNAVAILABLE: the server is shutting down.
         """
 
     @_abc_1.abstractmethod
