@@ -110,3 +110,17 @@ def test_waiting_is_forgotten_when_nobody_waits_any_more() -> None:
     admission.enter("m", 0.01, CHUNK_S)
 
     assert admission.live == 2
+
+
+def test_voices_that_come_after_a_crowd_has_left_are_not_judged_by_it() -> None:
+    machine = Machine()
+    admission = Admission(2, 0.9, 10_000, machine.clocks())
+    admission.enter("m", 0.01, CHUNK_S)
+    machine.wall_s, machine.process_s = 2.0, 4.0
+    admission.recognized(CHUNK_S, CHUNK_S)
+    admission.leave()
+
+    for _ in range(10):
+        admission.enter("m", 0.01, CHUNK_S)
+
+    assert admission.live == 10

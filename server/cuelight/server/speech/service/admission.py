@@ -81,6 +81,9 @@ class Admission:
         Raises: Overloaded when it could not be served in real time.
         """
         self._look()
+        if not self.live:
+            # Whoever spoke before is gone, and with them what they used and waited for.
+            self._used, self.wait_share = Load(0.0, 0.0), 0.0
         cost, fresh, live = self.cost(expected, chunk_s), self._fresh + 1, self.live + 1
         process = max(cost.process * live, self._used.process + cost.process * fresh)
         loop = max(cost.loop * live, self._used.loop + cost.loop * fresh)
