@@ -26,6 +26,7 @@ from benchmarks.machine import machine  # noqa: E402 (the path above)
 from benchmarks.servers import cuelight_server  # noqa: E402
 from cuelight.client import Channel, SpeechClient  # noqa: E402
 from cuelight.exporters import moonshine_tiny_en  # noqa: E402
+from tests.word_errors import word_errors  # noqa: E402
 
 MODEL = "moonshine_tiny_en"
 AT_ONCE = 4
@@ -46,7 +47,7 @@ class Score:
     def add(self, said: str, heard: str) -> None:
         """Count one utterance."""
         known, found = words_of(said), words_of(heard)
-        self.wrong += edits(known, found)
+        self.wrong += word_errors(known, found)
         self.words += len(known)
         self.last_heard += bool(known) and known[-1] in found[-2:]
         self.utterances += 1
@@ -114,16 +115,6 @@ def words_of(text: str) -> list[str]:
     """Return the words as they are heard: small letters, no punctuation, hyphens as spaces."""
     plain = unicodedata.normalize("NFKD", text.lower().replace("’", "'").replace("-", " "))
     return [_SPELT.get(word, word) for word in re.findall(r"[a-z0-9']+", plain)]
-
-
-def edits(known: list[str], heard: list[str]) -> int:
-    """Return the fewest words to put in, leave out or replace. Source: Levenshtein, over words."""
-    row = list(range(len(heard) + 1))
-    for number, word in enumerate(known, 1):
-        before, row = row, [number]
-        for place, other in enumerate(heard, 1):
-            row.append(min(before[place] + 1, row[-1] + 1, before[place - 1] + (word != other)))
-    return row[-1]
 
 
 def table(scores: dict[tuple[str, str], Score]) -> str:

@@ -65,18 +65,3 @@ def timed_finals(printed: str) -> list[str]:
 def timed_words(printed: str) -> list[tuple[str, int, int, float]]:
     """Return the table of words: start and end in ms, confidence."""
     return [(word, int(start), int(end), float(confidence)) for word, start, end, confidence in _WORD.findall(printed)]
-
-
-def words_of(text: str) -> list[str]:
-    """Return the words without case and punctuation."""
-    return re.findall(r"[\w']+", text.casefold())
-
-
-def word_error(heard: list[str], said: list[str]) -> float:
-    """Return the words to insert, delete or replace, over those that were said. Source: Levenshtein, over words."""
-    row = list(range(len(said) + 1))
-    for number, word in enumerate(heard, 1):
-        before, row = row, [number]
-        for index, expected in enumerate(said):
-            row.append(min(before[index] + (word != expected), before[index + 1] + 1, row[index] + 1))
-    return row[-1] / max(len(said), 1)

@@ -25,11 +25,10 @@ from tests.compat.riva_client import (
     run_script,
     timed_finals,
     timed_words,
-    word_error,
-    words_of,
 )
 from tests.serve_process import FRONTS
 from tests.server.rpc.conftest import Server
+from tests.word_errors import word_error_rate
 
 CHECKS = Path(__file__).with_name("riva_checks.py")
 CHECKS_TIMEOUT_S = 240
@@ -67,7 +66,7 @@ class Recording:
 
     def is_heard_in(self, text: str) -> bool:
         """Whether these are the words, whatever their case and punctuation."""
-        return word_error(words_of(text), words_of(self.text)) <= self.word_error
+        return word_error_rate([self.text], [text]) <= self.word_error
 
 
 @pytest.fixture(scope="module", params=FRONTS)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.compat.riva_client import client_environment, finals, run_script, word_error, words_of
+from tests.compat.riva_client import client_environment, finals, run_script
 from tests.serve_process import FRONTS, ServeProcess, running_server
 from tests.server.speech.real_models import RECORDING_TEXT, SPEECH_DATA, speech_repository
+from tests.word_errors import word_error_rate
 
 WORDS = Path(__file__).with_name("riva_words.py")
 CLIENTS = 8
@@ -34,7 +35,7 @@ def server(
 
 
 def errors(heard: str, said: str) -> float:
-    return word_error(words_of(heard), words_of(said))
+    return word_error_rate([said], [heard])
 
 
 def heard_by_the_library(server: ServeProcess, way: str, *paths: Path) -> list[tuple[str, int]]:
