@@ -13,7 +13,7 @@ from collections import deque
 
 from cuelight.server.inference.message_parts import RequestParts, as_stream_response
 from cuelight.server.inference.sequences import Sequence
-from cuelight.server.inference.slot_engine import SlotEngine
+from cuelight.server.inference.slot_engine import BoundArrays, SlotEngine
 
 __all__ = ["AnswerPieces", "QuickBatch", "QuickLine", "QuickStep", "QuickStepFailed"]
 
@@ -83,33 +83,31 @@ class QuickLine:
 class QuickBatch:
     """Steps of different sequences that run together; used as `SequenceBatch` is."""
 
-    __slots__ = ("_engine", "_outputs", "_written", "ran_ns", "started_ns", "steps")
+    __slots__ = ("_bound", "_engine", "_written", "ran_ns", "started_ns", "steps")
 
     def __init__(self, engine: SlotEngine, steps: list[QuickStep]) -> None:
         self._engine = engine
         self.steps = steps
         self._written = [engine.slots.take() for _ in steps]
-        self._outputs: dict[str, tuple[memoryview, int]] = {}
+        self._bound: BoundArrays | None = None
         self.started_ns = self.ran_ns = 0
 
     def run(self) -> None:
-        """Run the model; on the engine's thread, or on the loop. Raises: whatever the engine raises."""
+        """Run the model; on a thread of the engine, or on the loop. Raises: whatever the engine raises."""
         self.started_ns = time.perf_counter_ns()
         initial = self._engine.slots.initial
         read = [initial if (slot := step.sequence.slot) is None else slot for step in self.steps]
-        self._outputs = self._engine.step_bytes(
+        self._bound = self._engine.step_bytes(
             [(step.body, step.header_end, step.parts.inputs) for step in self.steps], read, self._written
         )
         self.ran_ns = time.perf_counter_ns()
 
     def settle(self) -> list[QuickStep]:
-        """Answer every caller and move its sequence on; return the steps whose callers have left meanwhile.
-
-        Must be called before the engine runs again, which overwrites the outputs.
-        """
+        """Answer every caller and move its sequence on; return the steps whose callers have left meanwhile."""
+        assert self._bound is not None
         left: list[QuickStep] = []
         give_back = self._engine.slots.give_back
-        outputs = self._outputs
+        outputs = self._bound.output_views
         for row, (step, written) in enumerate(zip(self.steps, self._written, strict=True)):
             if step.future.done():
                 give_back(written)
@@ -127,6 +125,7 @@ class QuickBatch:
                 answer.append(length)
                 answer.append(view[row * size : row * size + size])
             step.future.set_result(as_stream_response(b"".join(answer)))
+        self._engine.give_back(self._bound)
         return left
 
     def give_back(self) -> None:

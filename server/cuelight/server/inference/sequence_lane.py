@@ -1,10 +1,11 @@
-"""A lane: one engine with its slabs, the steps that wait for it, and the one batch that runs.
+"""A lane: one engine with its slabs, the steps that wait for it, and the batches that run.
 
     push -> SequenceQueue -> (the engine is free) -> SequenceBatch: run, settle -> futures
 
-A lane that becomes free takes what waits; while it runs, the queue fills. Dispatch is put at the end of the loop's
-current turn, so that steps that arrived in the same turn share a batch. A batch that fails is run again step by step,
-so that only the offender fails.
+A lane that becomes free takes what waits; while it runs, the queue fills, for a large batch costs less a step than two
+small ones. A batch begins beside one that runs only where what waits fills it, or has waited too long. Dispatch is put
+at the end of the loop's current turn, so that steps that arrived in the same turn share a batch. A batch that fails is
+run again step by step, so that only the offender fails.
 """
 
 import asyncio
@@ -23,6 +24,9 @@ from cuelight.server.inference.slot_engine import SlotEngine
 from cuelight.server.inference.statistics import SequenceCounts, VersionStatistics
 
 __all__ = ["LaneOwner", "SequenceLane"]
+
+_BESIDE_S = 0.02
+"""How much longer a step waits before its batch begins beside another one that runs."""
 
 _log = logging.getLogger("cuelight.sequences")
 
@@ -47,7 +51,7 @@ class LaneOwner(Protocol):
 
 
 class SequenceLane:
-    """Owns one engine's queue. Lives on the event loop; only `SequenceBatch.run` is on the engine's thread."""
+    """Owns one engine's queue. Lives on the event loop; only `SequenceBatch.run` is on the engine's threads."""
 
     def __init__(
         self, name: str, engine: SlotEngine, spec: SequenceSpec, statistics: VersionStatistics, owner: LaneOwner
@@ -60,8 +64,11 @@ class SequenceLane:
         self._queue = SequenceQueue()
         self._quick = QuickLine()
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.Handle | None = None
-        self.running = False
+        self._soon: asyncio.Handle | None = None
+        self._later: asyncio.TimerHandle | None = None
+        """When what waits has waited long enough for company."""
+        self.running = 0
+        """How many batches run."""
         self.hurry = False
         """Whether to run what waits without waiting for company."""
 
@@ -73,30 +80,67 @@ class SequenceLane:
     def push_quick(self, step: QuickStep) -> None:
         """Queue a step as bytes."""
         self._quick.push(step)
-        self._dispatch_soon()
+        self._look()
 
     def push(self, sequence: Sequence, entry: StepEntry) -> None:
         """Queue a step."""
         self._queue.push(sequence, entry)
-        self._dispatch_soon()
+        self._look()
 
-    def _dispatch_soon(self) -> None:
-        if self._timer is None and not self.running:
-            self._timer = self._loop.call_soon(self._dispatch)
+    def _look(self) -> None:
+        """Dispatch at the end of this turn, if there is something to begin."""
+        if self._soon is not None or self.running >= self.engine.runs or (self.running and not self.depth):
+            return
+        if self._later is None or self._ready >= self._enough:
+            self._soon = self._loop.call_soon(self._dispatch)
 
     def _dispatch(self) -> None:
-        self._timer = None
-        if not self.running and (self._quick or self._queue.ready):
+        self._soon = None
+        self._wait_no_longer()
+        if self._ready and self.running < self.engine.runs:
             now_s = time.monotonic()
-            if (run_at_s := self._wait_until(now_s)) is not None:
-                self._timer = self._loop.call_later(run_at_s - now_s, self._dispatch)
-                return
-            if self._quick_is_next():
+            if (run_at_s := self._run_at_s(now_s)) > now_s:
+                self._later = self._loop.call_later(run_at_s - now_s, self._dispatch)
+            elif self._quick_is_next():
                 self._run_quick(now_s)
+                self._look()
             else:
                 self._run_next(now_s)
+                self._look()
         if not self.depth and not self.running:
             self._owner.settle()
+
+    def _wait_no_longer(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+
+    def _ended(self) -> None:
+        """A batch is over: what waits may wait no longer beside it."""
+        self.running -= 1
+        self._wait_no_longer()
+        self._look()
+
+    @property
+    def _ready(self) -> int:
+        """How many steps could run now."""
+        return self._queue.ready + len(self._quick)
+
+    @property
+    def _enough(self) -> int:
+        """How many steps wait for no more company."""
+        if self.running:
+            return self.engine.max_rows
+        return min((*self._spec.preferred_batch_sizes, self.engine.max_rows, self._owner.live))
+
+    def _run_at_s(self, now_s: float) -> float:
+        """Return when to run what waits: now, or when it has waited for company long enough."""
+        delay_s = 0.0 if self.hurry else self._spec.max_queue_delay_s
+        if self.running:
+            delay_s += _BESIDE_S
+        if not delay_s or self._ready >= self._enough:
+            return now_s
+        return delay_s + min(come_s for come_s in (self._queue.oldest_s, self._quick.oldest_s) if come_s is not None)
 
     def _quick_is_next(self) -> bool:
         """Whether the steps that came as bytes go before the others: the rule is that of `SequenceQueue`."""
@@ -109,9 +153,9 @@ class SequenceLane:
             self._statistics.cancel_count += 1
             self._ran(step.sequence, now_s)
         if not steps:
-            self._dispatch_soon()
+            self._look()
             return
-        self.running = True
+        self.running += 1
         batch = QuickBatch(self.engine, steps)
         if len(steps) <= self.engine.inline_rows:
             self._done_quick(batch, _error_of(batch))
@@ -128,8 +172,7 @@ class SequenceLane:
             batch.give_back()
         for step in batch.steps:
             self._ran(step.sequence, now_s)
-        self.running = False
-        self._dispatch_soon()
+        self._ended()
 
     def _run_next(self, now_s: float) -> None:
         waiting = self._queue.depth
@@ -145,25 +188,15 @@ class SequenceLane:
             return
         for sequence, _ in entries:
             sequence.running = True
-        self.running = True
+        self.running += 1
         batch = SequenceBatch(self.engine, entries)
         if len(entries) <= self.engine.inline_rows:
             self._done(batch, _error_of(batch))
         else:
             self._submit(batch, self._done)
 
-    def _wait_until(self, now_s: float) -> float | None:
-        """Return until when to wait for company, None to run now."""
-        delay_s = self._spec.max_queue_delay_s
-        if not delay_s or self.hurry:
-            return None
-        oldest_s = min(come_s for come_s in (self._queue.oldest_s, self._quick.oldest_s) if come_s is not None)
-        enough = min((*self._spec.preferred_batch_sizes, self.engine.max_rows, self._owner.live))
-        run_at_s = oldest_s + delay_s
-        return None if self._queue.ready + len(self._quick) >= enough or run_at_s <= now_s else run_at_s
-
     def _submit(self, batch: Any, done: Callable[[Any, Any], None]) -> None:
-        """Run the batch on the engine's thread, and then `done` on the loop."""
+        """Run the batch on a thread of the engine, and then `done` on the loop."""
         loop = self._loop
         self.engine.executor.submit(lambda: loop.call_soon_threadsafe(done, batch, _error_of(batch)))
 
@@ -176,8 +209,7 @@ class SequenceLane:
             batch.give_back()
             self._one_by_one(batch.entries)
             return
-        self.running = False
-        self._dispatch_soon()
+        self._ended()
 
     def _one_by_one(self, entries: Entries) -> None:
         """Run the first entry of a batch that failed alone, and then the others."""

@@ -5,7 +5,9 @@ The slabs are bound to the session's inputs and outputs once and never leave the
 outputs of the real ones. Input arrays of a size are allocated once and bound once; on a GPU they are copied over in
 place.
 
-Used by one thread at a time: the engine's own, or the event loop for a step that costs less than a hop to a thread.
+On the CPU several runs may be under way at once, each in a thread of its own: they share the session and the slabs, of
+which no two runs touch the same rows, and each has the bound arrays of its size to itself. A step that costs less than
+a hop to a thread may run on the event loop.
 """
 
 import math
@@ -23,7 +25,7 @@ from cuelight.server.inference.sequence_spec import READ_SLOTS, WRITE_SLOTS, Seq
 from cuelight.server.inference.signature import WILDCARD, ModelSignature, TensorSpec
 from cuelight.server.inference.slots import SlotTable
 
-__all__ = ["ControlValues", "Front", "SlotEngine", "SlotSessions"]
+__all__ = ["BoundArrays", "ControlValues", "Front", "SlotEngine", "SlotSessions"]
 
 Arrays = dict[str, NDArray[Any]]
 ControlValues = dict[str, list[Any]]
@@ -36,7 +38,7 @@ class Front(Protocol):
     input: str
 
     def fill(self, rows: Items[NDArray[Any]], target: NDArray[Any]) -> None:
-        """Write the input's rows into `target`, one for each of `rows`. Called on the engine's thread."""
+        """Write the input's rows into `target`, one for each of `rows`. On threads of the engine, maybe at once."""
         ...
 
 
@@ -49,8 +51,8 @@ class SlotSessions:
         self.writer = writer
 
 
-class _Bucket:
-    """The bound arrays of one batch size."""
+class BoundArrays:
+    """The bound arrays of one batch size; of one run at a time."""
 
     __slots__ = (
         "binding",
@@ -60,10 +62,12 @@ class _Bucket:
         "output_views",
         "outputs",
         "read_slots",
+        "size",
         "strings",
         "write_slots",
     )
 
+    size: int
     binding: Any
     inputs: Arrays
     outputs: Arrays
@@ -77,18 +81,25 @@ class _Bucket:
 
 
 class SlotEngine:
-    """One model's session, slabs and thread. `signature` is what callers see: without state and control inputs."""
+    """One model's session, slabs and threads. `signature` is what callers see: without state and control inputs."""
 
     def __init__(
-        self, sessions: SlotSessions, signature: ModelSignature, spec: SequenceSpec, config: SessionConfig
+        self,
+        sessions: SlotSessions,
+        signature: ModelSignature,
+        spec: SequenceSpec,
+        config: SessionConfig,
+        runs: int = 1,
     ) -> None:
+        """`runs` is how many runs may be under way at once, one thread each."""
         self.config = config
         self.spec = spec
         self.signature = signature
         self.provider = str(sessions.model.get_providers()[0])
-        self.executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cuelight-engine")
+        self.runs = runs
+        self.executor = ThreadPoolExecutor(max_workers=runs, thread_name_prefix="cuelight-engine")
         self.max_rows = max(signature.max_batch_size, 1)
-        self.slots = SlotTable(spec.max_sequences, self.max_rows)
+        self.slots = SlotTable(spec.max_sequences, runs * self.max_rows)
         self.inline_rows = 0
         self.front: Front | None = None
         """Fills its input for steps that bring something else under that name: of other sizes, in a group of theirs."""
@@ -102,7 +113,8 @@ class SlotEngine:
         self._sessions: SlotSessions | None = sessions
         self._columns = {control.name: control for control in spec.controls}
         self._slabs = {state.input: self._slab(state.shape, state.datatype.dtype) for state in spec.states}
-        self._buckets: dict[int, _Bucket] = {}
+        self._unused: dict[int, list[BoundArrays]] = {}
+        """Size -> what is bound for it and in no run now."""
         self.write([self.slots.initial], [[state.initial[np.newaxis] for state in spec.states]])
 
     def step(self, requests: Items[Arrays], controls: ControlValues, read: Items[int], write: Items[int]) -> Arrays:
@@ -113,65 +125,66 @@ class SlotEngine:
 
         Raises: whatever ONNX Runtime raises on a step the model cannot take.
         """
-        assert self._sessions is not None, "the engine is closed"
         rows = len(requests)
         if not self.signature.batches:
             return self._run(self._bound(1, requests[0]), requests, controls, read, write)
-        size = self._bucket_size(rows)
+        size = self._padded(rows)
         if not self.signature.fixed:
             return self._run(self._bound(size, requests[0]), requests, controls, read, write)
-        bucket = self._buckets.get(size)
-        if bucket is None:
-            # What a front fills is of other sizes in the requests than in the model.
-            bucket = self._buckets[size] = self._bound(size, self._example or requests[0])
-        return self._run(bucket, requests, controls, read, write)
+        # What a front fills is of other sizes in the requests than in the model.
+        bound = self._taken(size, self._example or requests[0])
+        outputs = self._run(bound, requests, controls, read, write)
+        self.give_back(bound)
+        return outputs
 
     def step_bytes(
         self, rows: Items[tuple[bytes, int, Items[tuple[str, int, int]]]], read: Items[int], write: Items[int]
-    ) -> dict[str, tuple[memoryview, int]]:
+    ) -> BoundArrays:
         """As `step`, for an engine that `takes_bytes`: a row is a message and where in it each input's bytes lie.
 
-        The places (input, start, end) count from the second element. Returns for each output its memory, which the next
-        run overwrites, and the size of one row in bytes.
+        The places (input, start, end) count from the second element. The outputs are the views of what is returned; it
+        has to be given back when they have been read.
         """
-        size = self._bucket_size(len(rows))
-        bucket = self._buckets.get(size) or self._buckets.setdefault(size, self._bound(size, self._example))
-        views = bucket.input_views
+        bound = self._taken(self._padded(len(rows)), self._example)
+        views = bound.input_views
         for row, (body, base, inputs) in enumerate(rows):
             for name, start, end in inputs:
                 view, row_bytes = views[name]
                 view[row * row_bytes : row * row_bytes + row_bytes] = body[base + start : base + end]
-        self._bind_slots(bucket, read, write)
-        assert self._sessions is not None, "the engine is closed"
-        self._sessions.model.run_with_iobinding(bucket.binding)
-        return bucket.output_views
+        self._bind_slots(bound, read, write)
+        self._open_sessions().model.run_with_iobinding(bound.binding)
+        return bound
+
+    def give_back(self, bound: BoundArrays) -> None:
+        """Keep what `step_bytes` returned for the next run of its size."""
+        self._unused.setdefault(bound.size, []).append(bound)
 
     def read(self, slots: Items[int]) -> list[list[NDArray[Any]]]:
         """Return copies of the slots' rows: for each slot one array a state, in the model's order."""
-        assert self._sessions is not None, "the engine is closed"
+        reader = self._open_sessions().reader
         if not self.spec.states:
             return [[] for _ in slots]
-        binding = self._sessions.reader.io_binding()
+        binding = reader.io_binding()
         binding.bind_cpu_input(READ_SLOTS, np.array(slots, np.int64))
         for state in self.spec.states:
             binding.bind_ortvalue_input(state.slab_input, self._slabs[state.input])
             binding.bind_output(state.input, "cpu")
-        self._sessions.reader.run_with_iobinding(binding)
+        reader.run_with_iobinding(binding)
         columns = [value.numpy() for value in binding.get_outputs()]
         return [[column[index].copy() for column in columns] for index in range(len(slots))]
 
     def write(self, slots: Items[int], rows: Items[Items[NDArray[Any]]]) -> None:
         """Put `rows`, for each slot one array a state, into the slabs."""
-        assert self._sessions is not None, "the engine is closed"
+        writer = self._open_sessions().writer
         if not self.spec.states:
             return
-        binding = self._sessions.writer.io_binding()
+        binding = writer.io_binding()
         binding.bind_cpu_input(WRITE_SLOTS, np.array(slots, np.int64).reshape(-1, 1))
         for index, state in enumerate(self.spec.states):
             column = np.stack([row[index].reshape(state.shape) for row in rows]).astype(state.datatype.dtype)
             binding.bind_cpu_input(state.input, column)
             self._bind_slab(binding, state)
-        self._sessions.writer.run_with_iobinding(binding)
+        writer.run_with_iobinding(binding)
         binding.synchronize_outputs()
 
     def warm_up(self, example: Arrays, inline_below_s: float) -> dict[int, float]:
@@ -192,7 +205,7 @@ class SlotEngine:
         return seconds
 
     def close(self) -> None:
-        """Free sessions and slabs and end the thread, once the run it is in has ended."""
+        """Free sessions and slabs, which a run that is under way still holds, and end the threads."""
         self.executor.submit(self._free)
         self.executor.shutdown(wait=False)
 
@@ -209,9 +222,14 @@ class SlotEngine:
     def _free(self) -> None:
         self._sessions = None
         self._slabs.clear()
-        self._buckets.clear()
+        self._unused.clear()
 
-    def _bucket_size(self, rows: int) -> int:
+    def _open_sessions(self) -> SlotSessions:
+        sessions = self._sessions
+        assert sessions is not None, "the engine is closed"
+        return sessions
+
+    def _padded(self, rows: int) -> int:
         """Return how many rows so many are padded to: exact up to 16, then eight sizes to each power of two.
 
         A padding row costs what anybody's row costs; few sizes keep what is bound for each of them small.
@@ -219,57 +237,64 @@ class SlotEngine:
         step = 1 << max(0, (rows - 1).bit_length() - 4)
         return min(-(-rows // step) * step, self.max_rows)
 
-    def _bound(self, size: int, example: Arrays) -> _Bucket:
+    def _taken(self, size: int, example: Arrays) -> BoundArrays:
+        """Return what is bound for `size` rows and in no run, bound now if there is none; see `give_back`."""
+        try:
+            return self._unused[size].pop()
+        except (KeyError, IndexError):
+            return self._bound(size, example)
+
+    def _bound(self, size: int, example: Arrays) -> BoundArrays:
         """Allocate and bind everything for `size` rows of the example's sizes."""
-        assert self._sessions is not None
-        bucket = _Bucket()
-        bucket.binding = self._sessions.model.io_binding()
-        bucket.device_inputs, bucket.strings = [], []
+        bound = BoundArrays()
+        bound.size = size
+        bound.binding = self._open_sessions().model.io_binding()
+        bound.device_inputs, bound.strings = [], []
         batches = self.signature.batches
-        bucket.inputs = {}
+        bound.inputs = {}
         for name, array in example.items():
             shape = (size, *array.shape[1:]) if batches else array.shape
-            bucket.inputs[name] = np.zeros(shape, array.dtype)
+            bound.inputs[name] = np.zeros(shape, array.dtype)
         for name, control in self._columns.items():
-            bucket.inputs[name] = control.column([control.false] * size, batches)
-        for name, array in bucket.inputs.items():
-            self._bind_input(bucket, name, array)
-        bucket.read_slots = np.full(size, self.slots.initial, np.int64)
-        bucket.write_slots = np.full((size, 1), self.slots.padding, np.int64)
+            bound.inputs[name] = control.column([control.false] * size, batches)
+        for name, array in bound.inputs.items():
+            self._bind_input(bound, name, array)
+        bound.read_slots = np.full(size, self.slots.initial, np.int64)
+        bound.write_slots = np.full((size, 1), self.slots.padding, np.int64)
         if self.spec.states:
-            self._bind_input(bucket, READ_SLOTS, bucket.read_slots)
-            self._bind_input(bucket, WRITE_SLOTS, bucket.write_slots)
-        bucket.outputs = {name: self._output(bucket, spec, size) for name, spec in self.signature.outputs.items()}
+            self._bind_input(bound, READ_SLOTS, bound.read_slots)
+            self._bind_input(bound, WRITE_SLOTS, bound.write_slots)
+        bound.outputs = {name: self._output(bound, spec, size) for name, spec in self.signature.outputs.items()}
         if self.takes_bytes:
-            bucket.input_views = {
-                name: (_bytes_view(array), array.nbytes // size) for name, array in bucket.inputs.items()
+            bound.input_views = {
+                name: (_bytes_view(array), array.nbytes // size) for name, array in bound.inputs.items()
             }
-            bucket.output_views = {
-                name: (_bytes_view(array), array.nbytes // size) for name, array in bucket.outputs.items()
+            bound.output_views = {
+                name: (_bytes_view(array), array.nbytes // size) for name, array in bound.outputs.items()
             }
         for state in self.spec.states:
-            self._bind_slab(bucket.binding, state)
-        return bucket
+            self._bind_slab(bound.binding, state)
+        return bound
 
-    def _bind_input(self, bucket: _Bucket, name: str, array: NDArray[Any]) -> None:
+    def _bind_input(self, bound: BoundArrays, name: str, array: NDArray[Any]) -> None:
         if array.dtype == object:
             # ONNX Runtime keeps strings in a form of its own: they are bound anew for every run.
-            bucket.strings.append(name)
+            bound.strings.append(name)
             return
         value = ort.OrtValue.ortvalue_from_numpy(array, self.config.device, self.config.device_id)
         if self.config.device != "cpu":
-            bucket.device_inputs.append((value, array))
-        bucket.binding.bind_ortvalue_input(name, value)
+            bound.device_inputs.append((value, array))
+        bound.binding.bind_ortvalue_input(name, value)
 
-    def _output(self, bucket: _Bucket, spec: TensorSpec, size: int) -> NDArray[Any]:
+    def _output(self, bound: BoundArrays, spec: TensorSpec, size: int) -> NDArray[Any]:
         """Bind an output to an array of its own; where its size is not known before the run, ONNX Runtime makes one."""
         shape = (size, *spec.shape[1:]) if self.signature.batches else spec.shape
         known = WILDCARD not in shape and spec.datatype.name not in ("BYTES", "BF16")
         if not known or self.config.device != "cpu":
-            bucket.binding.bind_output(spec.name, "cpu")
+            bound.binding.bind_output(spec.name, "cpu")
             return np.empty(0)
         array = np.zeros(shape, spec.datatype.dtype)
-        bucket.binding.bind_ortvalue_output(spec.name, ort.OrtValue.ortvalue_from_numpy(array))
+        bound.binding.bind_ortvalue_output(spec.name, ort.OrtValue.ortvalue_from_numpy(array))
         return array
 
     def _bind_slab(self, binding: Any, state: StateSpec) -> None:
@@ -278,13 +303,12 @@ class SlotEngine:
         binding.bind_ortvalue_output(state.slab_output, slab)
 
     def _run(
-        self, bucket: _Bucket, requests: Items[Arrays], controls: ControlValues, read: Items[int], write: Items[int]
+        self, bound: BoundArrays, requests: Items[Arrays], controls: ControlValues, read: Items[int], write: Items[int]
     ) -> Arrays:
-        assert self._sessions is not None
         rows = len(requests)
         batches = self.signature.batches
         for name in requests[0]:
-            target = bucket.inputs[name]
+            target = bound.inputs[name]
             if self.front is not None and name == self.front.input and requests[0][name].shape[1:] != target.shape[1:]:
                 self.front.fill([request[name] for request in requests], target[:rows])
             elif not batches:
@@ -295,31 +319,31 @@ class SlotEngine:
                 np.concatenate([request[name] for request in requests], out=target[:rows])
         for name, values in controls.items():
             control = self._columns[name]
-            padding = [control.false] * (len(bucket.read_slots) - rows)
-            bucket.inputs[name][...] = control.column([*values, *padding], batches)
-        self._bind_slots(bucket, read, write)
-        for value, array in bucket.device_inputs:
+            padding = [control.false] * (len(bound.read_slots) - rows)
+            bound.inputs[name][...] = control.column([*values, *padding], batches)
+        self._bind_slots(bound, read, write)
+        for value, array in bound.device_inputs:
             value.update_inplace(array)
-        for name in bucket.strings:
-            bucket.binding.bind_cpu_input(name, bucket.inputs[name])
-        self._sessions.model.run_with_iobinding(bucket.binding)
-        return self._outputs(bucket, rows)
+        for name in bound.strings:
+            bound.binding.bind_cpu_input(name, bound.inputs[name])
+        self._open_sessions().model.run_with_iobinding(bound.binding)
+        return self._outputs(bound, rows)
 
-    def _bind_slots(self, bucket: _Bucket, read: Items[int], write: Items[int]) -> None:
+    def _bind_slots(self, bound: BoundArrays, read: Items[int], write: Items[int]) -> None:
         rows = len(read)
-        bucket.read_slots[:rows] = read
-        bucket.write_slots[:rows, 0] = write
+        bound.read_slots[:rows] = read
+        bound.write_slots[:rows, 0] = write
         # What an earlier, larger batch left behind must not write into anybody's row.
-        bucket.read_slots[rows:] = self.slots.initial
-        bucket.write_slots[rows:] = self.slots.padding
+        bound.read_slots[rows:] = self.slots.initial
+        bound.write_slots[rows:] = self.slots.padding
 
-    def _outputs(self, bucket: _Bucket, rows: int) -> Arrays:
+    def _outputs(self, bound: BoundArrays, rows: int) -> Arrays:
         made: Items[Any] = ()
         answers: Arrays = {}
-        for place, (name, bound) in enumerate(bucket.outputs.items()):
-            if not bound.size:
-                made = made or bucket.binding.get_outputs()
-            array = bound if bound.size else made[place].numpy()
+        for place, (name, own) in enumerate(bound.outputs.items()):
+            if not own.size:
+                made = made or bound.binding.get_outputs()
+            array = own if own.size else made[place].numpy()
             answers[name] = array[:rows].copy() if self.signature.batches else array.copy()
         return answers
 

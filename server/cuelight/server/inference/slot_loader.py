@@ -19,6 +19,9 @@ __all__ = ["LoadedSlots", "load_slot_engines", "run_golden_case"]
 
 Arrays = dict[str, NDArray[Any]]
 
+_LONG_STEP_S = 0.05
+"""A step of one row that takes longer may be worth several threads. Others run beside each other, a thread each: that
+takes as many steps a second and up to a third less CPU time (measured, an LSTM of 2 x 512 units on two cores)."""
 _MORE_THREADS_PAY = 0.67
 """The share of a one-thread step's time that a step on all cores may take at most to be given them: two cores that
 save less than a third of it are better spent on two other things."""
@@ -59,27 +62,29 @@ def load_slot_engines(
         # onnx raises types of its own for every way a file can be odd; all mean the same here.
         raise ModelLoadError(f"{model}: cannot hold its state: {error}") from error
 
-    def opened(config: SessionConfig) -> tuple[SlotEngine, dict[int, float]]:
+    def opened(config: SessionConfig, runs: int) -> tuple[SlotEngine, dict[int, float]]:
         try:
             sessions = _sessions(text, transfer, config, model.parent)
-            engine = SlotEngine(sessions, signature, spec, config)
+            engine = SlotEngine(sessions, signature, spec, config, runs)
             return engine, engine.warm_up(request, INLINE_STEP_S)
         except Exception as error:
             # As above, for ONNX Runtime.
             raise ModelLoadError(f"{model}: warming it up with its state held failed: {error}") from error
 
-    threads = max(1, cores // instances.count)
+    threads = max(1, cores // instances.count) if instances.device == "cpu" else 1
     configs = [
         SessionConfig(instances.device, instances.device_ids[index % len(instances.device_ids)], 1)
         for index in range(instances.count)
     ]
-    first, seconds = opened(configs[0])
-    if threads > 1 and instances.device == "cpu":
-        wide, wide_seconds = opened(SessionConfig(instances.device, configs[0].device_id, threads))
-        pays = wide_seconds[first.max_rows] < _MORE_THREADS_PAY * seconds[first.max_rows]
+    first, seconds = opened(configs[0], threads)
+    if threads > 1 and seconds[1] > _LONG_STEP_S:
+        wide, wide_seconds = opened(SessionConfig(instances.device, configs[0].device_id, threads), 1)
+        pays = wide_seconds[1] < _MORE_THREADS_PAY * seconds[1]
         (first if pays else wide).close()
         first, seconds = (wide, wide_seconds) if pays else (first, seconds)
-    engines = [first, *(opened(SessionConfig(c.device, c.device_id, first.config.threads))[0] for c in configs[1:])]
+    engines = [first]
+    for config in configs[1:]:
+        engines.append(opened(SessionConfig(config.device, config.device_id, first.config.threads), first.runs)[0])
     return LoadedSlots(engines, StepTimes(seconds), _batch_difference(first, request))
 
 

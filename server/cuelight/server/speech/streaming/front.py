@@ -1,5 +1,6 @@
-"""Features for a whole batch at once, on the engine's thread: audio in, the model's own input out."""
+"""Features for a whole batch at once, on a thread of the engine: audio in, the model's own input out."""
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,12 +20,12 @@ _SHIFT_SAMPLES = 160
 
 
 class AudioFront:
-    """Fills the audio input of a streaming model; see `Front`. Used by one engine's thread."""
+    """Fills the audio input of a streaming model; see `Front`."""
 
     def __init__(self, facts: StreamingFacts) -> None:
         self.input = facts.audio_input
         self._facts = facts
-        self._bank = FilterBank(facts.sample_rate_hz, facts.feature_dim, nemo=facts.features == "nemo")
+        self._scratch = _Scratch(facts)
 
     def fill(self, rows: Sequence[NDArray[np.float32]], target: NDArray[np.float32]) -> None:
         """Write features of `rows`, each (1, samples) of a window's audio, into `target`."""
@@ -36,5 +37,12 @@ class AudioFront:
         windows = np.lib.stride_tricks.as_strided(
             samples, (count, frames, _WINDOW_SAMPLES), (samples.strides[0], _SHIFT_SAMPLES * step, step)
         ).reshape(-1, _WINDOW_SAMPLES)
-        features = self._bank.log_mel(windows).reshape(count, frames, -1)
+        features = self._scratch.bank.log_mel(windows).reshape(count, frames, -1)
         target[...] = features.transpose(0, 2, 1) if self._facts.layout == "BFT" else features
+
+
+class _Scratch(threading.local):
+    """Each thread's own filter bank."""
+
+    def __init__(self, facts: StreamingFacts) -> None:
+        self.bank = FilterBank(facts.sample_rate_hz, facts.feature_dim, nemo=facts.features == "nemo")
