@@ -20,11 +20,18 @@ from tests.scale_models import write_version
 
 
 def prepared(
-    folder: Path, model: onnx.ModelProto, text: str = "", *, device: Any = "cpu", golden: Any = None, **limits: Any
+    folder: Path,
+    model: onnx.ModelProto,
+    text: str = "",
+    *,
+    device: Any = "cpu",
+    cores: int = 1,
+    golden: Any = None,
+    **limits: Any,
 ) -> PreparedVersion:
     """Load, warm up and prove a version; raises ModelLoadError."""
     write_version(folder, "m", 1, model, golden)
-    loader = VersionLoader(EngineConfig(cores=1, device=device), 4096, SequenceConfig(**limits))
+    loader = VersionLoader(EngineConfig(cores=cores, device=device), 4096, SequenceConfig(**limits))
     return loader.prepare("m", 1, folder / "m", parse_pbtxt(text, "config.pbtxt"))
 
 

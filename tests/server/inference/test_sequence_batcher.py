@@ -1,11 +1,14 @@
 """Sequences under everything that can happen to them: company, failure, withdrawal, restart, idleness, the end."""
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from cuelight.server.errors import DeadlineExceeded, InferenceFailed, Overloaded, SequenceNotActive, ShuttingDown
 from cuelight.server.inference.sequence_batcher import SequenceBatcher
@@ -243,6 +246,54 @@ def test_a_batch_waits_for_company_where_the_model_says_so(tmp_path: Path) -> No
         assert sequences._statistics.execution_count - before == 1
 
     text = "sequence_batching { oldest { max_queue_delay_microseconds: 50000000 } }"
+    run(tmp_path, running_sum(), scenario, text)
+
+
+class _Meeting:
+    """A front whose batches wait for each other, so that they pass only if two run at once."""
+
+    input = "x"
+
+    def __init__(self) -> None:
+        self._barrier = threading.Barrier(2, timeout=20)
+
+    def fill(self, rows: Sequence[NDArray[Any]], target: NDArray[Any]) -> None:
+        self._barrier.wait()
+        target[...] = np.concatenate(rows)[:, :2]
+
+    def added(self, outputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        return {"doubled": 2 * outputs["total"]}
+
+
+@pytest.mark.parametrize("second", [4, 1], ids=["what waits fills a batch", "what waits has waited long enough"])
+def test_batches_run_beside_each_other(tmp_path: Path, second: int) -> None:
+    async def scenario(sequences: SequenceBatcher) -> None:
+        engine = sequences._lanes[0].engine
+        assert engine.runs == 2
+        engine.inline_rows = 0
+        engine.front = _Meeting()
+        wide = {"x": np.full((1, 3), 5.0, np.float32)}
+        futures = [sequences.submit(f"{name}", wide, start=True, group="wide") for name in range(4 + second)]
+        for result in await asyncio.gather(*futures):
+            assert total(result) == 5.0
+            assert result.outputs["doubled"].tolist() == [[10.0, 10.0]]
+        futures = [sequences.submit(f"{name}", wide, group="wide") for name in range(4 + second)]
+        for result in await asyncio.gather(*futures):
+            assert total(result) == 10.0
+
+    run(tmp_path, running_sum(), scenario, "max_batch_size: 4", cores=2)
+
+
+def test_company_that_is_complete_waits_no_longer(tmp_path: Path) -> None:
+    async def scenario(sequences: SequenceBatcher) -> None:
+        await asyncio.gather(*(sequences.submit(name, pair(), start=True) for name in "abc"))
+        futures = []
+        for name in "ab":
+            futures.append(sequences.submit(name, pair()))
+            await asyncio.sleep(0.01)
+        await asyncio.wait_for(asyncio.gather(*futures), 20)
+
+    text = "sequence_batching { oldest { max_queue_delay_microseconds: 50000000 preferred_batch_size: [ 2 ] } }"
     run(tmp_path, running_sum(), scenario, text)
 
 

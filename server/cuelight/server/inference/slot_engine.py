@@ -33,12 +33,19 @@ ControlValues = dict[str, list[Any]]
 
 
 class Front(Protocol):
-    """What makes one of the model's inputs out of something else, for a whole batch at once: features out of audio."""
+    """What makes one of the model's inputs out of something else, for a whole batch at once: features out of audio.
+
+    Everything of it is called on threads of the engine, maybe at once.
+    """
 
     input: str
 
     def fill(self, rows: Items[NDArray[Any]], target: NDArray[Any]) -> None:
-        """Write the input's rows into `target`, one for each of `rows`. On threads of the engine, maybe at once."""
+        """Write the input's rows into `target`, one for each of `rows`."""
+        ...
+
+    def added(self, outputs: Arrays) -> Arrays:
+        """Return what its callers need of the outputs, whose names it may not use."""
         ...
 
 
@@ -307,10 +314,12 @@ class SlotEngine:
     ) -> Arrays:
         rows = len(requests)
         batches = self.signature.batches
+        front = None
         for name in requests[0]:
             target = bound.inputs[name]
             if self.front is not None and name == self.front.input and requests[0][name].shape[1:] != target.shape[1:]:
-                self.front.fill([request[name] for request in requests], target[:rows])
+                front = self.front
+                front.fill([request[name] for request in requests], target[:rows])
             elif not batches:
                 target[...] = requests[0][name]
             elif rows == 1:
@@ -327,7 +336,8 @@ class SlotEngine:
         for name in bound.strings:
             bound.binding.bind_cpu_input(name, bound.inputs[name])
         self._open_sessions().model.run_with_iobinding(bound.binding)
-        return self._outputs(bound, rows)
+        outputs = self._outputs(bound, rows)
+        return outputs if front is None else outputs | front.added(outputs)
 
     def _bind_slots(self, bound: BoundArrays, read: Items[int], write: Items[int]) -> None:
         rows = len(read)

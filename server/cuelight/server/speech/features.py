@@ -7,10 +7,12 @@ with the settings of sherpa-onnx: snip_edges false, Povey window, DC removed, no
 DC kept, Slaney's mels.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cuelight.server.speech.audio.source import AnySamples
 
 __all__ = ["FilterBank", "FrameWindows"]
 
@@ -35,6 +37,7 @@ _SLANEY_LOG_STEP: Final = np.log(6.4) / 27
 """Slaney's mel scale: straight up to 1 kHz, then 27 mels for each factor of 6.4. Source: Auditory Toolbox, 1998."""
 
 _Array = NDArray[np.float32]
+_FLOAT32: Final = np.dtype(np.float32)
 
 
 class FilterBank:
@@ -107,17 +110,17 @@ class FilterBank:
 class FrameWindows:
     """The samples of one stream that frames still need: less than a window, beside those of frames not dropped yet.
 
-    What was before the beginning is the first samples mirrored, as in Kaldi; they are put in front as soon as enough
-    of them have come.
+    They are kept as they come, int16 or float32, and moved as bytes alone: NumPy would let go of the interpreter's lock
+    for each chunk of each stream. What was before the beginning is the first samples mirrored, as in Kaldi; they are
+    put in front as soon as enough of them have come.
     """
 
     def __init__(self, window_samples: int = 400, shift_samples: int = 160) -> None:
         self.window_samples = window_samples
         self.shift_samples = shift_samples
         self._lead = (window_samples - shift_samples) // 2
-        self._samples = np.empty(4 * window_samples, np.float32)
-        self._begin = 0
-        self._end = 0
+        self._dtype: np.dtype[Any] = _FLOAT32
+        self._held = bytearray()
         self._frames_dropped = 0
         self._mirrored = False
 
@@ -144,79 +147,73 @@ class FrameWindows:
         """How many frames have all their samples."""
         if not self._mirrored:
             return 0
-        return max(0, (self._end - self._begin - self.window_samples) // self.shift_samples + 1)
+        return max(0, (self._samples_held - self.window_samples) // self.shift_samples + 1)
 
-    def push(self, samples: _Array) -> None:
-        """Take the next samples (n,) float32, full scale 1."""
-        count = samples.shape[0]
-        if self._end + count > self._samples.shape[0]:
-            self._make_room(count)
-        self._samples[self._end : self._end + count] = samples
-        self._end += count
-        if not self._mirrored and self._end - self._begin >= self._lead:
+    def push(self, samples: AnySamples) -> None:
+        """Take the next samples (n,), float32 of full scale 1 or int16; a stream is of one kind throughout."""
+        if samples.dtype != self._dtype:
+            assert not self._held, f"{samples.dtype} after {self._dtype}"
+            self._dtype = samples.dtype
+        self._held += np.ascontiguousarray(samples).data
+        if not self._mirrored and self._samples_held >= self._lead:
             self._mirror_beginning()
+
+    def push_silence(self, count: int) -> None:
+        """Take so many samples of silence, of the stream's kind."""
+        self.push(np.zeros(count, self._dtype))
 
     def finish(self) -> None:
         """Mirror the end, as Kaldi does when no samples come any more: then every 10 ms of the stream have a frame."""
-        if not self._mirrored and self._end > self._begin:
+        held = self._samples_held
+        if not self._mirrored and held:
             self._mirror_beginning()
-        total = self._first_sample + self._end - self._begin
+        held = self._samples_held
+        total = self._first_sample + held
         frames = (total + self.shift_samples // 2) // self.shift_samples
         missing = (frames - 1) * self.shift_samples - self._lead + self.window_samples - total
-        if missing > 0 and frames > self._frames_dropped and self._end > self._begin:
-            held = self._samples[self._begin : self._end]
-            self.push(np.pad(held, (0, missing), "symmetric")[held.shape[0] :])
+        if missing > 0 and frames > self._frames_dropped and held:
+            self.push(np.pad(self._copy(held), (0, missing), "symmetric")[held:])
 
-    def peek(self, count: int) -> _Array:
-        """Return the windows (count, window_samples) of the next frames, a view that is good until the next push."""
-        assert count <= self.ready, f"{count} frames of {self.ready}"
-        step = self._samples.itemsize
-        return np.ndarray(
-            (count, self.window_samples),
-            np.float32,
-            self._samples,
-            self._begin * step,
-            (self.shift_samples * step, step),
-        )
+    def peek(self, count: int) -> AnySamples:
+        """Return the windows (count, window_samples) of the next frames; they share the samples they overlap in."""
+        samples = self.span(count)
+        step = samples.itemsize
+        strides = (self.shift_samples * step, step)
+        return np.lib.stride_tricks.as_strided(samples, (count, self.window_samples), strides)
 
-    def span(self, count: int) -> _Array:
+    def span(self, count: int) -> AnySamples:
         """Return a copy of the samples that the next `count` frames cover, (n,)."""
         assert count <= self.ready, f"{count} frames of {self.ready}"
-        end = self._begin + self.window_samples + (count - 1) * self.shift_samples
-        return self._samples[self._begin : end].copy()
+        return self._copy(self.window_samples + (count - 1) * self.shift_samples)
 
     def drop(self, count: int) -> None:
         """Let go of the next `count` frames."""
         assert count <= self.ready, f"{count} frames of {self.ready}"
-        self._begin += count * self.shift_samples
+        del self._held[: count * self.shift_samples * self._dtype.itemsize]
         self._frames_dropped += count
 
-    def take(self, count: int, shift: int | None = None) -> _Array:
+    def take(self, count: int, shift: int | None = None) -> AnySamples:
         """Return what `peek` does, and drop `shift` frames, all of them unless it is given."""
         windows = self.peek(count)
         self.drop(count if shift is None else shift)
         return windows
 
     @property
+    def _samples_held(self) -> int:
+        return len(self._held) // self._dtype.itemsize
+
+    @property
     def _first_sample(self) -> int:
         """Of the first frame not dropped; below 0 where it is a mirrored one."""
         return self._frames_dropped * self.shift_samples - self._lead
 
-    def _mirror_beginning(self) -> None:
-        held = self._samples[self._begin : self._end]
-        mirrored = np.pad(held, (self._lead, 0), "symmetric")
-        self._mirrored = True
-        self._begin = self._end = 0
-        self.push(mirrored)
+    def _copy(self, count: int) -> AnySamples:
+        return np.frombuffer(self._held[: count * self._dtype.itemsize], self._dtype)
 
-    def _make_room(self, count: int) -> None:
-        """Move what is held to the front, of a larger or smaller buffer if that fits better."""
-        held = self._samples[self._begin : self._end].copy()
-        needed = held.shape[0] + count
-        if not needed <= self._samples.shape[0] <= 8 * max(needed, self.window_samples):
-            self._samples = np.empty(2 * max(needed, self.window_samples), np.float32)
-        self._samples[: held.shape[0]] = held
-        self._begin, self._end = 0, held.shape[0]
+    def _mirror_beginning(self) -> None:
+        mirrored = np.pad(self._copy(self._lead), (self._lead, 0), "symmetric")
+        self._mirrored = True
+        self._held[:0] = mirrored[: self._lead].tobytes()
 
 
 def _povey_window(samples: int) -> _Array:

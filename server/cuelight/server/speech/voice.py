@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuelight.server.inference.model_version import ModelVersion
+from cuelight.server.speech.audio.source import AnySamples
 from cuelight.server.speech.endpoint_rules import EndpointRules
 from cuelight.server.speech.results import Update, VoiceState
 
@@ -68,6 +69,8 @@ class RecognizerFacts:
     word_times: bool = True
     phrases: bool = False
     alternatives: bool = False
+    integers: bool = False
+    """Whether voices take samples as integers of 16 bits, too."""
     trailing_silence_s: float = 1.2
     """The default of `EndpointRules.trailing_silence_s`."""
 
@@ -75,8 +78,8 @@ class RecognizerFacts:
 class Voice(Protocol):
     """One stream's recognizer."""
 
-    async def accept(self, samples: Samples) -> None:
-        """Take samples (n,) float32 at the model's rate, full scale 1."""
+    async def accept(self, samples: AnySamples) -> None:
+        """Take samples (n,) at the model's rate: float32 of full scale 1, or int16 if `RecognizerFacts.integers`."""
         ...
 
     async def finalize(self) -> None:

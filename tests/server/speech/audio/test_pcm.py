@@ -25,6 +25,17 @@ def test_g711_is_what_libsndfile_reads(table: np.ndarray, subtype: str) -> None:
     assert table.tolist() == read.tolist()
 
 
+def test_integers_are_given_as_they_are_where_nothing_has_to_be_done() -> None:
+    data = np.arange(-500, 500, dtype="<i2")
+    for rate_hz, channels, kind in ((16_000, 1, np.int16), (8_000, 1, np.float32), (16_000, 2, np.float32)):
+        decoder = AudioDecoder(AudioFormat("linear16", rate_hz, channels), 16_000, integers=True)
+        given = [decoder.feed(data.tobytes()[:333]), decoder.feed(data.tobytes()[333:]), decoder.finish()]
+
+        assert {piece.dtype for piece in given if len(piece)} == {np.dtype(kind)}
+        if kind is np.int16:
+            assert np.array_equal(np.concatenate([piece for piece in given if len(piece)]), data)
+
+
 def test_g711_has_the_ends_of_its_scale() -> None:
     """Source: ITU-T G.711, tables 1a and 2a: the outermost decoder outputs are 4,032 of 4,096 and 8,031 of 8,192."""
     assert alaw_table().max() == 4_032 / 4_096

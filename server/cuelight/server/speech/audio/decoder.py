@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cuelight.server.errors import InvalidRequest
 from cuelight.server.speech.audio.flac import FlacReader
@@ -24,7 +23,7 @@ from cuelight.server.speech.audio.format import (
 from cuelight.server.speech.audio.opus import OggOpusReader
 from cuelight.server.speech.audio.pcm import PcmReader, SampleType
 from cuelight.server.speech.audio.resampling import Resampler
-from cuelight.server.speech.audio.source import Block, Source
+from cuelight.server.speech.audio.source import AnySamples, Block, Source
 from cuelight.server.speech.audio.wav import WavReader
 
 __all__ = ["AudioDecoder"]
@@ -45,8 +44,6 @@ _RAW: Final[dict[Encoding, SampleType]] = {
     "alaw": "alaw",
 }
 
-_Samples = NDArray[np.float32]
-
 
 class AudioDecoder:
     """Decodes one stream. Owned by whoever reads the stream; plain and synchronous.
@@ -55,11 +52,17 @@ class AudioDecoder:
     """
 
     def __init__(
-        self, audio_format: AudioFormat, target_rate_hz: int, start_sample: int = 0, drop_samples: int = 0
+        self,
+        audio_format: AudioFormat,
+        target_rate_hz: int,
+        start_sample: int = 0,
+        drop_samples: int = 0,
+        integers: bool = False,
     ) -> None:
         """Begin at `start_sample` of the source, which raw encodings alone can, and leave out the first `drop_samples`
         at the target rate: both as `resume_point` gives them. A container is sent from its beginning again, then
-        `drop_samples` is the model's sample to go on at."""
+        `drop_samples` is the model's sample to go on at. With `integers`, samples that are int16 and need nothing done
+        to them are given as they are."""
         if start_sample < 0 or (start_sample > 0 and audio_format.encoding in CONTAINERS):
             raise InvalidRequest(
                 f"audio: {audio_format.encoding} that begins at sample {start_sample}, "
@@ -69,6 +72,7 @@ class AudioDecoder:
         self._target_rate_hz = target_rate_hz
         self._source_samples = start_sample
         self._drop = drop_samples
+        self._integers = integers
         self._head: bytes | None = b""
         """The first bytes while they are too few to tell the encoding; then None."""
         self._source: Source | None = None
@@ -91,11 +95,11 @@ class AudioDecoder:
         """Whether the stream ended in the middle of a sample, frame or chunk. Known after `finish`."""
         return self._source is not None and self._source.truncated
 
-    def feed(self, data: bytes) -> _Samples:
+    def feed(self, data: bytes) -> AnySamples:
         """Take bytes, return the samples (n,) that are ready, maybe none; see `pieces` for messages of any size."""
         return _joined(list(self.pieces(data)))
 
-    def pieces(self, data: bytes) -> Iterator[_Samples]:
+    def pieces(self, data: bytes) -> Iterator[AnySamples]:
         """Take bytes, yield samples (n,) as they are decoded: a packet, a frame or some 16,000 samples at a time.
 
         Has to be read to its end before anything else is called; the time between two pieces is the caller's.
@@ -107,7 +111,7 @@ class AudioDecoder:
             for block in self._source.feed(data):
                 yield from self._deliver(block)
 
-    def finish(self) -> _Samples:
+    def finish(self) -> AnySamples:
         """Return the samples (n,) held back: no bytes come any more. A stream without a byte has none."""
         if self._head is not None and not self._head:
             return _joined([])
@@ -146,9 +150,11 @@ class AudioDecoder:
                 "audio: no header of WAV, FLAC or Ogg Opus, and no audio.sample_rate_hz; send one of these, "
                 f"or a rate of {MIN_RATE_HZ} to {MAX_RATE_HZ} for LINEAR16"
             )
-        self._source = PcmReader(_RAW[encoding], rate_hz, self._format.channel_count or 1, self._source_samples)
+        channels = self._format.channel_count or 1
+        as_they_are = self._integers and rate_hz == self._target_rate_hz and channels == 1
+        self._source = PcmReader(_RAW[encoding], rate_hz, channels, self._source_samples, as_they_are)
 
-    def _deliver(self, block: Block) -> Iterator[_Samples]:
+    def _deliver(self, block: Block) -> Iterator[AnySamples]:
         if self._resampler is None:
             self._resampler = self._begin(block.shape[1])
         self._source_samples += block.shape[0]
@@ -163,21 +169,22 @@ class AudioDecoder:
         assert self._source is not None and self._source.rate_hz is not None
         return Resampler(self._source.rate_hz, self._target_rate_hz)
 
-    def _mono(self, block: Block) -> _Samples:
+    def _mono(self, block: Block) -> AnySamples:
         if block.shape[1] == 1:
             return block[:, 0]
         channel = self._format.channel
-        mono: _Samples = block.mean(axis=1) if channel == 0 else block[:, channel - 1]
+        mono: AnySamples = block.mean(axis=1) if channel == 0 else block[:, channel - 1]
         return np.ascontiguousarray(mono)
 
-    def _keep(self, samples: _Samples) -> _Samples:
+    def _keep(self, samples: AnySamples) -> AnySamples:
         """Leave out what is to be dropped."""
         dropped = min(self._drop, samples.shape[0])
         self._drop -= dropped
         return samples[dropped:]
 
 
-def _joined(pieces: list[_Samples]) -> _Samples:
+def _joined(pieces: list[AnySamples]) -> AnySamples:
+    pieces = [piece for piece in pieces if len(piece)]
     if len(pieces) == 1:
         return pieces[0]
     return np.concatenate(pieces) if pieces else np.empty(0, np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuelight.server.errors import InvalidRequest
-from cuelight.server.speech.audio.source import BLOCK_SAMPLES, Block
+from cuelight.server.speech.audio.source import BLOCK_SAMPLES, AnySamples, Block
 
 __all__ = ["LOUDEST", "PcmReader", "SampleType", "alaw_table", "mulaw_table"]
 
@@ -25,9 +25,12 @@ _Samples = NDArray[np.float32]
 class PcmReader:
     """Converts raw samples; holds less than one instant of `channels` samples back."""
 
-    def __init__(self, sample_type: SampleType, rate_hz: int, channels: int, first_sample: int = 0) -> None:
-        """`first_sample` is the instant that the audio begins at: errors count from there."""
-        self._layout = _LAYOUTS[sample_type]
+    def __init__(
+        self, sample_type: SampleType, rate_hz: int, channels: int, first_sample: int = 0, integers: bool = False
+    ) -> None:
+        """`first_sample` is the instant that the audio begins at: errors count from there. With `integers`, samples of
+        linear16 are given as they are."""
+        self._layout = _INTEGERS if integers and sample_type == "linear16" else _LAYOUTS[sample_type]
         self._rate_hz = rate_hz
         self._channels = channels
         self._instant_bytes = self._layout.width_bytes * channels
@@ -95,7 +98,7 @@ def alaw_table() -> _Samples:
 @dataclass(frozen=True, slots=True)
 class _Layout:
     width_bytes: int
-    convert: Callable[[_Bytes], _Samples]
+    convert: Callable[[_Bytes], AnySamples]
     checked: bool = False
 
 
@@ -124,6 +127,7 @@ def _float32(data: _Bytes) -> _Samples:
 
 _MULAW: Final = mulaw_table()
 _ALAW: Final = alaw_table()
+_INTEGERS: Final = _Layout(2, lambda data: np.frombuffer(data, "<i2"))
 _LAYOUTS: Final[dict[SampleType, _Layout]] = {
     "unsigned8": _Layout(1, _unsigned8),
     "linear16": _Layout(2, _linear16),

@@ -12,6 +12,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from cuelight.server.speech.audio.source import AnySamples
+
 __all__ = ["PRE_ROLL_S", "Resampler", "resume_point"]
 
 PRE_ROLL_S: Final = 0.05
@@ -27,7 +29,7 @@ class Resampler:
         same = source_rate_hz == target_rate_hz
         self._stream = None if same else soxr.ResampleStream(source_rate_hz, target_rate_hz, 1, dtype="float32")
 
-    def feed(self, samples: _Samples) -> _Samples:
+    def feed(self, samples: AnySamples) -> AnySamples:
         """Take samples (n,), return those (m,) that are ready, maybe none. They come in groups, up to 120 ms later."""
         if self._stream is None:
             return samples

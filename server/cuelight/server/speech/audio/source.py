@@ -1,17 +1,19 @@
 """The bytes of one stream, in whatever encoding, as blocks of samples: what every reader here offers."""
 
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cuelight.server.errors import InvalidRequest
 
-__all__ = ["BLOCK_SAMPLES", "Block", "Source", "expect_magic"]
+__all__ = ["BLOCK_SAMPLES", "AnySamples", "Block", "Source", "expect_magic"]
 
-Block = NDArray[np.float32]
-"""(instants, channels), full scale 1."""
+AnySamples = NDArray[Any]
+"""(n,) float32 of full scale 1; or int16 as they came, where whoever takes them can do with that."""
+
+Block = AnySamples
+"""(instants, channels), full scale 1; or integers, if they were asked for."""
 
 BLOCK_SAMPLES: Final = 16_384
 """Samples of raw audio that are converted at once, about a millisecond's work, whatever the size of a message."""

@@ -6,6 +6,7 @@ from cuelight.server.speech.decoding.ctc_greedy import CtcGreedySearch
 from cuelight.server.speech.decoding.decoded import Decoded
 from cuelight.server.speech.decoding.hypotheses import hypotheses_of
 from cuelight.server.speech.decoding.phrases import PhraseGraph
+from cuelight.server.speech.decoding.running_text import RunningText
 from cuelight.server.speech.decoding.tokens import TokenTable
 from cuelight.server.speech.decoding.transducer import Decoder, GreedyState, Joiner, greedy
 from cuelight.server.speech.decoding.transducer_beam import BeamState, modified_beam
@@ -19,6 +20,7 @@ __all__ = [
     "GreedyState",
     "Joiner",
     "PhraseGraph",
+    "RunningText",
     "TokenTable",
     "confidence_of",
     "greedy",

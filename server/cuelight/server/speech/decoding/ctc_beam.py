@@ -9,7 +9,7 @@ Source: Hannun, Maas, Jurafsky, Ng (2014), First-pass large vocabulary continuou
 bi-directional recurrent DNNs, algorithm 1, without the language model.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,11 @@ class CtcBeamSearch:
         self.frames = 0
         self.trailing_blank_frames = 0
         self._prefixes = [CtcPrefix.empty()]
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        """The tokens of the best sequence so far."""
+        return max(self._prefixes, key=lambda prefix: prefix.score).ids
 
     @property
     def decoded_anything(self) -> bool:

@@ -4,6 +4,7 @@ Equal to sherpa-onnx's online-ctc-greedy-search-decoder.cc in ids, frames and tr
 cut into chunks. A probability is kept for each token beside it: the highest of the frames that the token fills.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,14 +37,21 @@ class CtcGreedySearch:
         self._previous = _NOTHING
 
     @property
+    def tokens(self) -> Sequence[int]:
+        """The tokens so far."""
+        return self._ids
+
+    @property
     def decoded_anything(self) -> bool:
         """Whether the utterance has a token."""
         return bool(self._ids)
 
     def advance(self, log_probs: NDArray[np.float32]) -> None:
         """Take the next (frames, vocab) float32."""
-        best = log_probs.argmax(axis=1).tolist()
-        peaks = log_probs.max(axis=1).tolist()
+        self.take(log_probs.argmax(axis=1).tolist(), log_probs.max(axis=1).tolist())
+
+    def take(self, best: list[int], peaks: list[float]) -> None:
+        """Take the next frames, of each its likeliest symbol and the log-probability of that."""
         blank, previous = self._blank, self._previous
         for offset, (symbol, peak) in enumerate(zip(best, peaks, strict=True)):
             if symbol == blank:

@@ -77,6 +77,16 @@ class TokenTable:
         """Return what the ids spell, single spaces between words. Blanks, `<unk>` and ids unknown here are silent."""
         return _tidy(b"".join(self._pieces.get(id_, b"") for id_ in ids))
 
+    def begins_word(self, id_: int) -> bool:
+        """Whether a token begins a word whatever stands before it."""
+        return self._pieces.get(id_, b"").startswith(b" ")
+
+    def joined(self, text: str, following: str) -> str:
+        """Return the text of tokens whose two parts, divided where a word begins, have those texts."""
+        if not text or not following:
+            return text or following
+        return f"{text[:-1]}{_SPACE_BETWEEN.sub('', f'{text[-1]} {following[0]}')}{following[1:]}"
+
     def words(
         self,
         ids: Sequence[int],

@@ -64,6 +64,11 @@ class GreedyState:
         """Whether the utterance has a token."""
         return bool(self._ids)
 
+    @property
+    def tokens(self) -> Sequence[int]:
+        """The tokens so far."""
+        return self._ids
+
     def best(self, count: int = 1) -> list[Decoded]:
         """Return what was said: one sequence, whatever `count` is. Its score is the sum of its log-probabilities."""
         return [Decoded(tuple(self._ids), tuple(self._frames), tuple(self._log_probs), sum(self._log_probs))]

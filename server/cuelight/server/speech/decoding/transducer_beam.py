@@ -83,6 +83,11 @@ class BeamState:
         """How many frames ago the best hypothesis said its last token; all frames where it has none."""
         return self._best.trailing
 
+    @property
+    def tokens(self) -> Sequence[int]:
+        """The tokens of the best hypothesis so far."""
+        return max(self.hypotheses, key=lambda hypothesis: hypothesis.per_symbol).symbols[self.context_size :]
+
     def best(self, count: int = 1) -> list[Decoded]:
         """Return the best hypotheses, at most `count`, the likeliest per symbol first. Scores are per symbol."""
         ranked = sorted(self.hypotheses, key=lambda hypothesis: -hypothesis.per_symbol)

@@ -84,7 +84,7 @@ class SpeechServicer:
         facts = recognizer.facts
         check_language(first.config.language, facts, version.name)
         options = options_of(first.config, None, facts)
-        feed = AudioFeed(audio_format_of(first.config.audio), facts.sample_rate_hz)
+        feed = AudioFeed(audio_format_of(first.config.audio), facts.sample_rate_hz, integers=facts.integers)
         outbox = VoiceOutbox()
         call = VoiceCall(version, recognizer.open(options, outbox), outbox, feed, self._config.max_idle_s)
         try:
@@ -129,7 +129,7 @@ class SpeechServicer:
         options = options_of(config.recognition, config, facts)
         snapshot = self._tokens.open(config.resume_token) if config.resume_token else None
         audio = audio_format_of(config.recognition.audio)
-        feed = AudioFeed(audio, facts.sample_rate_hz, snapshot, config.restarted)
+        feed = AudioFeed(audio, facts.sample_rate_hz, snapshot, config.restarted, facts.integers)
         stepped = recognizer.stepped
         state = self._tokens.state_for(version, stepped, snapshot) if snapshot is not None else None
         outbox = VoiceOutbox()

@@ -14,10 +14,11 @@ from typing import Any
 
 from cuelight.server.errors import InvalidRequest, SequenceNotActive, ShuttingDown
 from cuelight.server.inference.model_version import ModelVersion
+from cuelight.server.speech.audio import AnySamples
 from cuelight.server.speech.results import Update
 from cuelight.server.speech.service.audio_feed import AudioFeed
 from cuelight.server.speech.service.outbox import VoiceOutbox
-from cuelight.server.speech.voice import Samples, Voice
+from cuelight.server.speech.voice import Voice
 from cuelight.speech.v1 import speech_pb2 as pb
 
 __all__ = ["VoiceCall"]
@@ -146,7 +147,7 @@ class VoiceCall:
         for samples in self.feed.feed(data):
             await self._accept(samples)
 
-    async def _accept(self, samples: Samples) -> None:
+    async def _accept(self, samples: AnySamples) -> None:
         if not len(samples):
             return
         started_s, held_s = time.monotonic(), self._outbox.held_s

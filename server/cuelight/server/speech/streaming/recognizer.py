@@ -44,6 +44,7 @@ class StreamingRecognizer:
             chunk_s=facts.shift_samples / facts.sample_rate_hz,
             phrases=True,
             alternatives=True,
+            integers=True,
         )
 
     def ignored(self, options: VoiceOptions) -> dict[str, str]:
@@ -67,10 +68,10 @@ class StreamingRecognizer:
         wants_beam = bool(phrases) or options.max_alternatives > 1
         beam = wants_beam if options.beam is None else options.beam
         graph = PhraseGraph(phrases) if phrases else None
+        output = self._facts.output
         if self._transducer is not None:
             size, unknown = self._facts.context_size, self._tokens.unknown
-            return TransducerSearch(
-                self._transducer, BeamState(size, unknown, graph) if beam else GreedyState(size, unknown)
-            )
+            state = BeamState(size, unknown, graph) if beam else GreedyState(size, unknown)
+            return TransducerSearch(self._transducer, state, output)
         blank = self._tokens.blank
-        return CtcSearch(CtcBeamSearch(blank, graph=graph) if beam else CtcGreedySearch(blank))
+        return CtcSearch(CtcBeamSearch(blank, graph=graph) if beam else CtcGreedySearch(blank), output)

@@ -10,21 +10,21 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cuelight.server.errors import SequenceNotActive
 from cuelight.server.inference.sequence_batch import SequenceState
 from cuelight.server.inference.sequence_batcher import SequenceBatcher
 from cuelight.server.inference.sequences import Owner, SequenceId
-from cuelight.server.speech.decoding import TokenTable, hypotheses_of
+from cuelight.server.speech.audio import AnySamples
+from cuelight.server.speech.decoding import RunningText, TokenTable, hypotheses_of
 from cuelight.server.speech.endpointing import EndAnnounced, Endpointer, EndpointEvent, UtteranceEnded, UtteranceStarted
 from cuelight.server.speech.features import FrameWindows
 from cuelight.server.speech.results import Hypothesis, Result, SpeechEvent, Update, VoiceState, Word
 from cuelight.server.speech.streaming.front import AUDIO_GROUP
 from cuelight.server.speech.streaming.search import VoiceSearch
 from cuelight.server.speech.streaming_facts import StreamingFacts
-from cuelight.server.speech.voice import Outbox, Samples, VoiceOptions
+from cuelight.server.speech.voice import Outbox, VoiceOptions
 
 __all__ = ["StreamingVoice"]
 
@@ -56,6 +56,7 @@ class StreamingVoice:
         self._sequences = sequences
         self._facts = facts
         self._tokens = tokens
+        self._text = RunningText(tokens)
         self._search = search
         self._options = options
         self._outbox = outbox
@@ -83,7 +84,7 @@ class StreamingVoice:
         if state is not None:
             self._restore(state)
 
-    async def accept(self, samples: Samples) -> None:
+    async def accept(self, samples: AnySamples) -> None:
         """See `Voice`."""
         self._windows.push(samples)
         self._taken += len(samples)
@@ -122,8 +123,7 @@ class StreamingVoice:
         """Run what was accepted to its end, with silence behind it."""
         if self._taken == self._run_sample:
             return
-        silence = np.zeros(round(_TAIL_S * self._facts.sample_rate_hz) + self._window_samples, np.float32)
-        self._windows.push(silence)
+        self._windows.push_silence(round(_TAIL_S * self._facts.sample_rate_hz) + self._window_samples)
         self._flushing = True
         try:
             await self._run()
@@ -141,7 +141,7 @@ class StreamingVoice:
         wants_state = due and not self._flushing
         result = await self._sequences.submit(
             self._id,
-            {facts.audio_input: audio[np.newaxis], **self._constants},
+            {facts.audio_input: audio[None], **self._constants},
             start=not self._begun and self._state is None,
             owner=self._owner,
             state=None if self._begun else self._state,
@@ -150,12 +150,12 @@ class StreamingVoice:
         )
         self._begun = True
         self._windows.drop(facts.shift_frames)
-        output = result.outputs[facts.output][0]
-        await self._search.advance(output)
-        self._frame += len(output)
-        await self._report(
-            self._endpointer.advance(self._search.chunk_speech, self._search.trailing_blank_frames), result.state
-        )
+        searching = self._search.advance(result.outputs)
+        if searching is not None:
+            await searching
+        speech = self._search.chunk_speech
+        self._frame += len(speech)
+        await self._report(self._endpointer.advance(speech, self._search.trailing_blank_frames), result.state)
 
     async def _report(self, events: tuple[EndpointEvent, ...], state: SequenceState | None) -> None:
         told: tuple[SpeechEvent, ...] = ()
@@ -178,11 +178,11 @@ class StreamingVoice:
             await self._outbox.put(Update(results, told, self._taken_s, resumable))
 
     def _interim(self, announced: bool) -> tuple[Result, ...]:
-        best = self._search.best()[0]
-        if not best.ids or (len(best.ids) == self._told and not announced):
+        tokens = self._search.tokens()
+        if not tokens or (len(tokens) == self._told and not announced):
             return ()
-        self._told = len(best.ids)
-        text = self._tokens.text(best.ids)
+        self._told = len(tokens)
+        text = self._text.of(tokens)
         end_s = self._time_s(self._frame - self._utterance_frame)
         stability = 1.0 if announced else _INTERIM_STABILITY
         return (Result((Hypothesis(text),), False, self._time_s(0), end_s, self._utterance, stability),)
