@@ -296,6 +296,9 @@ class Sums:
     def fill(self, rows: Sequence[NDArray[Any]], target: NDArray[Any]) -> None:
         target[...] = [[row.sum()] * 2 for row in rows]
 
+    def added(self, outputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        return {"rows": outputs["total"] * 10}
+
 
 @pytest.mark.parametrize("rows", [1, 3, 8, 18, 37])
 def test_a_front_fills_batches_of_every_size(tmp_path: Path, rows: int) -> None:
@@ -308,6 +311,7 @@ def test_a_front_fills_batches_of_every_size(tmp_path: Path, rows: int) -> None:
         outputs = engine.step(requests, {}, [engine.slots.initial] * rows, slots)
 
         assert outputs["total"].tolist() == [[5.0 * index] * 2 for index in range(rows)]
+        assert outputs["rows"].tolist() == [[50.0 * index] * 2 for index in range(rows)]
     finally:
         engine.close()
 

@@ -176,6 +176,35 @@ def test_other_models_are_left_as_they_are(tmp_path: Path) -> None:
         assert adapted(facts, model) is facts
 
 
+@pytest.mark.parametrize(
+    ("text", "delay_share"),
+    [
+        ("", 1 / 8),
+        ("sequence_batching { oldest { } }", 0),
+        ("sequence_batching { direct { max_queue_delay_microseconds: 5000 } }", None),
+    ],
+    ids=["the file's own", "none is asked for", "another one is asked for"],
+)
+def test_a_step_waits_for_company_an_eighth_of_its_length(text: str, delay_share: float | None, tmp_path: Path) -> None:
+    model = nemo_ctc(_version_folder(tmp_path))
+    streaming = streaming_of(model)
+    loader = VersionLoader(EngineConfig(cores=1), 4096, SequenceConfig(max_sequences=16), Extensions(adapted))
+
+    spec = loader.prepare("m", 1, tmp_path, parse_pbtxt(text, "config.pbtxt")).resolved.sequences
+
+    assert spec is not None
+    step_s = streaming.shift_samples / streaming.sample_rate_hz
+    assert spec.max_queue_delay_s == pytest.approx(0.005 if delay_share is None else delay_share * step_s)
+
+
+def test_a_delay_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    with_metadata(nemo_ctc(_version_folder(tmp_path)), **{"cuelight.max_queue_delay_us": "soon"})
+    loader = VersionLoader(EngineConfig(cores=1), 4096, SequenceConfig(), Extensions(adapted))
+
+    with pytest.raises(ModelLoadError, match=r'"cuelight.max_queue_delay_us": got .soon., expected microseconds'):
+        loader.prepare("m", 1, tmp_path, parse_pbtxt("", "config.pbtxt"))
+
+
 def test_keys_that_the_file_has_itself_win(tmp_path: Path) -> None:
     folder = zipformer2_ctc(tmp_path)
     with_metadata(folder, **{"cuelight.max_batch_size": "8", "language": "de"})

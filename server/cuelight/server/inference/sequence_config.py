@@ -3,7 +3,8 @@
 States come from `sequence_batching { state { ... } }` in config.pbtxt, as Triton spells it, or from the file's metadata
 `cuelight.state`: `[{"input": "h", "output": "h_next", "batch_axis": 1, "initial": "zeros"}]`, `initial` being "zeros",
 the default, or nested lists of numbers. The configuration wins where it lists any. A file whose metadata declares state
-is served statefully with no configuration at all.
+is served statefully with no configuration at all. `cuelight.max_queue_delay_us` is how long a step may wait for
+company, if the configuration names no strategy.
 """
 
 import json
@@ -30,6 +31,7 @@ INITIAL_STATE_FOLDER = "initial_state"
 """Below the model's folder: where Triton keeps the `data_file` of an initial state."""
 
 _METADATA_KEY = "cuelight.state"
+_DELAY_KEY = "cuelight.max_queue_delay_us"
 _ENTRY_KEYS = {"input", "output", "batch_axis", "initial"}
 _NOT_HELD = ("BYTES", "BF16")
 
@@ -66,7 +68,7 @@ def sequence_spec_of(
         controls=controls_of(batching.control_input, facts, source),
         max_sequences=_capacity(states, oldest.max_candidate_sequences, limits, source),
         max_idle_s=batching.max_sequence_idle_microseconds / 1e6 or limits.max_idle_s,
-        max_queue_delay_s=(oldest.max_queue_delay_microseconds or batching.direct.max_queue_delay_microseconds) / 1e6,
+        max_queue_delay_s=_queue_delay_us(batching, metadata, source) / 1e6,
         preferred_batch_sizes=tuple(sorted(set(oldest.preferred_batch_size))),
         visible_outputs=visible,
     )
@@ -92,6 +94,7 @@ def show_sequences(config: model_config_pb2.ModelConfig, spec: SequenceSpec, sou
     batching.max_sequence_idle_microseconds = round(spec.max_idle_s * 1e6)
     if not batching.WhichOneof("strategy_choice"):
         batching.oldest.max_candidate_sequences = spec.max_sequences
+        batching.oldest.max_queue_delay_microseconds = round(spec.max_queue_delay_s * 1e6)
     if not len(batching.state):
         for state in spec.states:
             batching.state.add(
@@ -100,6 +103,15 @@ def show_sequences(config: model_config_pb2.ModelConfig, spec: SequenceSpec, sou
                 data_type=model_config_pb2.DataType.Value(f"TYPE_{state.datatype.name}"),
                 dims=state.shape,
             )
+
+
+def _queue_delay_us(batching: model_config_pb2.ModelSequenceBatching, metadata: Mapping[str, str], source: str) -> int:
+    if batching.WhichOneof("strategy_choice"):
+        return batching.oldest.max_queue_delay_microseconds or batching.direct.max_queue_delay_microseconds
+    text = metadata.get(_DELAY_KEY, "0")
+    if not text.isdecimal():
+        raise ModelLoadError(f'{source}: metadata "{_DELAY_KEY}": got {text!r}, expected microseconds')
+    return int(text)
 
 
 def _entries(metadata: Mapping[str, str], source: str) -> list[tuple[Mapping[str, Any], str]]:
