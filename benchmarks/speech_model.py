@@ -17,9 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 __all__ = [
     "CHUNK_SAMPLES",
-    "MAX_BATCH_SIZE",
     "MODEL",
-    "QUEUE_DELAY_MS",
     "SAMPLE_RATE_HZ",
     "WORDS",
     "chunk_ms",
@@ -33,7 +31,6 @@ SAMPLE_RATE_HZ = 16_000
 CHUNK_SAMPLES = 2560
 MELS, UNITS, LAYERS, WINDOW, SUBSAMPLING = 80, 512, 2, 16, 4
 WORDS = 128
-MAX_BATCH_SIZE, QUEUE_DELAY_MS = 64, 20
 _FRAME_SHIFT_SAMPLES, _LAST_FRAME_SAMPLES = 160, 280
 _WORD_LOGIT = 20.0
 _Tensor = tuple[str, int, list[int | str]]
@@ -55,18 +52,13 @@ def noise(message_samples: int, messages: int = 50) -> NDArray[np.int16]:
 
 
 def write_speech_model(repository: Path) -> Path:
-    """Write the model, its tokens and its configuration into a model repository; return the folder of its version.
+    """Write the model and its tokens into a model repository; return the folder of its version.
 
-    Steps wait for company as sherpa-onnx's do between two turns of its loop: without that, few voices make batches of
-    one or two rows, in which a chunk costs three times what it costs in large ones.
+    No configuration is written: Cuelight lets a step wait for company for an eighth of its length, 20 ms.
     """
     folder = repository / MODEL / "1"
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(_model(), folder / "model.onnx")
-    waiting = f"max_queue_delay_microseconds: {QUEUE_DELAY_MS * 1000}"
-    (folder.parent / "config.pbtxt").write_text(
-        f"max_batch_size: {MAX_BATCH_SIZE}\nsequence_batching {{ oldest {{ {waiting} }} }}\n"
-    )
     lines = [f"\u2581w{word} {word}" for word in range(WORDS)]
     (folder / "tokens.txt").write_text("\n".join([*lines, f"<blk> {WORDS}"]) + "\n", encoding="utf-8")
     return folder

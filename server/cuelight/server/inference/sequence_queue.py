@@ -75,11 +75,8 @@ class SequenceQueue:
         self._order = 0
         self.depth = 0
         """How many steps wait, of all sequences."""
-
-    @property
-    def ready(self) -> int:
+        self.ready = 0
         """How many sequences have a step that could run now."""
-        return sum(len(line) for line in self._lines.values())
 
     @property
     def due_s(self) -> float | None:
@@ -104,6 +101,7 @@ class SequenceQueue:
             head: StepEntry = sequence.waiting[0]
             self._order += 1
             sequence.queued = True
+            self.ready += 1
             heapq.heappush(self._lines.setdefault(head.group, []), (head.due_s, self._order, sequence))
 
     def take(
@@ -123,6 +121,7 @@ class SequenceQueue:
             while line and len(batch) < limit:
                 sequence = heapq.heappop(line)[2]
                 sequence.queued = False
+                self.ready -= 1
                 entry = self._next(sequence, now_s, given_up)
                 if entry is None:
                     emptied.append(sequence)

@@ -104,8 +104,11 @@ class Endpointer:
         """
         assert self._state is not _State.ENDED, "an utterance that has ended takes no frames: reset it"
         events: list[EndpointEvent] = []
-        for is_speech in speech:
-            self._hear(bool(is_speech), events)
+        if self._state is _State.QUIET:
+            for is_speech in speech:
+                self._hear(bool(is_speech), events)
+        else:
+            self._hear_on(list(map(bool, speech)))
         if trailing_silence_frames is not None:
             self.trailing_silence_frames = trailing_silence_frames
         reason = self._reason_to_end()
@@ -143,6 +146,14 @@ class Endpointer:
             first = self._history[-self._start_frames :].index(True)
             window = min(self._start_frames, len(self._history))
             events.append(UtteranceStarted(self.frames - window + first))
+
+    def _hear_on(self, speech: list[bool]) -> None:
+        """Take frames when it is known that somebody speaks."""
+        self.frames += len(speech)
+        self._history += speech
+        del self._history[: -self._kept_frames]
+        silent = next((count for count, is_speech in enumerate(reversed(speech)) if is_speech), None)
+        self.trailing_silence_frames = self.trailing_silence_frames + len(speech) if silent is None else silent
 
     def _starts(self) -> bool:
         # a window that is not full yet counts as silent before its first frame

@@ -120,6 +120,7 @@ class FrameWindows:
         self.shift_samples = shift_samples
         self._lead = (window_samples - shift_samples) // 2
         self._dtype: np.dtype[Any] = _FLOAT32
+        self._sample_bytes = _FLOAT32.itemsize
         self._held = bytearray()
         self._frames_dropped = 0
         self._mirrored = False
@@ -147,15 +148,15 @@ class FrameWindows:
         """How many frames have all their samples."""
         if not self._mirrored:
             return 0
-        return max(0, (self._samples_held - self.window_samples) // self.shift_samples + 1)
+        return max(0, (len(self._held) // self._sample_bytes - self.window_samples) // self.shift_samples + 1)
 
     def push(self, samples: AnySamples) -> None:
         """Take the next samples (n,), float32 of full scale 1 or int16; a stream is of one kind throughout."""
         if samples.dtype != self._dtype:
             assert not self._held, f"{samples.dtype} after {self._dtype}"
-            self._dtype = samples.dtype
+            self._dtype, self._sample_bytes = samples.dtype, samples.itemsize
         self._held += np.ascontiguousarray(samples).data
-        if not self._mirrored and self._samples_held >= self._lead:
+        if not self._mirrored and len(self._held) >= self._lead * self._sample_bytes:
             self._mirror_beginning()
 
     def push_silence(self, count: int) -> None:
@@ -183,13 +184,15 @@ class FrameWindows:
 
     def span(self, count: int) -> AnySamples:
         """Return a copy of the samples that the next `count` frames cover, (n,)."""
-        assert count <= self.ready, f"{count} frames of {self.ready}"
-        return self._copy(self.window_samples + (count - 1) * self.shift_samples)
+        samples = self.window_samples + (count - 1) * self.shift_samples if count else 0
+        assert samples <= self._samples_held, f"{count} frames of {self.ready}"
+        return self._copy(samples)
 
     def drop(self, count: int) -> None:
         """Let go of the next `count` frames."""
-        assert count <= self.ready, f"{count} frames of {self.ready}"
-        del self._held[: count * self.shift_samples * self._dtype.itemsize]
+        samples = count * self.shift_samples
+        assert samples <= self._samples_held, f"{count} frames of {self.ready}"
+        del self._held[: samples * self._sample_bytes]
         self._frames_dropped += count
 
     def take(self, count: int, shift: int | None = None) -> AnySamples:
@@ -200,7 +203,7 @@ class FrameWindows:
 
     @property
     def _samples_held(self) -> int:
-        return len(self._held) // self._dtype.itemsize
+        return len(self._held) // self._sample_bytes
 
     @property
     def _first_sample(self) -> int:
@@ -208,7 +211,7 @@ class FrameWindows:
         return self._frames_dropped * self.shift_samples - self._lead
 
     def _copy(self, count: int) -> AnySamples:
-        return np.frombuffer(self._held[: count * self._dtype.itemsize], self._dtype)
+        return np.frombuffer(self._held[: count * self._sample_bytes], self._dtype)
 
     def _mirror_beginning(self) -> None:
         mirrored = np.pad(self._copy(self._lead), (self._lead, 0), "symmetric")

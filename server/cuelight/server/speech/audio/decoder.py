@@ -5,7 +5,7 @@
 Everything happens as it is asked for: what is held is bounded by one message, however far it unfolds.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -76,6 +76,8 @@ class AudioDecoder:
         self._head: bytes | None = b""
         """The first bytes while they are too few to tell the encoding; then None."""
         self._source: Source | None = None
+        self._plain: PcmReader | None = None
+        """The source, if its samples go on as they are."""
         self._resampler: Resampler | None = None
         if audio_format.encoding != "unspecified":
             self._open(audio_format.encoding)
@@ -99,11 +101,17 @@ class AudioDecoder:
         """Take bytes, return the samples (n,) that are ready, maybe none; see `pieces` for messages of any size."""
         return _joined(list(self.pieces(data)))
 
-    def pieces(self, data: bytes) -> Iterator[AnySamples]:
+    def pieces(self, data: bytes) -> Iterable[AnySamples]:
         """Take bytes, yield samples (n,) as they are decoded: a packet, a frame or some 16,000 samples at a time.
 
         Has to be read to its end before anything else is called; the time between two pieces is the caller's.
         """
+        if self._plain is not None and not self._drop and (samples := self._plain.taken(data)) is not None:
+            self._source_samples += len(samples)
+            return (samples,)
+        return self._decoded(data)
+
+    def _decoded(self, data: bytes) -> Iterator[AnySamples]:
         if self._source is None:
             data = self._sniff(data)
         if self._source is not None and data:
@@ -153,6 +161,8 @@ class AudioDecoder:
         channels = self._format.channel_count or 1
         as_they_are = self._integers and rate_hz == self._target_rate_hz and channels == 1
         self._source = PcmReader(_RAW[encoding], rate_hz, channels, self._source_samples, as_they_are)
+        if as_they_are and encoding == "linear16" and self._format.channel <= 1:
+            self._plain, self._head = self._source, None
 
     def _deliver(self, block: Block) -> Iterator[AnySamples]:
         if self._resampler is None:

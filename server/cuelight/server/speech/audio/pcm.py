@@ -58,6 +58,14 @@ class PcmReader:
         for start in range(0, usable, self._block_bytes):
             yield self._convert(view[start : min(start + self._block_bytes, usable)])
 
+    def taken(self, data: bytes) -> AnySamples | None:
+        """Return all of a message of integers of one channel at once; None if it is cut badly or too long for that."""
+        if self._carry or len(data) % self._instant_bytes or len(data) > self._block_bytes:
+            return None
+        samples = self._layout.convert(data)
+        self._instants += len(samples)
+        return samples
+
     def finish(self) -> Iterator[Block]:
         """Yield nothing: part of an instant is not heard."""
         return iter(())

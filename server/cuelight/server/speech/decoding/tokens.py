@@ -48,6 +48,10 @@ class TokenTable:
         self._pieces = {id_: _piece(symbol, separator, letters) for id_, symbol in symbols.items()}
         self._spelling = Spelling({id_: piece for id_, piece in self._pieces.items() if piece})
         self._east_asian = {id_ for id_, piece in self._pieces.items() if _EAST_ASIAN_LETTER.search(_decoded(piece))}
+        self._closes_up = bool(self._east_asian) or self._in_bytes or any(map(_BYTE.fullmatch, symbols.values()))
+        """Whether texts may hold letters that stand without spaces between them."""
+        self.word_starts = frozenset(id_ for id_, piece in self._pieces.items() if piece.startswith(b" "))
+        """Tokens that begin a word whatever stands before them."""
         self._one_word_each = not any(piece.startswith(b" ") for piece in self._pieces.values())
 
     @classmethod
@@ -75,16 +79,15 @@ class TokenTable:
 
     def text(self, ids: Sequence[int]) -> str:
         """Return what the ids spell, single spaces between words. Blanks, `<unk>` and ids unknown here are silent."""
-        return _tidy(b"".join(self._pieces.get(id_, b"") for id_ in ids))
-
-    def begins_word(self, id_: int) -> bool:
-        """Whether a token begins a word whatever stands before it."""
-        return self._pieces.get(id_, b"").startswith(b" ")
+        text = " ".join(_decoded(b"".join([self._pieces.get(id_, b"") for id_ in ids])).split())
+        return _SPACE_BETWEEN.sub("", text) if self._closes_up else text
 
     def joined(self, text: str, following: str) -> str:
         """Return the text of tokens whose two parts, divided where a word begins, have those texts."""
         if not text or not following:
             return text or following
+        if not self._closes_up:
+            return f"{text} {following}"
         return f"{text[:-1]}{_SPACE_BETWEEN.sub('', f'{text[-1]} {following[0]}')}{following[1:]}"
 
     def words(

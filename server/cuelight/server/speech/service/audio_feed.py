@@ -1,6 +1,6 @@
 """A stream's audio on its way into its voice: decoded piece by piece, what was acknowledged before passed over."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from cuelight.server.speech.audio import AnySamples, AudioDecoder, AudioFormat, resume_point
 from cuelight.speech.v1 import snapshot_pb2
@@ -35,7 +35,7 @@ class AudioFeed:
         """The source's rate; the model's while that is not known."""
         return self._decoder.source_rate_hz or self._model_rate_hz
 
-    def feed(self, data: bytes) -> Iterator[AnySamples]:
+    def feed(self, data: bytes) -> Iterable[AnySamples]:
         """Yield the samples of `data`, in pieces. Raises: InvalidRequest for what is no such audio."""
         return self._decoder.pieces(data)
 

@@ -89,24 +89,19 @@ class VoiceCall:
             reader.exception()
 
     async def _read(self, requests: AsyncIterator[Any], first: bytes) -> None:
-        await self._take(first)
-        async for request in self._arriving(requests):
-            await self._obey(request)
-        await self._accept(self.feed.finish())
-        await self._voice.finish()
-
-    async def _arriving(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """Yield the messages. Raises: SequenceNotActive when none comes for too long."""
         loop = asyncio.get_running_loop()
         idle = _Idle(loop, self._max_idle_s, self._reader)
         try:
+            await self._take(first)
             while True:
                 idle.since_s = loop.time()
                 request = await anext(requests, None)
                 idle.since_s = None
                 if request is None:
-                    return
-                yield request
+                    break
+                await self._obey(request)
+            await self._accept(self.feed.finish())
+            await self._voice.finish()
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not idle.over or self._handing_over or task is None:
