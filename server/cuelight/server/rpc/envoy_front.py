@@ -14,7 +14,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from cuelight.server.rpc.envoy_admin import answers_sent, listening_port
 from cuelight.server.rpc.envoy_config import envoy_config
 from cuelight.server.rpc.front_config import FrontConfig, check_port_free, port_taken
 from cuelight.server.rpc.lifecycle import STOP_S
+from cuelight.server.rpc.work_folder import work_folder
 
 __all__ = ["run_envoy"]
 
@@ -81,11 +81,11 @@ class _Launcher:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._happenings.put_nowait, number)
-        with tempfile.TemporaryDirectory(prefix="cuelight-") as directory:
-            admin_socket = Path(directory) / "admin"
+        with work_folder() as directory:
+            admin_socket = directory / "admin"
             ours, theirs = socket.socketpair()
             with theirs:
-                process = await self._spawn(Path(directory), admin_socket, theirs)
+                process = await self._spawn(directory, admin_socket, theirs)
             reader, writer = await asyncio.open_connection(sock=ours, limit=_CONTROL_LINE_BYTES)
             watching = loop.create_task(self._watch(process, reader))
             try:
