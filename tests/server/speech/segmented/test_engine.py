@@ -20,7 +20,7 @@ SHORT = 40_000
 
 def run(folder: Path, scenario: Callable[[SpeechEngine], Coroutine[Any, Any, None]]) -> None:
     async def whole() -> None:
-        engine = SpeechEngine(MoonshineModel.open(folder / "model.onnx", folder / "decoder.onnx"), 16_000)
+        engine = SpeechEngine(MoonshineModel.open(folder), 16_000)
         try:
             await scenario(engine)
         finally:
