@@ -5,11 +5,11 @@
 - `encoder.onnx` takes those features with the mean and the deviation of the whole window, and gives states.
 - `decoder.onnx` steps rows of different lengths together: each row has its own positions and masks. Keys and values of
   the audio are not computed: the query is multiplied by the key matrix, and what is heard by the value matrix, so all
-  layers and heads share the states themselves, a twelfth of the memory. The projection is then made once a token instead
-  of once a state, which for the few tokens of a step is less.
+  layers and heads share the states themselves, a twelfth of the memory. The projection is then made once a token
+  instead of once a state, which for the few tokens of a step is less.
 
-The matrices stay 8-bit with their published scales, those of queries, keys and values joined. They are signed, which is a
-sixth of an encoder run on processors without 8-bit dot products (where sums of two products may saturate: with these
+The matrices stay 8-bit with their published scales, those of queries, keys and values joined. They are signed, which is
+a sixth of an encoder run on processors without 8-bit dot products (where sums of two products may saturate: with these
 weights that changes states by less than the order of sums does). Only the keys' and values' of cross-attention,
 multiplied in another order, are 32-bit floats.
 """
