@@ -1,7 +1,7 @@
 """Voices from real recordings on a model of open speech: how far its text is behind, and what it costs.
 
 How many are held depends on how much of the recordings is speech, so it is said of which ones. Interim text counts from
-the end of the audio that it covers.
+the end of the audio that it covers, final text from the end of its speech: the silence that ends it is in it.
 """
 
 import statistics
@@ -28,12 +28,18 @@ HELD_BEHIND_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What so many voices got: how far text was behind, in seconds; CPU time for a second of audio sent."""
+    """What so many voices got: how far text was behind, in seconds; CPU time for a second of audio of a voice let in.
+
+    `ended` are the voices that were refused, or ended later. `interval_s` is the time between two answers of a voice.
+    """
 
     voices: int
     held: bool
     behind_p50_s: float
-    behind_p95_s: float
+    behind_p99_s: float
+    final_behind_p50_s: float
+    final_behind_p99_s: float
+    interval_s: float
     answers: int
     cpu_ms_per_s: float
     ended: int
@@ -58,7 +64,16 @@ def live(server: RunningServer, model: str, messages: Sequence[bytes], count: in
         voices.speak(RAMP_S + WARM_S + LEAVE_S)
         before_s = server.cpu_s()
         voices.speak(seconds)
-        cpu_s, behind_s, ended = server.cpu_s() - before_s, voices.behind_s(), len(voices.ended())
-    cuts = statistics.quantiles(behind_s, n=20) if len(behind_s) > 1 else [float("nan")] * 19
-    held = not ended and cuts[18] < HELD_BEHIND_S
-    return Live(count, held, cuts[9], cuts[18], len(behind_s), cpu_s / (count * seconds) * 1000, ended)
+        cpu_s, ended = server.cpu_s() - before_s, len(voices.ended())
+        interim, final = voices.behind_s(), voices.final_behind_s()
+    cuts, final_cuts, answers = _cuts(interim), _cuts(final), len(interim) + len(final)
+    spoken_s = max(1, count - ended) * seconds
+    held = not ended and cuts[1] < HELD_BEHIND_S
+    cost_ms = cpu_s / spoken_s * 1000
+    return Live(count, held, *cuts, *final_cuts, spoken_s / max(1, answers), answers, cost_ms, ended)
+
+
+def _cuts(values_s: list[float]) -> tuple[float, float]:
+    """Return the median and the 99th percentile."""
+    cuts = statistics.quantiles(values_s, n=100) if len(values_s) > 1 else [float("nan")] * 99
+    return cuts[49], cuts[98]

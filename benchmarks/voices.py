@@ -67,6 +67,7 @@ class _Counts:
     latencies_s: list[float] = field(default_factory=list)
     late_s: list[float] = field(default_factory=list)
     behind_s: list[float] = field(default_factory=list)
+    final_behind_s: list[float] = field(default_factory=list)
     chunks: int = 0
 
 
@@ -150,7 +151,8 @@ class _Voice:
     def _answered(self, heard: Heard, now_s: float, counts: _Counts) -> None:
         if not heard.text:
             return
-        counts.behind_s.append(now_s - self.start_s - heard.end_s)
+        behind_s = counts.final_behind_s if heard.is_final else counts.behind_s
+        behind_s.append(now_s - self.start_s - heard.end_s)
         if not self._numbered:
             return
         chunk = self._utterance_chunk + heard.text.count(" ")
@@ -272,8 +274,12 @@ class Voices:
         return self._counts.late_s
 
     def behind_s(self) -> list[float]:
-        """Return how far behind the voice the end of what each answer covers was when it came."""
+        """Return how far behind the voice the end of what each interim answer covers was when it came."""
         return self._counts.behind_s
+
+    def final_behind_s(self) -> list[float]:
+        """Return how far behind the voice the end of the speech of each final answer was when it came."""
+        return self._counts.final_behind_s
 
     def heard_s(self) -> float:
         """Return how much audio was answered in the last `speak`, of all voices together."""

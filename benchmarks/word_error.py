@@ -79,14 +79,13 @@ def main() -> int:
 def run(rows: list[dict[str, Any]], data: Path, repository: Path) -> dict[tuple[str, str], Score]:
     """Return the scores by source and way."""
     scores: dict[tuple[str, str], Score] = {}
-    version = max((repository / MODEL).iterdir())
-    files = [version / name for name in ("model.onnx", "decoder.onnx", "tokenizer.bin")]
+    published = moonshine_tiny_en.published(ROOT / ".cache" / "weights")
     with cuelight_server(repository, "grpcio") as server, Channel(f"127.0.0.1:{server.port}") as channel:
         client = SpeechClient(channel)
         ways: dict[str, Callable[[Path], str]] = {
             "streamed": lambda path: streamed(client, path),
             "recording": lambda path: client.transcribe(path, model=MODEL).text,
-            "decoded whole": lambda path: moonshine_tiny_en.transcribe(files[0], files[1], files[2], read(path)),
+            "decoded whole": lambda path: published.transcribe(read(path))[1],
         }
         for way, hear in ways.items():
             with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -20,7 +20,7 @@ SHORT = 40_000
 
 def run(folder: Path, scenario: Callable[[SpeechEngine], Coroutine[Any, Any, None]]) -> None:
     async def whole() -> None:
-        engine = SpeechEngine(MoonshineModel.open(folder / "model.onnx", folder / "decoder.onnx"), 16_000)
+        engine = SpeechEngine(MoonshineModel.open(folder), 16_000)
         try:
             await scenario(engine)
         finally:
@@ -39,7 +39,7 @@ def test_windows_decoded_together_say_what_each_says_alone(moonshine_folder: Pat
 
         together = await asyncio.gather(*(engine.transcribe(window) for window in windows))
 
-        assert engine.stepped_tokens / engine.steps > 2, "they were not decoded together"
+        assert engine.stepped_tokens / engine.steps > 3, "they were not decoded together"
         same = sum(one.tokens == other.tokens for one, other in zip(alone, together, strict=True))
         assert same >= 7
 

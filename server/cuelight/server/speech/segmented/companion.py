@@ -7,12 +7,7 @@ from cuelight.server.inference.model_version import ModelVersion
 from cuelight.server.inference.sequence_batch import SequenceState
 from cuelight.server.speech.segmented.engine import SpeechEngine
 from cuelight.server.speech.segmented.moonshine import MoonshineModel
-from cuelight.server.speech.segmented.recognizer import (
-    DECODER_FILE,
-    ENCODER_FILE,
-    TOKENIZER_FILE,
-    SegmentedRecognizer,
-)
+from cuelight.server.speech.segmented.recognizer import TOKENIZER_FILE, SegmentedRecognizer
 from cuelight.server.speech.segmented.tokenizer import Tokenizer, read_tokenizer
 from cuelight.server.speech.segmented.vad import BatcherVad
 from cuelight.server.speech.segmented.voice import RATE_HZ
@@ -68,5 +63,5 @@ def open_companion(directory: Path, language: str, instances: int) -> SegmentedC
     Raises: ModelLoadError naming the file and the cause.
     """
     tokenizer = read_tokenizer(directory / TOKENIZER_FILE)
-    models = [MoonshineModel.open(directory / ENCODER_FILE, directory / DECODER_FILE, 1) for _ in range(instances)]
+    models = [MoonshineModel.open(directory) for _ in range(instances)]
     return SegmentedCompanion(models, tokenizer, language)

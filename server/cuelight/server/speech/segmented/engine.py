@@ -1,30 +1,31 @@
 """The engine of an encoder-decoder model: windows of many voices, encoded one by one, their tokens decoded together.
 
-    transcribe -> waiting -> (admit: encode, consume the draft) -> a cohort -> (step: a token for each of it) -> future
+    transcribe -> waiting -> (admit: encode, consume the draft) -> a row -> (step: one token for every row) -> future
 
 A *turn* is what the engine's thread does between two looks at the queue: it admits the window that is most urgent, if
-one waits and there is room, and gives the cohort with the shortest past one token each, which so catches up with the
-next one and joins it. A cohort that has been passed over for too long goes first. A caller that cancels leaves at the
-end of the turn. A turn that fails fails those that took part in it; the others go on.
+one waits and there is room, and gives every row one token, however long its past is. Who is through, or has cancelled,
+leaves before the next step. An admission that fails fails that window; a step that fails fails those in it.
 
-The queue belongs to the event loop; sessions and cohorts belong to the thread, and only the turn touches them.
+The queue belongs to the event loop; sessions and rows belong to the thread, and only the turn touches them.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from cuelight.server.errors import Overloaded, ShuttingDown
 from cuelight.server.speech.segmented.decoding import Decode, Transcript, longest_tokens
-from cuelight.server.speech.segmented.moonshine import START, Cohort, MoonshineModel
+from cuelight.server.speech.segmented.hearing import Hearing
+from cuelight.server.speech.segmented.moonshine import START, MoonshineModel
+from cuelight.server.speech.segmented.pace import Pace
+from cuelight.server.speech.segmented.rows import Rows
 from cuelight.server.speech.voice import Samples
 
 __all__ = ["SpeechEngine", "Urgency"]
 
 _MAX_MEMBERS = 32
-_LONGEST_WAIT_TURNS = 24
 _MAX_WAITING = 1024
 _RETRY_AFTER_S = 1.0
 _SMOOTHING = 0.2
@@ -39,28 +40,25 @@ class Urgency:
 @dataclass(slots=True, eq=False)
 class _Job:
     samples: Samples
+    hearing: Hearing | None
     decode: Decode
     future: "asyncio.Future[Transcript]"
     order: tuple[int, int]
     arrived_s: float
-    done: bool = False
 
-
-@dataclass(slots=True)
-class _Batch:
-    """A cohort, whose jobs its members are, and for how many turns it has been passed over."""
-
-    cohort: Cohort
-    jobs: list[_Job]
-    passed_over: int = 0
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be decoded: all is said, or nobody waits any longer."""
+        return self.decode.done or self.future.done()
 
 
 @dataclass(slots=True)
 class _Turn:
-    """What a turn did: whose decode is over, and whose failed."""
+    """What a turn did: whose decode is over, whose failed, and how long it took."""
 
     finished: list[_Job] = field(default_factory=list)
     failed: list[tuple[_Job, Exception]] = field(default_factory=list)
+    took_s: float = 0.0
 
 
 class SpeechEngine:
@@ -71,12 +69,15 @@ class SpeechEngine:
         self._rate_hz = sample_rate_hz
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cuelight-speech")
         self._waiting: list[_Job] = []
-        self._batches: list[_Batch] = []
+        self._rows: Rows | None = None
+        self._jobs: list[_Job] = []
+        """Whose decode each row is."""
         self._members: set[_Job] = set()
         self._count = 0
         self._running = False
         self._closed = False
         self._rested = asyncio.Event()
+        self._pace = Pace(time.monotonic())
         self.turnaround_s = 0.0
         """How long a window has lately taken from its arrival to its transcript."""
         self.steps = 0
@@ -88,12 +89,23 @@ class SpeechEngine:
         """How many windows wait or are decoded."""
         return len(self._waiting) + len(self._members)
 
+    @property
+    def interval_s(self) -> float:
+        """How much new audio a window should have before it is decoded again."""
+        return self._pace.interval_s
+
     def transcribe(
-        self, samples: Samples, draft: Sequence[int] = (), forced: int = 0, urgency: int = Urgency.FINAL
+        self,
+        samples: Samples,
+        draft: Sequence[int] = (),
+        forced: int = 0,
+        urgency: int = Urgency.FINAL,
+        hearing: Hearing | None = None,
     ) -> "asyncio.Future[Transcript]":
         """Queue a window of audio (n,) and return the future of what is said in it; cancel it to withdraw.
 
-        The first `forced` tokens of the draft are taken as said.
+        The first `forced` tokens of the draft are taken as said. `hearing` goes with every window that begins where
+        this one does.
 
         Raises: Overloaded, ShuttingDown.
         """
@@ -105,7 +117,7 @@ class SpeechEngine:
         decode = Decode(tuple(draft[: max(limit, forced)]), forced, limit)
         self._count += 1
         loop = asyncio.get_running_loop()
-        job = _Job(samples, decode, loop.create_future(), (urgency, self._count), time.monotonic())
+        job = _Job(samples, hearing, decode, loop.create_future(), (urgency, self._count), time.monotonic())
         self._waiting.append(job)
         self._start_turn()
         return job.future
@@ -144,7 +156,7 @@ class SpeechEngine:
             self._waiting.remove(joining)
             self._members.add(joining)
         self._running = True
-        turn = asyncio.get_running_loop().run_in_executor(self._executor, self._turn, joining)
+        turn = asyncio.get_running_loop().run_in_executor(self._executor, self._timed_turn, joining)
         turn.add_done_callback(self._turned)
 
     def _turned(self, future: "asyncio.Future[_Turn]") -> None:
@@ -152,6 +164,7 @@ class SpeechEngine:
         if future.cancelled():
             return
         turn = future.result()
+        self._pace.worked(turn.took_s, time.monotonic())
         self._members.difference_update(turn.finished, (job for job, _ in turn.failed))
         for job, error in turn.failed:
             _fail(job, error)
@@ -164,81 +177,65 @@ class SpeechEngine:
 
     # On the engine's thread from here on.
 
-    def _turn(self, joining: _Job | None) -> _Turn:
-        turn = _Turn()
-        if joining is not None:
-            self._guard(turn, [joining], lambda: self._admit(joining))
-            self._merge()
-        batch = self._next_batch()
-        if batch is not None:
-            self._guard(turn, batch.jobs, lambda: self._step(batch))
-        for held in self._batches:
-            over = [job for job in held.jobs if job.decode.done or job.future.done()]
-            turn.finished += over
-            self._drop(held, over)
-        self._batches = [held for held in self._batches if held.jobs]
-        self._merge()
-        if joining is not None and joining.done:
-            turn.finished.append(joining)
+    def _timed_turn(self, joining: _Job | None) -> _Turn:
+        started_s = time.monotonic()
+        turn = self._turn(joining)
+        turn.took_s = time.monotonic() - started_s
         return turn
 
-    def _guard(self, turn: _Turn, jobs: list[_Job], work: Callable[[], None]) -> None:
-        """Run a part of a turn; if it fails, those whom it was for fail, and no others."""
-        jobs = list(jobs)
-        try:
-            work()
-        except Exception as error:  # the batch boundary
-            turn.failed += [(job, error) for job in jobs]
-            for held in self._batches:
-                self._drop(held, jobs)
+    def _turn(self, joining: _Job | None) -> _Turn:
+        turn = _Turn()
+        row = self._admit(turn, joining) if joining is not None else None
+        turn.finished += [job for job in self._jobs if job.over]
+        self._regroup(row, joining)
+        if self._rows is not None:
+            self._step(turn, self._rows)
+        turn.finished += [job for job in self._jobs if job.over]
+        return turn
 
-    def _admit(self, job: _Job) -> None:
-        if job.future.done():
-            job.done = True
-            return
-        cohort, logits = self._model.begin(self._model.encode(job.samples), (START, *job.decode.draft))
-        held = job.decode.verify(logits)
-        job.done = job.decode.done
-        if not job.done:
-            cohort.truncate(1 + held)
-            self._batches.append(_Batch(cohort, [job]))
-
-    def _merge(self) -> None:
-        """Make one batch of those whose pasts are equally long."""
-        by_length: dict[int, _Batch] = {}
-        for batch in self._batches:
-            held = by_length.setdefault(batch.cohort.length, batch)
-            if held is not batch:
-                held.cohort.merge(batch.cohort)
-                held.jobs += batch.jobs
-        self._batches = list(by_length.values())
-
-    def _next_batch(self) -> _Batch | None:
-        if not self._batches:
+    def _admit(self, turn: _Turn, job: _Job) -> Rows | None:
+        """Encode a window and let the decoder consume its draft; return its row unless it is over then."""
+        row = None
+        if not job.over:
+            try:
+                row, logits = self._model.begin(
+                    self._model.encode(job.samples, job.hearing), (START, *job.decode.draft)
+                )
+                row.truncate(1 + job.decode.verify(logits))
+            except Exception as error:  # the batch boundary
+                turn.failed.append((job, error))
+                return None
+        if job.over:
+            turn.finished.append(job)
             return None
-        waiting = max(self._batches, key=lambda batch: batch.passed_over)
-        if waiting.passed_over < _LONGEST_WAIT_TURNS:
-            waiting = min(self._batches, key=lambda batch: batch.cohort.length)
-        for batch in self._batches:
-            batch.passed_over = 0 if batch is waiting else batch.passed_over + 1
-        return waiting
+        return row
 
-    def _step(self, batch: _Batch) -> None:
-        logits = self._model.step(batch.cohort, [job.decode.tokens[-1] for job in batch.jobs])
-        self.steps += 1
-        self.stepped_tokens += len(batch.jobs)
-        for job, row in zip(batch.jobs, logits, strict=True):
-            job.decode.choose(row)
+    def _regroup(self, row: Rows | None, joining: _Job | None) -> None:
+        """Let rows that are over go and the new one in, in one copy."""
+        stay = [at for at, job in enumerate(self._jobs) if not job.over]
+        if row is None and len(stay) == len(self._jobs):
+            return
+        parts = [(self._rows, stay)] if self._rows is not None and stay else []
+        self._jobs = [self._jobs[at] for at in stay]
+        if row is not None and joining is not None:
+            parts.append((row, [0]))
+            self._jobs.append(joining)
+        self._rows = Rows.gathered(parts) if parts else None
 
-    def _drop(self, batch: _Batch, jobs: Sequence[_Job]) -> None:
-        rows = [row for row, job in enumerate(batch.jobs) if job not in jobs]
-        if len(rows) < len(batch.jobs):
-            batch.jobs = [batch.jobs[row] for row in rows]
-            batch.cohort.keep(rows)
+    def _step(self, turn: _Turn, rows: Rows) -> None:
+        try:
+            logits = self._model.step(rows, [job.decode.tokens[-1] for job in self._jobs])
+            self.steps += 1
+            self.stepped_tokens += len(self._jobs)
+            for job, choices in zip(self._jobs, logits, strict=True):
+                job.decode.choose(choices)
+        except Exception as error:  # the batch boundary
+            turn.failed += [(job, error) for job in self._jobs]
+            self._rows, self._jobs = None, []
 
     def _free(self) -> None:
         del self._model
-        self._batches.clear()
+        self._rows, self._jobs = None, []
 
 
 def _fail(job: _Job, error: Exception) -> None:

@@ -15,9 +15,9 @@ from cuelight.server.speech.segmented.vad import Vad
 from cuelight.server.speech.segmented.voice import RATE_HZ, SegmentedVoice
 from cuelight.server.speech.voice import Outbox, RecognizerFacts, VoiceOptions
 
-__all__ = ["ENCODER_FILE", "OpenVad", "SegmentedRecognizer", "open_segmented"]
+__all__ = ["TOKENIZER_FILE", "OpenVad", "SegmentedRecognizer", "open_segmented"]
 
-ENCODER_FILE, DECODER_FILE, TOKENIZER_FILE = "model.onnx", "decoder.onnx", "tokenizer.bin"
+TOKENIZER_FILE = "tokenizer.bin"
 
 OpenVad = Callable[[SequenceState | None], Vad]
 """Begins a voice detector, from a state if there is one. Raises: Overloaded, ModelNotReady."""
@@ -95,9 +95,7 @@ def open_segmented(
     Raises: ModelLoadError naming the file and the cause.
     """
     tokenizer = read_tokenizer(directory / TOKENIZER_FILE)
-    models = [
-        MoonshineModel.open(directory / ENCODER_FILE, directory / DECODER_FILE, threads) for _ in range(instances)
-    ]
+    models = [MoonshineModel.open(directory, threads) for _ in range(instances)]
     return SegmentedRecognizer([SpeechEngine(model, RATE_HZ) for model in models], tokenizer, open_vad, language)
 
 

@@ -13,7 +13,7 @@ the voice's first audio and ends with `finish` or `close`; if it fails, the next
 import asyncio
 import json
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ from cuelight.server.speech.segmented.agreement import Agreement
 from cuelight.server.speech.segmented.audio_window import AudioWindow
 from cuelight.server.speech.segmented.decoding import Transcript
 from cuelight.server.speech.segmented.engine import SpeechEngine, Urgency
+from cuelight.server.speech.segmented.hearing import Hearing
 from cuelight.server.speech.segmented.segmentation import SegmentChange, Segmenter
 from cuelight.server.speech.segmented.tokenizer import Tokenizer
 from cuelight.server.speech.segmented.vad import CHUNK_SAMPLES, Vad
@@ -33,9 +34,10 @@ __all__ = ["MAX_AHEAD_S", "SegmentedVoice"]
 
 RATE_HZ = 16_000
 MAX_AHEAD_S = 30.0
-_INTERVAL_S = 0.5
 _LOAD_FACTOR = 1.5
 """The next window comes after so many times what the last ones took: finals need room between them."""
+_LONG_WINDOW_S = 8.0
+"""A longer window is decoded again less often in proportion, so that a long utterance costs no more a second."""
 _TAIL_SAMPLES = 9 * CHUNK_SAMPLES
 """Of the silence behind speech, what the model hears: enough to tell that a word is over."""
 _FIRST_WINDOW_S = 0.4
@@ -54,6 +56,7 @@ class _Segment:
     heard: int = 0
     last: Transcript | None = None
     state: VoiceState | None = None
+    hearing: Hearing = field(default_factory=Hearing)
     cut: bool = False
     """Whether it was cut in the middle of speech."""
 
@@ -278,7 +281,8 @@ class SegmentedVoice:
         end = self._heard_end(segment)
         if segment.last is None:
             return end - segment.start >= _FIRST_WINDOW_S * RATE_HZ
-        interval_s = max(_INTERVAL_S, _LOAD_FACTOR * self._engine.turnaround_s)
+        longer = max(1.0, (end - segment.start) / RATE_HZ / _LONG_WINDOW_S)
+        interval_s = max(self._engine.interval_s * longer, _LOAD_FACTOR * self._engine.turnaround_s)
         return end - segment.heard >= (_ONE_SAMPLE_S if self._is_silent(segment) else interval_s) * RATE_HZ
 
     def _is_silent(self, segment: _Segment) -> bool:
@@ -289,7 +293,8 @@ class SegmentedVoice:
         """Decode what there is of a segment; None when that was withdrawn."""
         end, agreement = self._heard_end(segment), segment.agreement
         samples = self._window.read(segment.start, end)
-        future = self._engine.transcribe(samples, agreement.latest, len(agreement.stable), urgency)
+        stable = len(agreement.stable)
+        future = self._engine.transcribe(samples, agreement.latest, stable, urgency, segment.hearing)
         self._interim = future if withdrawable else None
         try:
             await asyncio.wait({future})
