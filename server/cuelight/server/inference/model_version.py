@@ -121,6 +121,10 @@ class Sequencing:
 class Companion(Protocol):
     """What a service keeps beside a version that it knows more about than its tensors: a recognizer, for speech."""
 
+    async def outlive(self) -> None:
+        """Return once nobody uses it any more, or it is closed: the version has been replaced."""
+        ...
+
     def close(self) -> None:
         """Free it: the version stops."""
         ...
@@ -230,15 +234,19 @@ class ModelVersion:
         return outputs
 
     async def retire(self) -> None:
-        """As `stop`, but let live sequences go on until they end, or until `abandon`."""
+        """As `stop`, but let live sequences and voices go on until they end, or until `abandon`."""
         if self.sequences is not None:
             await self.sequences.outlive()
+        if self.companion is not None:
+            await self.companion.outlive()
         await self.stop()
 
     def abandon(self) -> None:
-        """End live sequences."""
+        """End live sequences and voices."""
         if self.sequences is not None:
             self.sequences.abandon()
+        if self.companion is not None:
+            self.companion.close()
 
     async def stop(self) -> None:
         """Answer everything that was accepted, then free the engines; whoever still holds the version is refused.

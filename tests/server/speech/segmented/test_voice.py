@@ -149,6 +149,29 @@ def position(letters: Letters, state: VoiceState) -> int:
     return next(at for at, update in enumerate(letters.updates) if update.state is state)
 
 
+def test_a_recognizer_that_is_replaced_outlives_its_voices(moonshine_folder: Path, utterances: list[Utterance]) -> None:
+    async def scenario(recognizer: SegmentedRecognizer) -> None:
+        letters = Letters()
+        voices = [recognizer.open(LIVE, letters), recognizer.open(LIVE, Letters())]
+        gone = asyncio.create_task(recognizer.outlive())
+        voices[1].close()
+        voices[1].close()
+        await voices[0].accept(utterances[0].samples)
+        await asyncio.sleep(0)
+        assert not gone.done()
+        await voices[0].finish()
+        await asyncio.wait_for(gone, 5)
+        assert words_of(" ".join(letters.finals))
+
+        recognizer.open(LIVE, Letters())
+        gone = asyncio.create_task(recognizer.outlive())
+        await asyncio.sleep(0)
+        recognizer.close()
+        await asyncio.wait_for(gone, 5)
+
+    run(moonshine_folder, scenario)
+
+
 def test_a_state_of_another_kind_is_refused(moonshine_folder: Path) -> None:
     async def scenario(recognizer: SegmentedRecognizer) -> None:
         for text in (b"", b"{}", b"[]", b'{"step": "x"}'):

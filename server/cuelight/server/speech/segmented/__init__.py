@@ -2,7 +2,7 @@
 
 from cuelight.server.speech.segmented.moonshine import MoonshineModel
 from cuelight.server.speech.segmented.recognizer import SegmentedRecognizer, open_segmented
-from cuelight.server.speech.segmented.vad import BatcherVad, Vad
 from cuelight.server.speech.segmented.voice import SegmentedVoice
+from cuelight.server.speech.vad import ServedVad, Vad
 
-__all__ = ["BatcherVad", "MoonshineModel", "SegmentedRecognizer", "SegmentedVoice", "Vad", "open_segmented"]
+__all__ = ["MoonshineModel", "SegmentedRecognizer", "SegmentedVoice", "ServedVad", "Vad", "open_segmented"]

@@ -9,8 +9,8 @@ from cuelight.server.speech.segmented.engine import SpeechEngine
 from cuelight.server.speech.segmented.moonshine import MoonshineModel
 from cuelight.server.speech.segmented.recognizer import TOKENIZER_FILE, SegmentedRecognizer
 from cuelight.server.speech.segmented.tokenizer import Tokenizer, read_tokenizer
-from cuelight.server.speech.segmented.vad import BatcherVad
 from cuelight.server.speech.segmented.voice import RATE_HZ
+from cuelight.server.speech.vad import ServedVad
 
 __all__ = ["FAMILY", "SegmentedCompanion", "open_companion"]
 
@@ -41,15 +41,18 @@ class SegmentedCompanion:
         """See `SpeechCompanion`."""
         if self._recognizer is None:
 
-            def open_vad(state: SequenceState | None) -> BatcherVad:
-                batcher = vad().sequences
-                assert batcher is not None
-                return BatcherVad(batcher, state)
+            def open_vad(state: SequenceState | None) -> ServedVad:
+                return ServedVad(vad(), state)
 
             engines = [SpeechEngine(model, RATE_HZ) for model in self._models]
             self._recognizer = _ServedRecognizer(engines, self._tokenizer, open_vad, self._language)
             self._recognizer.vad = vad
         return self._recognizer
+
+    async def outlive(self) -> None:
+        """See `Companion`."""
+        if self._recognizer is not None:
+            await self._recognizer.outlive()
 
     def close(self) -> None:
         """Free the sessions; voices that are still open fail with ShuttingDown."""

@@ -1,5 +1,6 @@
 """The segmented recognizer: an encoder-decoder model in a version folder, and the voice detector it needs beside it."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,8 +12,8 @@ from cuelight.server.speech.segmented.engine import SpeechEngine
 from cuelight.server.speech.segmented.moonshine import MoonshineModel
 from cuelight.server.speech.segmented.segmentation import STEP_S, Segmenter, segment_rules
 from cuelight.server.speech.segmented.tokenizer import Tokenizer, read_tokenizer
-from cuelight.server.speech.segmented.vad import Vad
 from cuelight.server.speech.segmented.voice import RATE_HZ, SegmentedVoice
+from cuelight.server.speech.vad import Vad
 from cuelight.server.speech.voice import Outbox, RecognizerFacts, VoiceOptions
 
 __all__ = ["TOKENIZER_FILE", "OpenVad", "SegmentedRecognizer", "open_segmented"]
@@ -31,6 +32,9 @@ class SegmentedRecognizer:
         self._tokenizer = tokenizer
         self._open_vad = open_vad
         self._next = 0
+        self._voices: set[SegmentedVoice] = set()
+        self._left = asyncio.Event()
+        self._closed = False
         self._facts = RecognizerFacts(
             family="moonshine",
             language=language,
@@ -79,10 +83,26 @@ class SegmentedRecognizer:
         engines = self._engines
         engine = min(range(len(engines)), key=lambda at: (engines[at].load, (at + self._next) % len(engines)))
         start, utterance = (state.start_sample, state.utterance) if state is not None else (0, 0)
-        return SegmentedVoice(engines[engine], self._tokenizer, vad, segmenter, options, outbox, start, utterance)
+        voice = SegmentedVoice(
+            engines[engine], self._tokenizer, vad, segmenter, options, outbox, self._leave, start, utterance
+        )
+        self._voices.add(voice)
+        return voice
+
+    async def outlive(self) -> None:
+        """Return once every voice is closed, or the recognizer is."""
+        while self._voices and not self._closed:
+            self._left.clear()
+            await self._left.wait()
+
+    def _leave(self, voice: SegmentedVoice) -> None:
+        self._voices.discard(voice)
+        self._left.set()
 
     def close(self) -> None:
         """Free the model; voices that are still open fail with ShuttingDown."""
+        self._closed = True
+        self._left.set()
         for engine in self._engines:
             engine.close()
 

@@ -13,6 +13,7 @@ the voice's first audio and ends with `finish` or `close`; if it fails, the next
 import asyncio
 import json
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -27,7 +28,7 @@ from cuelight.server.speech.segmented.engine import SpeechEngine, Urgency
 from cuelight.server.speech.segmented.hearing import Hearing
 from cuelight.server.speech.segmented.segmentation import SegmentChange, Segmenter
 from cuelight.server.speech.segmented.tokenizer import Tokenizer
-from cuelight.server.speech.segmented.vad import CHUNK_SAMPLES, Vad
+from cuelight.server.speech.vad import CHUNK_SAMPLES, Vad
 from cuelight.server.speech.voice import Outbox, Samples, VoiceOptions
 
 __all__ = ["MAX_AHEAD_S", "SegmentedVoice"]
@@ -81,16 +82,20 @@ class SegmentedVoice:
         segmenter: Segmenter,
         options: VoiceOptions,
         outbox: Outbox,
+        closed: "Callable[[SegmentedVoice], None]" = lambda voice: None,
         start_sample: int = 0,
         utterance: int = 0,
     ) -> None:
-        """`segmenter` counts steps from the beginning of the stream, of which audio comes from `start_sample` on."""
+        """`segmenter` counts steps from the beginning of the stream, of which audio comes from `start_sample` on.
+
+        `closed` is told of the voice's end."""
         self._engine = engine
         self._tokenizer = tokenizer
         self._vad = vad
         self._segmenter = segmenter
         self._options = options
         self._outbox = outbox
+        self._closed = closed
         self._window = AudioWindow(start_sample)
         self._marks = _Marks(fed=segmenter.step * CHUNK_SAMPLES, utterance=utterance)
         self._marks.told_state = self._marks.fed
@@ -132,6 +137,7 @@ class SegmentedVoice:
 
     def close(self) -> None:
         """Let everything go. May be called twice."""
+        self._closed(self)
         self._vad.close()
         if self._task is not None:
             self._task.cancel()

@@ -1,17 +1,16 @@
 """DetectVoiceActivity: audio through a voice activity model, one step after another, and the events that come of it."""
 
 import asyncio
-import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import numpy as np
 
 from cuelight.server.errors import InvalidRequest, SequenceNotActive
 from cuelight.server.inference.model_version import ModelVersion
-from cuelight.server.inference.sequences import Owner
 from cuelight.server.speech.results import SpeechEvent
 from cuelight.server.speech.service.audio_feed import AudioFeed
 from cuelight.server.speech.service.options import add_events, audio_format_of
+from cuelight.server.speech.vad import ServedVad
 from cuelight.server.speech.voice import Samples
 from cuelight.speech.v1 import speech_pb2 as pb
 
@@ -22,8 +21,6 @@ _MIN_SILENCE_MS = 100
 _MIN_SPEECH_MS = 250
 _HYSTERESIS = 0.15
 """Speech goes on down to this much below the threshold. Source: silero-vad 6.2, `get_speech_timestamps`."""
-
-_numbers = itertools.count(1)
 
 
 class ActivityRules:
@@ -68,39 +65,22 @@ class ActivityRules:
 
 
 class VadSteps:
-    """One voice's sequence in a voice activity model. Owned by its stream's task; `close` it."""
+    """One voice's way through a voice detector, cut into steps. Owned by its stream's task; `close` it."""
 
     def __init__(self, version: ModelVersion) -> None:
-        assert version.sequences is not None
-        parameters = version.config.parameters
-        self.rate_hz = int(parameters["cuelight.sample_rate_hz"].string_value)
-        self.chunk_samples = int(parameters["cuelight.chunk_samples"].string_value)
-        self._input = next(iter(version.signature.inputs))
-        self._output = next(iter(version.signature.outputs))
-        self._sequences = version.sequences
-        self._owner = Owner()
-        self._id = f"\0activity {next(_numbers)}"
-        self._begun = False
+        self._vad = ServedVad(version)
+        self.rate_hz, self.chunk_samples = self._vad.rate_hz, self._vad.chunk_samples
+        self.close = self._vad.close
         self._rest = np.empty(0, np.float32)
 
     async def probabilities(self, samples: Samples, last: bool = False) -> list[float]:
         """Return the probability of speech of each step that the samples complete; `last` fills the last one up."""
         held = np.concatenate([self._rest, samples])
-        if last and len(held) % self.chunk_samples:
+        if last:
             held = np.pad(held, (0, -len(held) % self.chunk_samples))
-        found = []
-        while len(held) >= self.chunk_samples:
-            inputs = {self._input: held[np.newaxis, : self.chunk_samples]}
-            result = await self._sequences.submit(self._id, inputs, start=not self._begun, owner=self._owner)
-            self._begun, held = True, held[self.chunk_samples :]
-            found.append(float(result.outputs[self._output].item()))
-        self._rest = held
-        return found
-
-    def close(self) -> None:
-        """End the sequence."""
-        for sequence in list(self._owner.sequences):
-            self._sequences.release(sequence)
+        steps = len(held) // self.chunk_samples
+        self._rest = held[steps * self.chunk_samples :]
+        return await self._vad.probabilities(held[: steps * self.chunk_samples].reshape(steps, self.chunk_samples))
 
 
 async def detected(
@@ -109,7 +89,8 @@ async def detected(
     """Yield what is heard. Raises: InvalidRequest, ModelNotFound; SequenceNotActive when nothing comes."""
     first = await anext(requests, None)
     if first is None or first.WhichOneof("request") != "config":
-        raise InvalidRequest(f"expected config as the first message, got {'nothing' if first is None else 'audio'}")
+        came = "nothing" if first is None else first.WhichOneof("request") or "an empty message"
+        raise InvalidRequest(f"expected config as the first message, got {came}")
     config = first.config
     steps = VadSteps(find(config.model))
     step_s = steps.chunk_samples / steps.rate_hz
@@ -142,8 +123,11 @@ async def detected(
             if request is None:
                 yield await heard(feed.finish(), last=True)
                 return
-            if request.WhichOneof("request") == "config":
+            kind = request.WhichOneof("request")
+            if kind == "config":
                 raise InvalidRequest("config came twice: it is the first message, and only that")
+            if kind is None:
+                raise InvalidRequest("a message without audio or config")
             for samples in feed.feed(request.audio):
                 response = await heard(samples)
                 if response.events or response.probabilities:

@@ -33,6 +33,9 @@ class StreamingCompanion:
             self._recognizer = StreamingRecognizer(version, self._facts, self._tokens, self._transducer)
         return self._recognizer
 
+    async def outlive(self) -> None:
+        """See `Companion`: its voices are sequences of the version."""
+
     def close(self) -> None:
         """End the transducer's thread."""
         if self._transducer is not None:
