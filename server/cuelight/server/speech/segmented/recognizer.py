@@ -100,7 +100,7 @@ def open_segmented(
 
 
 def _segmenter(options: VoiceOptions, state: VoiceState | None) -> Segmenter:
-    rules = segment_rules(options.endpointing)
+    rules = segment_rules(options.endpointing, options.interim and options.live)
     if state is None:
         return Segmenter(rules)
     try:
