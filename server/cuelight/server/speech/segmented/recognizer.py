@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from cuelight.server.errors import SequenceNotActive
+from cuelight.server.errors import Overloaded, SequenceNotActive
 from cuelight.server.inference.sequence_batch import SequenceState
 from cuelight.server.speech.results import VoiceState
 from cuelight.server.speech.segmented.engine import SpeechEngine
@@ -18,6 +18,8 @@ from cuelight.server.speech.voice import Outbox, RecognizerFacts, VoiceOptions
 __all__ = ["TOKENIZER_FILE", "OpenVad", "SegmentedRecognizer", "open_segmented"]
 
 TOKENIZER_FILE = "tokenizer.bin"
+_MOST_BEHIND_S = 1.0
+_RETRY_AFTER_S = 1.0
 
 OpenVad = Callable[[SequenceState | None], Vad]
 """Begins a voice detector, from a state if there is one. Raises: Overloaded, ModelNotReady."""
@@ -71,15 +73,21 @@ class SegmentedRecognizer:
     def open(self, options: VoiceOptions, outbox: Outbox, state: VoiceState | None = None) -> SegmentedVoice:
         """Begin a voice, or go on from `state` with the audio from its `start_sample` on.
 
-        Raises: Overloaded; SequenceNotActive for a state of another form.
+        Raises: Overloaded, also while the text of those who speak is late; SequenceNotActive for a state of another form.
         """
         segmenter = _segmenter(options, state)
+        engine = self._idlest()
+        if options.live and engine.load and engine.turnaround_s > _MOST_BEHIND_S:
+            raise Overloaded(f"text of live voices is {engine.turnaround_s:.1f} s behind", _RETRY_AFTER_S)
         vad = self._open_vad(state.sequence if state is not None else None)
-        self._next += 1
-        engines = self._engines
-        engine = min(range(len(engines)), key=lambda at: (engines[at].load, (at + self._next) % len(engines)))
         start, utterance = (state.start_sample, state.utterance) if state is not None else (0, 0)
-        return SegmentedVoice(engines[engine], self._tokenizer, vad, segmenter, options, outbox, start, utterance)
+        return SegmentedVoice(engine, self._tokenizer, vad, segmenter, options, outbox, start, utterance)
+
+    def _idlest(self) -> SpeechEngine:
+        self._next += 1
+        count = len(self._engines)
+        at = min(range(count), key=lambda at: (self._engines[at].load, (at + self._next) % count))
+        return self._engines[at]
 
     def close(self) -> None:
         """Free the model; voices that are still open fail with ShuttingDown."""
