@@ -73,7 +73,8 @@ class SegmentedRecognizer:
     def open(self, options: VoiceOptions, outbox: Outbox, state: VoiceState | None = None) -> SegmentedVoice:
         """Begin a voice, or go on from `state` with the audio from its `start_sample` on.
 
-        Raises: Overloaded, also while the text of those who speak is late; SequenceNotActive for a state of another form.
+        Raises: Overloaded, also while the text of those who speak is late; SequenceNotActive for a state of another
+        form.
         """
         segmenter = _segmenter(options, state)
         engine = self._idlest()
