@@ -47,5 +47,5 @@ def test_a_model_that_is_published_as_files_proves_itself_on_a_recording(
     assert "beckett.wav: every word is right" in capsys.readouterr().out
     version = tmp_path / "moonshine_tiny_en" / "1"
     files = {path.name for path in version.iterdir()}
-    assert files == {"model.onnx", "decoder.onnx", "tokenizer.bin", "golden.npz"}
+    assert files == {"model.onnx", "frontend.onnx", "encoder.onnx", "decoder.onnx", "tokenizer.bin", "golden.npz"}
     assert [path.name for path in tmp_path.iterdir()] == ["moonshine_tiny_en"]

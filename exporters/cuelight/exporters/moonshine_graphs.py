@@ -38,7 +38,7 @@ _OPSET, _IR_VERSION = 18, 9
 Array = NDArray[Any]
 
 
-class Published:
+class _Published:
     """The weights of a published graph, found by the node that uses them."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -127,7 +127,7 @@ class _Graph:
 def frontend_graph(published: onnx.ModelProto) -> onnx.ModelProto:
     """Return the graph from `audio` (1, samples) to `features` (1, 576, frames / 3), not yet normalized, and `sums`
     (2, frames): of what is to be normalized, the sum and the sum of squares of each frame of 64 samples."""
-    weights, graph = Published(published), _Graph()
+    weights, graph = _Published(published), _Graph()
     first, gains = weights.inputs("/conv1/Conv")[0], weights.inputs("/groupnorm/Mul")[0].reshape(-1)
     second = weights.inputs("/conv2/Conv")[0] * gains[np.newaxis, :, np.newaxis]
     audio = graph.add("Unsqueeze", ["audio", graph.shape(1)])
@@ -148,7 +148,7 @@ def frontend_graph(published: onnx.ModelProto) -> onnx.ModelProto:
 def encoder_graph(published: onnx.ModelProto) -> onnx.ModelProto:
     """Return the graph from `features` (1, 576, n), `mean` and `deviation` (1,) of the window to `states`
     (1, states, 288) and `keys`, the same with its last axes exchanged."""
-    weights, graph = Published(published), _Graph()
+    weights, graph = _Published(published), _Graph()
     x = graph.add("Gelu", [_normalized_features(weights, graph)], _MICROSOFT)
     third = [graph.constant(value) for value in weights.inputs("/conv3/Conv")]
     x = graph.add("Gelu", [graph.add("Conv", [x, *third], strides=[2])], _MICROSOFT)
@@ -176,7 +176,7 @@ def encoder_graph(published: onnx.ModelProto) -> onnx.ModelProto:
     )
 
 
-def _normalized_features(weights: Published, graph: _Graph) -> str:
+def _normalized_features(weights: _Published, graph: _Graph) -> str:
     """Do to the features what normalizing before the convolution would have done: it is linear."""
     matrix, bias = weights.inputs("/conv2/Conv")
     gains, shifts = (weights.inputs(f"/groupnorm/{kind}")[0].reshape(1, -1, 1) for kind in ("Mul", "Add"))
@@ -193,7 +193,7 @@ def decoder_graph(published: onnx.ModelProto) -> onnx.ModelProto:
     scores of states, `token_bias` (rows, 1, new, past + new) to those of tokens. `past.*` are (rows, 8, past, 36), and
     `present.*` the same with the new tokens behind. `logits` are of the new tokens.
     """
-    weights, graph = Published(published), _Graph()
+    weights, graph = _Published(published), _Graph()
     base = "/model/decoder"
     table, scale, zero = (graph.constant(value) for value in _embedding(weights))
     x = graph.add("DequantizeLinear", [graph.add("Gather", [table, "tokens"]), scale, zero])
@@ -213,7 +213,7 @@ def decoder_graph(published: onnx.ModelProto) -> onnx.ModelProto:
     return graph.model("decoder", *_decoder_values())
 
 
-def _over_tokens(weights: Published, graph: _Graph, x: str, layer: int, tables: tuple[str, str]) -> str:
+def _over_tokens(weights: _Published, graph: _Graph, x: str, layer: int, tables: tuple[str, str]) -> str:
     name = f"/model/decoder/layers.{layer}/self_attn"
     query, key, value = _self_projected(weights, graph, x, name)
     rotated = [graph.rotated(one, "positions", tables) for one in (query, key)]
@@ -224,7 +224,7 @@ def _over_tokens(weights: Published, graph: _Graph, x: str, layer: int, tables: 
     return graph.product(said, weights.inputs(f"{name}/o_proj/MatMul_quant"))
 
 
-def _over_states(weights: Published, graph: _Graph, x: str, name: str) -> str:
+def _over_states(weights: _Published, graph: _Graph, x: str, name: str) -> str:
     key = weights.floats(f"{name}/k_proj").reshape(WIDTH, HEADS, _HEAD_WIDTH).transpose(1, 2, 0)
     value = weights.floats(f"{name}/v_proj").reshape(WIDTH, HEADS, _HEAD_WIDTH).transpose(1, 0, 2)
     query = graph.product(x, weights.inputs(f"{name}/q_proj/MatMul_quant"))
@@ -240,11 +240,11 @@ def _over_states(weights: Published, graph: _Graph, x: str, name: str) -> str:
     return graph.product(heard, weights.inputs(f"{name}/o_proj/MatMul_quant"))
 
 
-def _self_projected(weights: Published, graph: _Graph, x: str, name: str) -> list[str]:
+def _self_projected(weights: _Published, graph: _Graph, x: str, name: str) -> list[str]:
     return graph.split(graph.product(x, weights.joined(*(f"{name}/{one}_proj" for one in "qkv"))), 3)
 
 
-def _embedding(weights: Published) -> list[Array]:
+def _embedding(weights: _Published) -> list[Array]:
     base = "/model/decoder/embed_tokens/Gather"
     return [*weights.inputs(base), *weights.inputs(f"{base}_output_0_DequantizeLinear")]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cuelight.server.errors import ShuttingDown
-from cuelight.server.speech.segmented.engine import SpeechEngine
+from cuelight.server.speech.segmented.engine import SpeechEngine, Urgency
 from cuelight.server.speech.segmented.moonshine import MoonshineModel
 from tests.server.speech.segmented.conftest import Utterance
 
@@ -42,6 +42,21 @@ def test_windows_decoded_together_say_what_each_says_alone(moonshine_folder: Pat
         assert engine.stepped_tokens / engine.steps > 3, "they were not decoded together"
         same = sum(one.tokens == other.tokens for one, other in zip(alone, together, strict=True))
         assert same >= 7
+
+    run(moonshine_folder, scenario)
+
+
+def test_a_final_result_does_not_wait_for_interim_ones(moonshine_folder: Path, utterances: list[Utterance]) -> None:
+    async def scenario(engine: SpeechEngine) -> None:
+        windows = [utterance.samples[:SHORT] for utterance in utterances[:3]]
+        interim = [engine.transcribe(window, urgency=Urgency.INTERIM) for window in windows[1:]]
+
+        await engine.transcribe(windows[0], urgency=Urgency.FINAL)
+
+        # One of them was admitted before the final result was asked for; the other waits until it is there.
+        assert not interim[1].done()
+        assert engine.stepped_tokens <= 2 * engine.steps
+        await asyncio.gather(*interim)
 
     run(moonshine_folder, scenario)
 

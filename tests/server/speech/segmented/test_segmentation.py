@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,25 @@ def test_speech_starts_and_ends(stretches: list[tuple[int, float]], changes: lis
     found = run(Segmenter(RULES), *stretches)
 
     assert [(change.kind, change.step, change.speech_step) for change in found] == changes
+
+
+def test_a_long_segment_ends_at_a_shorter_silence() -> None:
+    rules = replace(RULES, long_s=30 * STEP_S, long_trailing_silence_s=6 * STEP_S)
+
+    changes = run(Segmenter(rules), (10, 0.9), (8, 0.1), (20, 0.9), (6, 0.1))
+
+    assert [(change.kind, change.step, change.speech_step) for change in changes] == [
+        ("started", 0, 0),
+        ("ended", 44, 38),
+    ]
+
+
+def test_only_live_segments_are_content_with_a_shorter_silence() -> None:
+    assert segment_rules(EndpointRules(trailing_silence_s=0.9)).long_s == math.inf
+
+    live = segment_rules(EndpointRules(trailing_silence_s=0.9), live=True)
+    assert live.long_s < live.max_s
+    assert live.long_trailing_silence_s == pytest.approx(0.6)
 
 
 def test_speech_that_does_not_pause_is_cut_where_it_is_quietest_and_nothing_is_lost() -> None:

@@ -6,13 +6,14 @@ Loudness stands in for the voice detector; the speech model is the real one.
 import asyncio
 import itertools
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cuelight.server.errors import SequenceNotActive
+from cuelight.server.errors import Overloaded, SequenceNotActive
 from cuelight.server.speech.endpoint_rules import EndpointRules
 from cuelight.server.speech.results import VoiceState
 from cuelight.server.speech.segmented import SegmentedRecognizer, open_segmented
@@ -86,6 +87,23 @@ def test_what_is_stable_is_never_taken_back_and_begins_the_final_result(
         assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(stable))
         assert letters.text.startswith(stable[-1])
         assert [event.kind for event in letters.events] == ["started", "ended"]
+
+    run(moonshine_folder, scenario)
+
+
+def test_nobody_is_let_in_while_the_text_of_those_who_speak_is_late(
+    moonshine_folder: Path, utterances: list[Utterance]
+) -> None:
+    async def scenario(recognizer: SegmentedRecognizer) -> None:
+        engine = recognizer.engines[0]
+        engine.turnaround_s = 1.5
+        recognizer.open(LIVE, Letters()).close()
+        window = engine.transcribe(utterances[0].samples[:RATE_HZ])
+
+        with pytest.raises(Overloaded, match=r"1\.5 s behind"):
+            recognizer.open(LIVE, Letters())
+        recognizer.open(replace(LIVE, live=False), Letters()).close()
+        await window
 
     run(moonshine_folder, scenario)
 

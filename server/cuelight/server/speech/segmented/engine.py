@@ -3,8 +3,9 @@
     transcribe -> waiting -> (admit: encode, consume the draft) -> a row -> (step: one token for every row) -> future
 
 A *turn* is what the engine's thread does between two looks at the queue: it admits the window that is most urgent, if
-one waits and there is room, and gives every row one token, however long its past is. Who is through, or has cancelled,
-leaves before the next step. An admission that fails fails that window; a step that fails fails those in it.
+one waits and there is room, and gives every row one token, however long its past is. An admission takes as long as
+several steps, so none but those of final results are made while a final result is decoded. Who is through, or has
+cancelled, leaves before the next step. An admission that fails fails that window; a step that fails fails those in it.
 
 The queue belongs to the event loop; sessions and rows belong to the thread, and only the turn touches them.
 """
@@ -150,14 +151,21 @@ class SpeechEngine:
             self._rested.set()
         if self._running or self._closed or not self.load:
             return
-        joining = None
-        if self._waiting and len(self._members) < _MAX_MEMBERS:
-            joining = min(self._waiting, key=lambda job: job.order)
-            self._waiting.remove(joining)
-            self._members.add(joining)
+        joining = self._next_window()
         self._running = True
         turn = asyncio.get_running_loop().run_in_executor(self._executor, self._timed_turn, joining)
         turn.add_done_callback(self._turned)
+
+    def _next_window(self) -> _Job | None:
+        """Take the most urgent window from the queue, unless it has to wait for what is being decoded."""
+        if not self._waiting or len(self._members) >= _MAX_MEMBERS:
+            return None
+        window = min(self._waiting, key=lambda job: job.order)
+        if window.order[0] != Urgency.FINAL and any(job.order[0] == Urgency.FINAL for job in self._members):
+            return None
+        self._waiting.remove(window)
+        self._members.add(window)
+        return window
 
     def _turned(self, future: "asyncio.Future[_Turn]") -> None:
         self._running = False

@@ -2,8 +2,9 @@
 
 __all__ = ["LONGEST_S", "SHORTEST_S", "Pace"]
 
-SHORTEST_S, LONGEST_S = 0.5, 1.0
-"""Seconds of new audio between two interim results of a voice."""
+SHORTEST_S, LONGEST_S = 0.5, 1.5
+"""Seconds of new audio between two interim results of a voice. At the longest, 25 voices should fit on two cores, by
+the time of the model's parts."""
 _BUSY_SHARE = 0.6
 """Of its time an engine should work; the rest is room for final results and for voices that start to speak together."""
 _LOOK_EVERY_S = 1.0

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from cuelight.server.errors import SequenceNotActive
+from cuelight.server.errors import Overloaded, SequenceNotActive
 from cuelight.server.inference.sequence_batch import SequenceState
 from cuelight.server.speech.results import VoiceState
 from cuelight.server.speech.segmented.engine import SpeechEngine
@@ -19,6 +19,8 @@ from cuelight.server.speech.voice import Outbox, RecognizerFacts, VoiceOptions
 __all__ = ["TOKENIZER_FILE", "OpenVad", "SegmentedRecognizer", "open_segmented"]
 
 TOKENIZER_FILE = "tokenizer.bin"
+_MOST_BEHIND_S = 1.0
+_RETRY_AFTER_S = 1.0
 
 OpenVad = Callable[[SequenceState | None], Vad]
 """Begins a voice detector, from a state if there is one. Raises: Overloaded, ModelNotReady."""
@@ -75,17 +77,16 @@ class SegmentedRecognizer:
     def open(self, options: VoiceOptions, outbox: Outbox, state: VoiceState | None = None) -> SegmentedVoice:
         """Begin a voice, or go on from `state` with the audio from its `start_sample` on.
 
-        Raises: Overloaded; SequenceNotActive for a state of another form.
+        Raises: Overloaded, also while the text of those who speak is late; SequenceNotActive for a state of another
+        form.
         """
         segmenter = _segmenter(options, state)
+        engine = self._idlest()
+        if options.live and engine.load and engine.turnaround_s > _MOST_BEHIND_S:
+            raise Overloaded(f"text of live voices is {engine.turnaround_s:.1f} s behind", _RETRY_AFTER_S)
         vad = self._open_vad(state.sequence if state is not None else None)
-        self._next += 1
-        engines = self._engines
-        engine = min(range(len(engines)), key=lambda at: (engines[at].load, (at + self._next) % len(engines)))
         start, utterance = (state.start_sample, state.utterance) if state is not None else (0, 0)
-        voice = SegmentedVoice(
-            engines[engine], self._tokenizer, vad, segmenter, options, outbox, self._leave, start, utterance
-        )
+        voice = SegmentedVoice(engine, self._tokenizer, vad, segmenter, options, outbox, self._leave, start, utterance)
         self._voices.add(voice)
         return voice
 
@@ -98,6 +99,12 @@ class SegmentedRecognizer:
     def _leave(self, voice: SegmentedVoice) -> None:
         self._voices.discard(voice)
         self._left.set()
+
+    def _idlest(self) -> SpeechEngine:
+        self._next += 1
+        count = len(self._engines)
+        at = min(range(count), key=lambda at: (self._engines[at].load, (at + self._next) % count))
+        return self._engines[at]
 
     def close(self) -> None:
         """Free the model; voices that are still open fail with ShuttingDown."""
@@ -120,7 +127,7 @@ def open_segmented(
 
 
 def _segmenter(options: VoiceOptions, state: VoiceState | None) -> Segmenter:
-    rules = segment_rules(options.endpointing)
+    rules = segment_rules(options.endpointing, options.interim and options.live)
     if state is None:
         return Segmenter(rules)
     try:

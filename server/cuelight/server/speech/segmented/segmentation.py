@@ -4,8 +4,9 @@
 
 Speech starts where the probability reaches `threshold` and has ended when it stays below `end_threshold`; between the
 two it is what it was. A segment begins `pre_roll_s` before its speech, never before the end of the one before it. One
-that would grow longer than `max_s` is cut at its quietest step in the last third, and goes on from there. Everything is
-counted in steps of the voice detector. Source of the thresholds: silero-vad 6.2, `get_speech_timestamps`.
+that is long already is content with a shorter silence, so that it ends with a sentence rather than in the middle of
+one: one that would grow longer than `max_s` is cut at its quietest step in the last third, and goes on from there.
+Everything is counted in steps of the voice detector. Source of the thresholds: silero-vad 6.2, `get_speech_timestamps`.
 """
 
 import json
@@ -21,6 +22,10 @@ STEP_S = 0.032
 """One step of Silero VAD: 512 samples at 16 kHz."""
 _LONGEST_S = 15.0
 """Encoder time grows faster than the window, and the model was trained on speech of up to 30 s."""
+_LONG_S = 5.0
+_LONG_TRAILING_SHARE = 2 / 3
+"""A live segment of more than 5 s ends at 0.48 s of silence instead of 0.7: windows are a fifth shorter. Word error of
+69 LJSpeech utterances, spoken one after the other: 13.3 % without, 13.9 % with; at 0.38 s, 17.5 %."""
 _MIN_SPEECH_S = 0.064
 _SEARCHED_SHARE = 1 / 3
 _SMOOTHED_STEPS = 3
@@ -35,6 +40,9 @@ class SegmentRules:
     end_threshold: float = 0.35
     min_speech_s: float = _MIN_SPEECH_S
     trailing_silence_s: float = 0.7
+    long_s: float = math.inf
+    long_trailing_silence_s: float = 0.7
+    """What ends a segment that is longer than `long_s`."""
     pre_roll_s: float = 0.288
     max_s: float = _LONGEST_S
 
@@ -51,9 +59,10 @@ class SegmentChange:
     speech_step: int
 
 
-def segment_rules(endpointing: EndpointRules) -> SegmentRules:
+def segment_rules(endpointing: EndpointRules, live: bool = False) -> SegmentRules:
     """Return the rules for a caller's wishes: `max_utterance_s` is held to what the model can take in one piece.
 
+    `live` says that windows are decoded while they grow, so that long ones are dear.
     Riva's windows become durations: a share of a window that must be silent is that long a silence.
     """
     trailing_s, speech_s = endpointing.trailing_silence_s, _MIN_SPEECH_S
@@ -64,7 +73,13 @@ def segment_rules(endpointing: EndpointRules) -> SegmentRules:
     if endpointing.disabled:
         trailing_s = math.inf
     max_s = min(_LONGEST_S, max(1.0, endpointing.max_utterance_s))
-    return SegmentRules(min_speech_s=speech_s, trailing_silence_s=trailing_s, max_s=max_s)
+    return SegmentRules(
+        min_speech_s=speech_s,
+        trailing_silence_s=trailing_s,
+        long_s=_LONG_S if live else math.inf,
+        long_trailing_silence_s=trailing_s * _LONG_TRAILING_SHARE,
+        max_s=max_s,
+    )
 
 
 class Segmenter:
@@ -98,9 +113,12 @@ class Segmenter:
         self._probabilities.append(round(probability, 3))
         if probability >= self._rules.end_threshold:
             self.speech_end = now + 1
-        if (now + 1 - self.speech_end) * STEP_S >= self._rules.trailing_silence_s:
+        length_s = (now + 1 - self.start) * STEP_S
+        is_long = length_s >= self._rules.long_s
+        enough_s = self._rules.long_trailing_silence_s if is_long else self._rules.trailing_silence_s
+        if (now + 1 - self.speech_end) * STEP_S >= enough_s:
             return [self.close()]
-        if (now + 1 - self.start) * STEP_S >= self._rules.max_s:
+        if length_s >= self._rules.max_s:
             return [self._cut()]
         return []
 

@@ -35,8 +35,9 @@ __all__ = ["MAX_AHEAD_S", "SegmentedVoice"]
 
 RATE_HZ = 16_000
 MAX_AHEAD_S = 30.0
-_LOAD_FACTOR = 1.5
-"""The next window comes after so many times what the last ones took: finals need room between them."""
+_LOAD_FACTOR = 3.0
+"""The next window comes after so many times what the last ones took. An engine that is asked for more than it can do
+works all the time whatever this is, but only a third of the voices then stand in its queue."""
 _LONG_WINDOW_S = 8.0
 """A longer window is decoded again less often in proportion, so that a long utterance costs no more a second."""
 _TAIL_SAMPLES = 9 * CHUNK_SAMPLES

@@ -31,8 +31,8 @@ __all__ = ["SpeechServicer", "speech_service"]
 
 _SEGMENTED_COST = 0.055
 """CPU seconds a second of a voice on a model that decodes a growing window again and again, until voices are measured:
-what Moonshine tiny takes where many speak, on processors without 8-bit dot products. Where few do, their windows are
-decoded more often and cost twice as much."""
+an estimate for Moonshine tiny where many speak, from the time of its parts on idle cores without 8-bit dot products.
+Where few speak, their windows are decoded more often and cost two or three times as much."""
 
 
 def speech_service(servicer: "SpeechServicer") -> Service:
