@@ -28,7 +28,7 @@ class Runs:
         self._step = engine.step
         self._gate = threading.Semaphore(0)
         self.now = self.most = self.failed = 0
-        engine.step = self.step  # type: ignore[method-assign]
+        engine.step = self.step  # type: ignore[assignment, method-assign]
 
     def step(self, *arguments: Any) -> dict[str, Any]:
         self.now += 1
