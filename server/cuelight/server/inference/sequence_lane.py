@@ -235,6 +235,7 @@ class SequenceLane:
             else:
                 self._offended(batch, error)
             self._one_by_one(others)
+            self._look()  # what the first one's sequence has next may run beside the others
 
         self._submit(SequenceBatch(self.engine, first), done)
 
