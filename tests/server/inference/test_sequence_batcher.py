@@ -297,6 +297,31 @@ def test_company_that_is_complete_waits_no_longer(tmp_path: Path) -> None:
     run(tmp_path, running_sum(), scenario, text)
 
 
+def test_company_that_can_only_come_to_another_lane_is_not_waited_for(tmp_path: Path) -> None:
+    async def scenario(sequences: SequenceBatcher) -> None:
+        first = [sequences.submit(name, pair(), start=True) for name in "ab"]
+        await asyncio.wait_for(asyncio.gather(*first), 20)
+
+    text = """instance_group { count: 2 kind: KIND_CPU }
+      sequence_batching { oldest { max_queue_delay_microseconds: 50000000 } }"""
+    run(tmp_path, running_sum(), scenario, text, cores=2)
+
+
+def test_stopping_waits_for_no_company(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with serving(tmp_path, running_sum(), text) as version:
+            assert version.sequences is not None
+            await asyncio.gather(*(version.sequences.submit(name, pair(), start=True) for name in "ab"))
+            waiting = version.sequences.submit("a", pair())
+            await asyncio.sleep(0.01)
+            await asyncio.wait_for(version.sequences.stop(), 20)
+
+            assert total(await waiting) == 2.0
+
+    text = "sequence_batching { oldest { max_queue_delay_microseconds: 50000000 } }"
+    asyncio.run(main())
+
+
 def test_a_version_that_is_retired_keeps_its_sequences_and_begins_none(tmp_path: Path) -> None:
     async def main() -> None:
         async with serving(tmp_path, running_sum()) as version:

@@ -60,7 +60,9 @@ class SequenceBatcher:
         self._statistics = statistics
         self._max_queue_size = max_queue_size
         self._loop = asyncio.get_running_loop()
-        self._lanes = [SequenceLane(name, engine, spec, statistics, self) for engine in engines]
+        self._lanes = [
+            SequenceLane(name, number, engine, spec, statistics, self) for number, engine in enumerate(engines)
+        ]
         self._table = SequenceTable(name, self, len(engines), spec.max_sequences)
         self._expiry: asyncio.TimerHandle | None = None
         self._retiring = False
@@ -75,7 +77,7 @@ class SequenceBatcher:
 
     @property
     def running(self) -> int:
-        """How many engines run a batch now."""
+        """How many batches run now."""
         return sum(lane.running for lane in self._lanes)
 
     @property
@@ -195,7 +197,7 @@ class SequenceBatcher:
         """End every sequence; the steps they have accepted are still answered."""
         self._stopping = True
         for lane in self._lanes:
-            lane.hurry = True
+            lane.hurry()
         for sequence in self._table.all():
             self._close(sequence)
         self._settled.set()
@@ -247,6 +249,10 @@ class SequenceBatcher:
         if entry.end:
             self._table.close(sequence)
         return entry.future
+
+    def live_on(self, lane: int) -> int:
+        """Return how many of a lane's sequences can be stepped; called by the lane."""
+        return self._table.live_on(lane)
 
     def settle(self) -> None:
         """Wake whoever waits for the end; called by a lane that has nothing left to do."""

@@ -44,9 +44,8 @@ class LaneOwner(Protocol):
 
     counts: SequenceCounts
 
-    @property
-    def live(self) -> int:
-        """How many sequences might send a step."""
+    def live_on(self, lane: int) -> int:
+        """Return how many sequences might send a step to the lane of that number."""
         ...
 
 
@@ -54,9 +53,16 @@ class SequenceLane:
     """Owns one engine's queue. Lives on the event loop; only `SequenceBatch.run` is on the engine's threads."""
 
     def __init__(
-        self, name: str, engine: SlotEngine, spec: SequenceSpec, statistics: VersionStatistics, owner: LaneOwner
+        self,
+        name: str,
+        number: int,
+        engine: SlotEngine,
+        spec: SequenceSpec,
+        statistics: VersionStatistics,
+        owner: LaneOwner,
     ) -> None:
         self.engine = engine
+        self._number = number
         self._name = name
         self._spec = spec
         self._statistics = statistics
@@ -69,8 +75,7 @@ class SequenceLane:
         """When what waits has waited long enough for company."""
         self.running = 0
         """How many batches run."""
-        self.hurry = False
-        """Whether to run what waits without waiting for company."""
+        self._hurry = False
 
     @property
     def depth(self) -> int:
@@ -85,6 +90,12 @@ class SequenceLane:
     def push(self, sequence: Sequence, entry: StepEntry) -> None:
         """Queue a step."""
         self._queue.push(sequence, entry)
+        self._look()
+
+    def hurry(self) -> None:
+        """Let nothing wait for company any more: neither what waits now nor what comes."""
+        self._hurry = True
+        self._wait_no_longer()
         self._look()
 
     def _look(self) -> None:
@@ -131,11 +142,11 @@ class SequenceLane:
         """How many steps wait for no more company."""
         if self.running:
             return self.engine.max_rows
-        return min((*self._spec.preferred_batch_sizes, self.engine.max_rows, self._owner.live))
+        return min((*self._spec.preferred_batch_sizes, self.engine.max_rows, self._owner.live_on(self._number)))
 
     def _run_at_s(self, now_s: float) -> float:
         """Return when to run what waits: now, or when it has waited for company long enough."""
-        delay_s = 0.0 if self.hurry else self._spec.max_queue_delay_s
+        delay_s = 0.0 if self._hurry else self._spec.max_queue_delay_s
         if self.running:
             delay_s += _BESIDE_S
         if not delay_s or self._ready >= self._enough:
@@ -224,6 +235,7 @@ class SequenceLane:
             else:
                 self._offended(batch, error)
             self._one_by_one(others)
+            self._look()  # what the first one's sequence has next may run beside the others
 
         self._submit(SequenceBatch(self.engine, first), done)
 

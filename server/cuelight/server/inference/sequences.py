@@ -71,11 +71,16 @@ class SequenceTable:
         self._idle: OrderedDict[Sequence, None] = OrderedDict()
         self.counts = [0] * lanes
         """Sequences that are not gone, by lane."""
+        self._live = [0] * lanes
 
     @property
     def live(self) -> int:
         """How many sequences can be stepped."""
         return len(self._by_id)
+
+    def live_on(self, lane: int) -> int:
+        """Return how many sequences of a lane can be stepped."""
+        return self._live[lane]
 
     @property
     def capacity(self) -> int:
@@ -99,6 +104,7 @@ class SequenceTable:
             )
         sequence = self._by_id[sequence_id] = Sequence(sequence_id, self._home, owner, lane)
         self.counts[lane] += 1
+        self._live[lane] += 1
         if owner is not None:
             owner.sequences[sequence] = None
         return sequence
@@ -129,6 +135,7 @@ class SequenceTable:
         if sequence.closing:
             return
         sequence.closing = True
+        self._live[sequence.lane] -= 1
         del self._by_id[sequence.id]
         self._idle.pop(sequence, None)
         if sequence.owner is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -62,9 +63,14 @@ class ServedVad:
         """As `Vad`. Raises: Overloaded, SequenceNotActive, ShuttingDown."""
         found: list[float] = []
         for first in range(0, len(chunks), _AHEAD_STEPS):
-            futures = [self._submit(chunk) for chunk in chunks[first : first + _AHEAD_STEPS]]
-            for future in futures:
-                found.append(float((await future).outputs[self._output].item()))
+            futures: list[asyncio.Future[StepResult]] = []
+            try:
+                for chunk in chunks[first : first + _AHEAD_STEPS]:
+                    futures.append(self._submit(chunk))
+                for future in futures:
+                    found.append(float((await future).outputs[self._output].item()))
+            finally:
+                _withdraw(futures)
         return found
 
     async def state(self) -> SequenceState | None:
@@ -89,3 +95,10 @@ class ServedVad:
         )
         self._begun = True
         return future
+
+
+def _withdraw(futures: Iterable["asyncio.Future[StepResult]"]) -> None:
+    """Leave steps whose answers nobody awaits any more: they have not happened, or their errors are no news."""
+    for future in futures:
+        if not future.cancel() and not future.cancelled():
+            future.exception()

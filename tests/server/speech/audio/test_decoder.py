@@ -1,5 +1,7 @@
 """Which encoding a stream is in, and what else holds for all of them."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -34,6 +36,33 @@ def test_what_has_no_header_is_linear16_if_there_is_a_rate(first: bytes) -> None
     samples = decoded([data[at : at + 1] for at in range(len(data))], AudioFormat(sample_rate_hz=16_000), 16_000)
 
     assert (samples * 32_768).tolist() == np.frombuffer(data, "<i2").tolist()
+
+
+@given(data=st.binary(max_size=200), cuts=st.lists(st.integers(0, 200)), drop=st.sampled_from([0, 0, 7]))
+@settings(deadline=None, max_examples=300)
+@pytest.mark.parametrize("encoding", ["unspecified", "linear16"])
+def test_integers_are_the_samples_that_floats_are(encoding: Encoding, data: bytes, cuts: list[int], drop: int) -> None:
+    places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    messages = [data[start:end] for start, end in pairwise(places)]
+    outcomes = []
+    for integers in (True, False):
+        decoder = AudioDecoder(AudioFormat(encoding, 16_000), 16_000, 0, drop, integers)
+        pieces = [piece for message in messages for piece in decoder.pieces(message)]
+        pieces = [piece for piece in (*pieces, decoder.finish()) if len(piece)]
+        assert all(piece.dtype == (np.int16 if integers else np.float32) for piece in pieces)
+        samples = np.concatenate([np.empty(0, np.float32), *pieces]) * (1 if integers else 32_768)
+        outcomes.append((samples.tolist(), decoder.source_samples, decoder.truncated))
+
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("data", [b"RI", b"OggS"[:2], b"fLa"])
+def test_integers_too_few_to_tell_the_encoding_are_heard_at_the_end(data: bytes) -> None:
+    decoder = AudioDecoder(AudioFormat(sample_rate_hz=16_000), 16_000, integers=True)
+
+    assert list(decoder.pieces(data)) == []
+    assert decoder.finish().tolist() == np.frombuffer(data[:2], "<i2").tolist()
+    assert decoder.truncated == (len(data) == 3)
 
 
 @pytest.mark.parametrize("messages", [[b"hello world"], [b"R"], [b"\0"]])

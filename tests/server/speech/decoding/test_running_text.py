@@ -38,3 +38,22 @@ def test_a_search_may_change_its_mind(tmp_path: Path) -> None:
     assert [running.of(tokens) for tokens in (first, second, second[:3], [])] == [
         table.text(tokens) for tokens in (first, second, second[:3], [])
     ]
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=100)
+def test_it_is_that_of_all_tokens_whatever_changes(table: TokenTable, data: st.DataObject) -> None:
+    running = RunningText(table)
+    ids = st.lists(st.integers(0, min(table.size, 40) - 1), max_size=12)
+    tokens: list[int] = []
+    for kept in data.draw(st.lists(st.integers(0, 20), max_size=12)):
+        tokens = [*tokens[:kept], *data.draw(ids)]
+        assert running.of(tokens) == table.text(tokens)
+
+
+def test_a_word_that_was_the_last_but_one_may_turn_out_to_go_on(tmp_path: Path) -> None:
+    running = RunningText(read(tmp_path, PIECES))
+    he, llo, world = 4, (5, 6), 7
+
+    assert running.of([he, world]) == "HE WORLD"
+    assert running.of([he, *llo]) == "HELLO"

@@ -125,8 +125,9 @@ class AudioDecoder:
             return _joined([])
         pieces = []
         if self._source is None:
+            head = self._head or b""
             self._open("linear16")
-            pieces = list(self.pieces(self._head or b""))
+            pieces = list(self.pieces(head))
         assert self._source is not None
         pieces += [piece for block in self._source.finish() for piece in self._deliver(block)]
         if self._resampler is not None:

@@ -19,7 +19,8 @@ class RunningText:
     def of(self, tokens: Sequence[int]) -> str:
         """Return what `TokenTable.text` returns for the tokens: mostly those of the last call and some more."""
         settled = len(self._settled)
-        if list(tokens[:settled]) != self._settled:
+        begins_word = len(tokens) <= settled or tokens[settled] in self._table.word_starts
+        if not begins_word or list(tokens[:settled]) != self._settled:
             self._settled, self._words, settled = [], "", 0
         rest = list(tokens[settled:])
         for count in range(len(rest) - 1, 0, -1):
