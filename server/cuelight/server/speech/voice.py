@@ -69,6 +69,9 @@ class RecognizerFacts:
     word_times: bool = True
     phrases: bool = False
     alternatives: bool = False
+    elastic_cost: float = 0.0
+    """What a voice takes where many speak, in CPU seconds a second, of a model that does more for each where few do;
+    0 for one whose voices always take the same."""
     integers: bool = False
     """Whether voices take samples as integers of 16 bits, too."""
     trailing_silence_s: float = 1.2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cuelight.server.errors import ShuttingDown
-from cuelight.server.speech.segmented.engine import SpeechEngine, Urgency
+from cuelight.server.speech.segmented.engine import PATIENCE_S, SpeechEngine, Urgency
 from cuelight.server.speech.segmented.moonshine import MoonshineModel
 from tests.server.speech.segmented.conftest import Utterance
 
@@ -18,9 +18,11 @@ pytestmark = pytest.mark.slow
 SHORT = 40_000
 
 
-def run(folder: Path, scenario: Callable[[SpeechEngine], Coroutine[Any, Any, None]]) -> None:
+def run(
+    folder: Path, scenario: Callable[[SpeechEngine], Coroutine[Any, Any, None]], patience_s: float = PATIENCE_S
+) -> None:
     async def whole() -> None:
-        engine = SpeechEngine(MoonshineModel.open(folder), 16_000)
+        engine = SpeechEngine(MoonshineModel.open(folder), 16_000, patience_s)
         try:
             await scenario(engine)
         finally:
@@ -46,19 +48,25 @@ def test_windows_decoded_together_say_what_each_says_alone(moonshine_folder: Pat
     run(moonshine_folder, scenario)
 
 
-def test_a_final_result_does_not_wait_for_interim_ones(moonshine_folder: Path, utterances: list[Utterance]) -> None:
+@pytest.mark.parametrize("patience_s", [1e9, 0.0], ids=["they stand back", "they have waited for long"])
+def test_a_final_result_does_not_wait_for_interim_ones(
+    patience_s: float, moonshine_folder: Path, utterances: list[Utterance]
+) -> None:
     async def scenario(engine: SpeechEngine) -> None:
         windows = [utterance.samples[:SHORT] for utterance in utterances[:3]]
         interim = [engine.transcribe(window, urgency=Urgency.INTERIM) for window in windows[1:]]
 
         await engine.transcribe(windows[0], urgency=Urgency.FINAL)
 
-        # One of them was admitted before the final result was asked for; the other waits until it is there.
-        assert not interim[1].done()
-        assert engine.stepped_tokens <= 2 * engine.steps
+        # One of them was admitted before the final result was asked for.
+        if patience_s:
+            assert not interim[1].done()
+            assert engine.stepped_tokens <= 2 * engine.steps
+        else:
+            assert engine.stepped_tokens > 2 * engine.steps
         await asyncio.gather(*interim)
 
-    run(moonshine_folder, scenario)
+    run(moonshine_folder, scenario, patience_s)
 
 
 def test_a_draft_saves_steps_and_changes_nothing(moonshine_folder: Path, utterances: list[Utterance]) -> None:

@@ -50,6 +50,21 @@ def test_what_voices_cost_takes_its_place() -> None:
     assert filled(admission, 0.0156) + 10 == 90
 
 
+def test_an_elastic_model_is_taken_at_what_its_voices_cost_in_company() -> None:
+    machine = Machine()
+    admission = Admission(2, 0.9, 10_000, machine.clocks())
+    for _ in range(2):
+        admission.enter("m", 0.1, CHUNK_S, elastic=True)
+    # Two voices take half a core each, for there is nobody else.
+    machine.wall_s, machine.process_s, machine.loop_s = 10.0, 10.0, 0.1
+    admission.recognized(20.0, 0.001)
+
+    for _ in range(16):
+        admission.enter("m", 0.1, CHUNK_S, elastic=True)
+    with pytest.raises(Overloaded):
+        admission.enter("m", 0.1, CHUNK_S, elastic=True)
+
+
 def test_the_loop_is_one_core_only() -> None:
     machine = Machine()
     admission = Admission(16, 0.9, 10_000, machine.clocks())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cuelight.server.inference.model_version import ModelVersion
 from cuelight.server.inference.sequence_batch import SequenceState
+from cuelight.server.speech.segmented.cost import voice_cost
 from cuelight.server.speech.segmented.engine import SpeechEngine
 from cuelight.server.speech.segmented.moonshine import MoonshineModel
 from cuelight.server.speech.segmented.recognizer import TOKENIZER_FILE, SegmentedRecognizer
@@ -31,8 +32,10 @@ class _ServedRecognizer(SegmentedRecognizer):
 class SegmentedCompanion:
     """See `SpeechCompanion`. Opened on the loader's thread, then owned by the event loop."""
 
-    def __init__(self, models: list[MoonshineModel], tokenizer: Tokenizer, language: str) -> None:
+    def __init__(self, models: list[MoonshineModel], tokenizer: Tokenizer, language: str, cost: float) -> None:
+        """`cost` is what one voice among many takes, in CPU seconds a second."""
         self._models = models
+        self._cost = cost
         self._tokenizer = tokenizer
         self._language = language
         self._recognizer: _ServedRecognizer | None = None
@@ -45,7 +48,7 @@ class SegmentedCompanion:
                 return ServedVad(vad(), state)
 
             engines = [SpeechEngine(model, RATE_HZ) for model in self._models]
-            self._recognizer = _ServedRecognizer(engines, self._tokenizer, open_vad, self._language)
+            self._recognizer = _ServedRecognizer(engines, self._tokenizer, open_vad, self._language, self._cost)
             self._recognizer.vad = vad
         return self._recognizer
 
@@ -61,10 +64,10 @@ class SegmentedCompanion:
 
 
 def open_companion(directory: Path, language: str, instances: int) -> SegmentedCompanion:
-    """Open the encoder, the decoder and the tokenizer of a version's folder, once an instance. Takes about a second.
+    """Open the encoder, the decoder and the tokenizer of a version's folder, once an instance. Takes two seconds.
 
     Raises: ModelLoadError naming the file and the cause.
     """
     tokenizer = read_tokenizer(directory / TOKENIZER_FILE)
     models = [MoonshineModel.open(directory) for _ in range(instances)]
-    return SegmentedCompanion(models, tokenizer, language)
+    return SegmentedCompanion(models, tokenizer, language, voice_cost(models[0]))

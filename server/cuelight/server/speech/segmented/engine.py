@@ -4,8 +4,9 @@
 
 A *turn* is what the engine's thread does between two looks at the queue: it admits the window that is most urgent, if
 one waits and there is room, and gives every row one token, however long its past is. An admission takes as long as
-several steps, so none but those of final results are made while a final result is decoded. Who is through, or has
-cancelled, leaves before the next step. An admission that fails fails that window; a step that fails fails those in it.
+several steps, so while a final result is decoded only windows that have waited for long are admitted beside those of
+other final results. Who is through, or has cancelled, leaves before the next step. An admission that fails fails that
+window; a step that fails fails those in it.
 
 The queue belongs to the event loop; sessions and rows belong to the thread, and only the turn touches them.
 """
@@ -24,12 +25,14 @@ from cuelight.server.speech.segmented.pace import Pace
 from cuelight.server.speech.segmented.rows import Rows
 from cuelight.server.speech.voice import Samples
 
-__all__ = ["SpeechEngine", "Urgency"]
+__all__ = ["PATIENCE_S", "SpeechEngine", "Urgency"]
 
 _MAX_MEMBERS = 32
 _MAX_WAITING = 1024
 _RETRY_AFTER_S = 1.0
 _SMOOTHING = 0.2
+PATIENCE_S = 0.25
+"""How long an interim window stands back for final results."""
 
 
 class Urgency:
@@ -65,8 +68,10 @@ class _Turn:
 class SpeechEngine:
     """One model with its thread. Lives on the event loop, but for the turns."""
 
-    def __init__(self, model: MoonshineModel, sample_rate_hz: int) -> None:
+    def __init__(self, model: MoonshineModel, sample_rate_hz: int, patience_s: float = PATIENCE_S) -> None:
+        """An interim window stands back for final results for `patience_s` at most."""
         self._model = model
+        self._patience_s = patience_s
         self._rate_hz = sample_rate_hz
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cuelight-speech")
         self._waiting: list[_Job] = []
@@ -161,11 +166,15 @@ class SpeechEngine:
         if not self._waiting or len(self._members) >= _MAX_MEMBERS:
             return None
         window = min(self._waiting, key=lambda job: job.order)
-        if window.order[0] != Urgency.FINAL and any(job.order[0] == Urgency.FINAL for job in self._members):
+        waited_s = time.monotonic() - window.arrived_s
+        if window.order[0] != Urgency.FINAL and waited_s < self._patience_s and self._decodes_final():
             return None
         self._waiting.remove(window)
         self._members.add(window)
         return window
+
+    def _decodes_final(self) -> bool:
+        return any(job.order[0] == Urgency.FINAL for job in self._members)
 
     def _turned(self, future: "asyncio.Future[_Turn]") -> None:
         self._running = False

@@ -29,7 +29,9 @@ OpenVad = Callable[[SequenceState | None], Vad]
 class SegmentedRecognizer:
     """A model and its engines, one a core; a voice stays with the engine that had the least to do when it began."""
 
-    def __init__(self, engines: list[SpeechEngine], tokenizer: Tokenizer, open_vad: OpenVad, language: str) -> None:
+    def __init__(
+        self, engines: list[SpeechEngine], tokenizer: Tokenizer, open_vad: OpenVad, language: str, cost: float = 0.0
+    ) -> None:
         self._engines = engines
         self._tokenizer = tokenizer
         self._open_vad = open_vad
@@ -44,6 +46,7 @@ class SegmentedRecognizer:
             chunk_s=STEP_S,
             segmented=True,
             word_times=False,
+            elastic_cost=cost,
             trailing_silence_s=0.7,
         )
 

@@ -38,7 +38,7 @@ MAX_AHEAD_S = 30.0
 _LOAD_FACTOR = 3.0
 """The next window comes after so many times what the last ones took. An engine that is asked for more than it can do
 works all the time whatever this is, but only a third of the voices then stand in its queue."""
-_LONG_WINDOW_S = 8.0
+_LONG_WINDOW_S = 5.0
 """A longer window is decoded again less often in proportion, so that a long utterance costs no more a second."""
 _TAIL_SAMPLES = 9 * CHUNK_SAMPLES
 """Of the silence behind speech, what the model hears: enough to tell that a word is over."""

@@ -74,9 +74,10 @@ class Admission:
         self.audio_s_total = 0.0
         """Seconds of audio of live voices that were recognized."""
 
-    def enter(self, model: str, expected: float, chunk_s: float) -> None:
+    def enter(self, model: str, expected: float, chunk_s: float, elastic: bool = False) -> None:
         """Let a voice in; `expected` is what the model itself should cost, in CPU seconds a second, and `chunk_s` how
-        much audio one of its steps takes.
+        much audio one of its steps takes. Of an `elastic` model it is what a voice costs where many speak: what few
+        voices were measured to take is more than they need.
 
         Raises: Overloaded when it could not be served in real time.
         """
@@ -85,7 +86,8 @@ class Admission:
             # Whoever spoke before is gone, and with them what they used and waited for.
             self._used, self.wait_share = Load(0.0, 0.0), 0.0
         cost, fresh, live = self.cost(expected, chunk_s), self._fresh + 1, self.live + 1
-        process = max(cost.process * live, self._used.process + cost.process * fresh)
+        measured = max(cost.process * live, self._used.process + cost.process * fresh)
+        process = expected * live if elastic else measured
         loop = max(cost.loop * live, self._used.loop + cost.loop * fresh)
         budget = self._cores * self._max_load
         full = process > budget + _ROUNDING or loop > self._max_load + _ROUNDING or self.wait_share > _MAX_WAIT_SHARE

@@ -29,12 +29,6 @@ from cuelight.speech.v1 import speech_pb2 as pb
 __all__ = ["SpeechServicer", "speech_service"]
 
 
-_SEGMENTED_COST = 0.055
-"""CPU seconds a second of a voice on a model that decodes a growing window again and again, until voices are measured:
-an estimate for Moonshine tiny where many speak, from the time of its parts on idle cores without 8-bit dot products.
-Where few speak, their windows are decoded more often and cost two or three times as much."""
-
-
 def speech_service(servicer: "SpeechServicer") -> Service:
     """Return the table that the fronts mount."""
     return service_from_descriptor(pb.DESCRIPTOR.services_by_name["SpeechService"], servicer)
@@ -61,7 +55,8 @@ class SpeechServicer:
         config = first.config
         version, recognizer = self._models.find(config.recognition.model)
         facts = recognizer.facts
-        self._admission.enter(version.name, _expected_cost(version, facts), facts.chunk_s)
+        elastic = bool(facts.elastic_cost)
+        self._admission.enter(version.name, _expected_cost(version, facts), facts.chunk_s, elastic)
         try:
             call, started = self._opened(version, recognizer, config)
             try:
@@ -166,8 +161,8 @@ def _expected_cost(version: ModelVersion, facts: RecognizerFacts) -> float:
 
     Of a model that is stepped, its share of a step that as many as fit take together.
     """
-    if facts.segmented:
-        return _SEGMENTED_COST
+    if facts.elastic_cost:
+        return facts.elastic_cost
     return min(seconds / rows for rows, seconds in version.steps.by_rows.items()) / facts.chunk_s
 
 
