@@ -33,6 +33,9 @@ _RETRY_AFTER_S = 1.0
 _SMOOTHING = 0.2
 PATIENCE_S = 0.25
 """How long an interim window stands back for final results."""
+_LONG_DECODE_S = 0.3
+"""A window that changes its mind about all of its words needs as many steps, and an admission between any two of them
+makes that seconds."""
 
 
 class Urgency:
@@ -49,6 +52,7 @@ class _Job:
     future: "asyncio.Future[Transcript]"
     order: tuple[int, int]
     arrived_s: float
+    admitted_s: float = 0.0
 
     @property
     def over(self) -> bool:
@@ -166,15 +170,20 @@ class SpeechEngine:
         if not self._waiting or len(self._members) >= _MAX_MEMBERS:
             return None
         window = min(self._waiting, key=lambda job: job.order)
-        waited_s = time.monotonic() - window.arrived_s
-        if window.order[0] != Urgency.FINAL and waited_s < self._patience_s and self._decodes_final():
+        now_s = time.monotonic()
+        if window.order[0] != Urgency.FINAL and self._has_to_wait(window, now_s):
             return None
         self._waiting.remove(window)
         self._members.add(window)
+        window.admitted_s = now_s
         return window
 
-    def _decodes_final(self) -> bool:
-        return any(job.order[0] == Urgency.FINAL for job in self._members)
+    def _has_to_wait(self, window: _Job, now_s: float) -> bool:
+        """Whether what is being decoded goes first: final results for a while, and whatever takes long by now."""
+        finals = any(job.order[0] == Urgency.FINAL for job in self._members)
+        if finals and now_s - window.arrived_s < self._patience_s:
+            return True
+        return any(now_s - job.admitted_s > _LONG_DECODE_S for job in self._members)
 
     def _turned(self, future: "asyncio.Future[_Turn]") -> None:
         self._running = False

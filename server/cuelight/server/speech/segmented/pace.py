@@ -1,11 +1,10 @@
 """How often a growing window is decoded again: the busier the engine's thread, the less often. Pure."""
 
-__all__ = ["LONGEST_S", "SHORTEST_S", "Pace"]
+__all__ = ["BUSY_SHARE", "LONGEST_S", "SHORTEST_S", "Pace"]
 
 SHORTEST_S, LONGEST_S = 0.5, 1.5
-"""Seconds of new audio between two interim results of a voice. At the longest, 25 voices should fit on two cores, by
-the time of the model's parts."""
-_BUSY_SHARE = 0.6
+"""Seconds of new audio between two interim results of a voice."""
+BUSY_SHARE = 0.6
 """Of its time an engine should work; the rest is room for final results and for voices that start to speak together."""
 _LOOK_EVERY_S = 1.0
 _STRONGEST = 1.25
@@ -26,7 +25,7 @@ class Pace:
         passed_s = now_s - self._looked_s
         if passed_s < _LOOK_EVERY_S:
             return
-        factor = self._worked_s / passed_s / _BUSY_SHARE
+        factor = self._worked_s / passed_s / BUSY_SHARE
         factor = min(_STRONGEST, max(1 / _STRONGEST, factor))
         self.interval_s = min(LONGEST_S, max(SHORTEST_S, self.interval_s * factor))
         self._looked_s, self._worked_s = now_s, 0.0
