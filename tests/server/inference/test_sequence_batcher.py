@@ -322,6 +322,21 @@ def test_stopping_waits_for_no_company(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_company_that_has_left_is_not_waited_for(tmp_path: Path) -> None:
+    async def scenario(sequences: SequenceBatcher) -> None:
+        stream = Owner()
+        starts = [sequences.submit("a", pair(), start=True), sequences.submit("b", pair(), start=True, owner=stream)]
+        await asyncio.gather(*starts)
+        step = sequences.submit("a", pair())
+        await asyncio.sleep(0.01)
+        for sequence in list(stream.sequences):
+            sequences.release(sequence)
+        await asyncio.wait_for(step, 20)
+
+    text = "sequence_batching { oldest { max_queue_delay_microseconds: 50000000 } }"
+    run(tmp_path, running_sum(), scenario, text)
+
+
 def test_a_version_that_is_retired_keeps_its_sequences_and_begins_none(tmp_path: Path) -> None:
     async def main() -> None:
         async with serving(tmp_path, running_sum()) as version:

@@ -197,11 +197,12 @@ def test_a_step_waits_for_company_an_eighth_of_its_length(text: str, delay_share
     assert spec.max_queue_delay_s == pytest.approx(0.005 if delay_share is None else delay_share * step_s)
 
 
-def test_a_delay_that_is_no_number_is_refused(tmp_path: Path) -> None:
-    with_metadata(nemo_ctc(_version_folder(tmp_path)), **{"cuelight.max_queue_delay_us": "soon"})
+@pytest.mark.parametrize("text", ["soon", "-1", "9" * 25])
+def test_a_delay_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+    with_metadata(nemo_ctc(_version_folder(tmp_path)), **{"cuelight.max_queue_delay_us": text})
     loader = VersionLoader(EngineConfig(cores=1), 4096, SequenceConfig(), Extensions(adapted))
 
-    with pytest.raises(ModelLoadError, match=r'"cuelight.max_queue_delay_us": got .soon., expected microseconds'):
+    with pytest.raises(ModelLoadError, match=rf'"cuelight.max_queue_delay_us": got .{text}., expected micros'):
         loader.prepare("m", 1, tmp_path, parse_pbtxt("", "config.pbtxt"))
 
 

@@ -65,7 +65,7 @@ def _info(versions: list[ModelVersion]) -> Metric:
 
 def _gauges(versions: list[ModelVersion]) -> Iterator[Metric]:
     depth = GaugeMetricFamily("cuelight_model_queue_depth", "Requests that wait for an engine.", labels=_LABELS)
-    running = GaugeMetricFamily("cuelight_model_engines_running", "Engines that run a batch now.", labels=_LABELS)
+    running = GaugeMetricFamily("cuelight_model_engines_running", "Batches that run now.", labels=_LABELS)
     for version in versions:
         depth.add_metric(_labels(version), version.queue_depth)
         running.add_metric(_labels(version), version.running)

@@ -185,7 +185,7 @@ class ModelVersion:
 
     @property
     def running(self) -> int:
-        """How many engines run a batch now."""
+        """How many batches run now."""
         return self._batcher.running
 
     def run_inline(self, inputs: Arrays, rows: int) -> Arrays:

@@ -276,6 +276,7 @@ class SequenceBatcher:
         self._table.close(sequence)
         if sequence.idle:
             self._forget(sequence)
+        self._lanes[sequence.lane].look()
 
     def _forget(self, sequence: Sequence) -> None:
         self._table.forget(sequence)

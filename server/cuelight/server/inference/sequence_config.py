@@ -32,6 +32,7 @@ INITIAL_STATE_FOLDER = "initial_state"
 
 _METADATA_KEY = "cuelight.state"
 _DELAY_KEY = "cuelight.max_queue_delay_us"
+_LONGEST_DELAY_US = 60_000_000
 _ENTRY_KEYS = {"input", "output", "batch_axis", "initial"}
 _NOT_HELD = ("BYTES", "BF16")
 
@@ -109,8 +110,10 @@ def _queue_delay_us(batching: model_config_pb2.ModelSequenceBatching, metadata: 
     if batching.WhichOneof("strategy_choice"):
         return batching.oldest.max_queue_delay_microseconds or batching.direct.max_queue_delay_microseconds
     text = metadata.get(_DELAY_KEY, "0")
-    if not text.isdecimal():
-        raise ModelLoadError(f'{source}: metadata "{_DELAY_KEY}": got {text!r}, expected microseconds')
+    if not text.isdecimal() or int(text) > _LONGEST_DELAY_US:
+        raise ModelLoadError(
+            f'{source}: metadata "{_DELAY_KEY}": got {text!r}, expected microseconds, at most {_LONGEST_DELAY_US}'
+        )
     return int(text)
 
 

@@ -28,6 +28,8 @@ from cuelight.server.inference.slots import SlotTable
 __all__ = ["BoundArrays", "ControlValues", "Front", "SlotEngine", "SlotSessions"]
 
 Arrays = dict[str, NDArray[Any]]
+_KEPT_OF_A_SIZE = 2
+
 ControlValues = dict[str, list[Any]]
 """Control input -> its value in each row."""
 
@@ -163,8 +165,10 @@ class SlotEngine:
         return bound
 
     def give_back(self, bound: BoundArrays) -> None:
-        """Keep what `step_bytes` returned for the next run of its size."""
-        self._unused.setdefault(bound.size, []).append(bound)
+        """Keep what `step_bytes` returned for the next run of its size; more than two of a size are seldom needed."""
+        unused = self._unused.setdefault(bound.size, [])
+        if len(unused) < _KEPT_OF_A_SIZE:
+            unused.append(bound)
 
     def read(self, slots: Items[int]) -> list[list[NDArray[Any]]]:
         """Return copies of the slots' rows: for each slot one array a state, in the model's order."""

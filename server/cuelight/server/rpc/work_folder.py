@@ -19,10 +19,12 @@ _LOCK = "lock"
 
 
 @contextmanager
-def work_folder() -> Iterator[Path]:
-    """Yield a new folder below the system's temporary one, removed at the end, as those of killed launchers are now."""
-    _remove_abandoned(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
+def work_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Yield a new folder below `parent`, the system's temporary folder if it is not given; removed at the end, as those
+    of killed launchers are now."""
+    parent = parent or Path(tempfile.gettempdir())
+    _remove_abandoned(parent)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent) as name:
         folder = Path(name)
         unlocked = folder / "unlocked"
         with unlocked.open("w") as lock:
