@@ -12,12 +12,15 @@ import sherpa_onnx
 import torch
 from numpy.typing import NDArray
 
-from cuelight.exporters.digits_ctc import train
+from cuelight.exporters.digits_ctc import kokoro, train
+from cuelight.exporters.digits_ctc.augment import hidden_spans, stretched, warped_banks
 from cuelight.exporters.digits_ctc.data import HELD_OUT_SPEAKER, Digit, StringMaker, Utterance, read_digits, split
 from cuelight.exporters.digits_ctc.evaluate import edit_distance, fixed_strings, recognise, telephone, word_error_rate
 from cuelight.exporters.digits_ctc.features import log_mel, mel_bank
 from cuelight.exporters.digits_ctc.model import BLANK, WORDS, StreamingDigitsCtc, greedy, load_checkpoint
 from cuelight.exporters.digits_ctc.spec import SPEC
+from cuelight.exporters.digits_ctc.voices import trimmed, voices
+from cuelight.exporters.digits_ctc.wild_strings import WildStringMaker, by_speaker
 from cuelight.exporters.export import export_model
 
 ARCHIVE = Path(__file__).parents[3] / "shared" / "data" / "speech" / "fsdd.tar.gz"
@@ -99,6 +102,83 @@ def test_strings_are_the_same_for_the_same_seed_and_lie_where_they_say() -> None
     assert np.abs(first.audio).max() <= 1
 
 
+def test_wild_strings_are_the_same_for_the_same_seed() -> None:
+    first, again = (WildStringMaker(tones(), tones("espeak-f1"), 5) for _ in range(2))
+    made, remade = ([maker.make() for _ in range(6)] for maker in (first, again))
+
+    assert [string.digits for string in made] == [string.digits for string in remade]
+    np.testing.assert_array_equal(made[-1].audio, remade[-1].audio)
+    assert all(np.isfinite(string.audio).all() and np.abs(string.audio).max() <= 1 for string in made)
+
+
+def test_half_of_the_wild_strings_are_synthetic_each_by_one_voice() -> None:
+    spoken_by = {9: "recorded", 1: "espeak-f1", 2: "flite-awb", 3: "kokoro-3"}
+    digits = {name: Digit(digit, name, 0, tone(digit)) for digit, name in spoken_by.items()}
+    maker = WildStringMaker([digits.pop("recorded")], list(digits.values()), 0, max_digits=3)
+
+    made = [string.digits for string in (maker.make() for _ in range(400)) if string.digits]
+
+    assert all(len(set(string)) == 1 for string in made)
+    shares = [sum(string[0] == digit for string in made) / len(made) for digit in spoken_by]
+    np.testing.assert_allclose(shares, [0.5, 0.5 * 0.35, 0.25 * 0.65, 0.25 * 0.65], atol=0.08)
+
+
+def test_digits_are_grouped_by_speaker() -> None:
+    ann, ben = tones("ann"), tones("ben")
+
+    assert by_speaker([ann[0], ben[0], ann[1]]) == [[ann[0], ann[1]], [ben[0]]]
+
+
+def test_stretching_keeps_the_values_and_moves_them_in_time() -> None:
+    ramp = torch.arange(40.0)[None, :, None].repeat(2, 1, 3)
+
+    longer = stretched(ramp, torch.tensor([40, 20]), torch.tensor([1.25, 1.0]))
+
+    assert longer.shape == (2, 50, 3)
+    torch.testing.assert_close(longer[0, :45, 0], torch.arange(45) / 1.25)
+    torch.testing.assert_close(longer[1, :20], ramp[1, :20])
+
+
+def test_hiding_sets_whole_bands_and_gaps_to_the_mean_and_leaves_the_rest() -> None:
+    hidden = hidden_spans(torch.ones((8, 100, 60)), 1.0)
+
+    assert ((hidden == 0) | (hidden == 1)).all()
+    assert hidden.mean().item() > 0.6
+    for row in hidden:
+        assert torch.equal(row, row.amax(1, keepdim=True) * row.amax(0, keepdim=True))
+
+
+def test_the_middle_warped_bank_is_the_plain_one() -> None:
+    banks = warped_banks()
+
+    torch.testing.assert_close(banks[len(banks) // 2], mel_bank())
+
+
+def test_every_synthetic_voice_has_its_own_name_that_an_archive_can_hold() -> None:
+    names = [voice.name for voice in voices()]
+
+    assert len(set(names)) == len(names)
+    assert not any("_" in name or "/" in name for name in names)
+    assert all(len(set(voice.takes)) == len(voice.takes) for voice in voices())
+
+
+def test_silence_around_a_digit_is_trimmed_and_within_it_kept() -> None:
+    spoken = np.concatenate([tone(3)[:800], np.zeros(400, np.float32), tone(3)[:800]])
+
+    trim = trimmed(np.concatenate([np.zeros(1_600, np.float32), spoken, np.zeros(960, np.float32)]), 8_000)
+
+    np.testing.assert_array_equal(trim, spoken)
+
+
+def test_mixing_kokoro_voices_leaves_the_sum_of_their_weights_one() -> None:
+    random = np.random.default_rng(0)
+
+    weights = [kokoro._mixture(random, 5) for _ in range(20)]
+
+    assert all(np.count_nonzero(mixed) == 2 for mixed in weights)
+    np.testing.assert_allclose([mixed.sum() for mixed in weights], 1, rtol=1e-6)
+
+
 def test_the_speaker_held_out_is_in_no_other_set() -> None:
     digits = [Digit(7, speaker, take, tone(7)) for speaker in ("ann", HELD_OUT_SPEAKER) for take in range(8)]
 
@@ -112,11 +192,11 @@ def test_the_speaker_held_out_is_in_no_other_set() -> None:
 def test_training_lowers_the_loss_and_resumes_where_it_stopped(tmp_path: Path) -> None:
     torch.manual_seed(0)
     options = argparse.Namespace(seed=0, rate=5e-3, batch=4, steps=100, out=tmp_path / "checkpoint.pt")
-    training = train.Training(tones(), options)
+    training = train.Training(tones(), [], options)
     losses = [training.advance() for _ in range(12)]
     training.save()
 
-    resumed = train.Training(tones(), options)
+    resumed = train.Training(tones(), [], options)
     resumed.load()
 
     assert min(losses[-3:]) < losses[0]
@@ -191,9 +271,9 @@ def with_silence(made: Utterance) -> Utterance:
     return replace(made, audio=np.concatenate([made.audio, np.zeros(8_000, np.float32)]))
 
 
-def tones() -> list[Digit]:
+def tones(speaker: str = "whistler") -> list[Digit]:
     """Return ten digits that are tones, two takes each."""
-    return [Digit(digit, "synthesiser", take, tone(digit)) for digit in range(10) for take in range(2)]
+    return [Digit(digit, speaker, take, tone(digit)) for digit in range(10) for take in range(2)]
 
 
 def tone(digit: int) -> NDArray[np.float32]:

@@ -82,7 +82,7 @@ def split(digits: list[Digit]) -> tuple[list[Digit], list[Digit], list[Digit]]:
 
 
 class StringMaker:
-    """Makes strings at random from its digits. `hard` is for training: wilder than what a test should hold."""
+    """Makes strings at random from its digits. `hard` is for training (see `wild_strings`): more noise, less level."""
 
     def __init__(self, digits: list[Digit], seed: int, hard: bool, max_digits: int = 8) -> None:
         self.max_digits = max_digits
@@ -116,8 +116,7 @@ class StringMaker:
 
     def _spoken(self, digit: Digit) -> Audio:
         """Return the digit faster or slower, louder or softer; speed moves the pitch along."""
-        low, high = (0.85, 1.18) if self._hard else (0.9, 1.1)
-        speed = float(np.exp(self._random.uniform(np.log(low), np.log(high))))
+        speed = float(np.exp(self._random.uniform(np.log(0.9), np.log(1.1))))
         length = max(2, int(len(digit.audio) / speed))
         positions = np.linspace(0, len(digit.audio) - 1, length)
         audio = np.interp(positions, np.arange(len(digit.audio)), digit.audio).astype(np.float32)

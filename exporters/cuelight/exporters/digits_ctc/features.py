@@ -36,8 +36,9 @@ def log_mel(audio: Tensor, bank: Tensor | None = None) -> Tensor:
     frames = _frames(audio)
     before = torch.cat([frames[..., :1], frames[..., :-1]], -1)
     spectrum = torch.fft.rfft((frames - _PREEMPHASIS * before) * _hann(), n=_FFT)
-    power = torch.view_as_real(spectrum[..., :-1]).square().sum(-1)
-    return (power @ (mel_bank() if bank is None else bank)).clamp(min=_FLOOR).log()
+    power = spectrum.real[..., :-1].square() + spectrum.imag[..., :-1].square()
+    energy: Tensor = power @ (mel_bank() if bank is None else bank)
+    return energy.clamp(min=_FLOOR).log()
 
 
 def mel_bank(warp: float = 1.0, kept_hz: float = 4_000.0) -> Tensor:

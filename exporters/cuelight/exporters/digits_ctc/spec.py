@@ -98,6 +98,7 @@ SPEC = ExportSpec(
     ),
     metadata=metadata,
     assets=assets,
-    source="trained by Cuelight on the Free Spoken Digit Dataset (github.com/Jakobovski/free-spoken-digit-dataset)",
+    source="trained by Cuelight on the Free Spoken Digit Dataset (github.com/Jakobovski/free-spoken-digit-dataset) "
+    "and on synthetic voices",
     license="CC-BY-SA-4.0",
 )
