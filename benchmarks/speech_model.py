@@ -54,7 +54,7 @@ def noise(message_samples: int, messages: int = 50) -> NDArray[np.int16]:
 def write_speech_model(repository: Path) -> Path:
     """Write the model and its tokens into a model repository; return the folder of its version.
 
-    No configuration is written: Cuelight lets a step wait for company for an eighth of its length, 20 ms.
+    No configuration is written: Cuelight lets a step wait for company for a fifth of its length, 32 ms.
     """
     folder = repository / MODEL / "1"
     folder.mkdir(parents=True, exist_ok=True)

@@ -179,13 +179,13 @@ def test_other_models_are_left_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "delay_share"),
     [
-        ("", 1 / 8),
+        ("", 1 / 5),
         ("sequence_batching { oldest { } }", 0),
         ("sequence_batching { direct { max_queue_delay_microseconds: 5000 } }", None),
     ],
     ids=["the file's own", "none is asked for", "another one is asked for"],
 )
-def test_a_step_waits_for_company_an_eighth_of_its_length(text: str, delay_share: float | None, tmp_path: Path) -> None:
+def test_a_step_waits_for_company_a_fifth_of_its_length(text: str, delay_share: float | None, tmp_path: Path) -> None:
     model = nemo_ctc(_version_folder(tmp_path))
     streaming = streaming_of(model)
     loader = VersionLoader(EngineConfig(cores=1), 4096, SequenceConfig(max_sequences=16), Extensions(adapted))

@@ -25,9 +25,9 @@ from cuelight.server.inference.statistics import SequenceCounts, VersionStatisti
 
 __all__ = ["LaneOwner", "SequenceLane"]
 
-_BESIDE_S = 0.02
-"""How much longer a step waits before its batch begins beside another one that runs: about what a batch of some 30
-steps of an LSTM of 2 x 512 units takes, after which it would run in company anyway."""
+_BESIDE_S = 0.005
+"""How much longer a step waits before its batch begins beside another one that runs, which may be about to end.
+Measured with 260 voices on an LSTM of 2 x 512 units and two cores: p99 520 ms with 20 ms here, 204 with 5."""
 
 _log = logging.getLogger("cuelight.sequences")
 

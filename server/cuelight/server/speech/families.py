@@ -31,7 +31,7 @@ __all__ = ["DECODER_FILE", "JOINER_FILE", "adapted"]
 DECODER_FILE = "decoder.onnx"
 JOINER_FILE = "joiner.onnx"
 
-_WAITS = 8
+_WAITS = 5
 _MAX_BATCH_SIZE = 64
 _FEATURE_DIM = 80
 """What sherpa-onnx computes where the model does not fix it."""
@@ -235,5 +235,5 @@ def _keys(reading: _Reading, facts: OnnxFacts) -> dict[str, str]:
 
 
 def _queue_delay_us(facts: StreamingFacts) -> int:
-    """Return for how long a step waits for those of other voices: nobody hears an eighth of a step's own length."""
+    """Return for how long a step waits for those of other voices: nobody hears a fifth of a step's own length."""
     return round(facts.shift_samples / facts.sample_rate_hz / _WAITS * 1e6)

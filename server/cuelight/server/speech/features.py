@@ -64,47 +64,66 @@ class FilterBank:
             filters = _mel_filters(fft_size, sample_rate_hz, mels, low_hz, top_hz)
         self._bands = _bands(filters)
         self._mean = np.float32(0 if nemo else (1 - _PRE_EMPHASIS) / self.window_samples)
-        self._window = np.zeros((_BLOCK_FRAMES, fft_size), np.float32)
-        self._window[:, : self.window_samples] = (_hann_window if nemo else _povey_window)(self.window_samples)
-        self._padded = np.zeros((_BLOCK_FRAMES, fft_size), np.float32)
-        self._framed = np.empty((_BLOCK_FRAMES, fft_size), np.float32)
+        self._window = (_hann_window if nemo else _povey_window)(self.window_samples)
+        self._framed = np.zeros((_BLOCK_FRAMES, fft_size), np.float32)
+        """What is behind the window stays zero."""
         self._spectrum = np.empty((_BLOCK_FRAMES, fft_size // 2 + 1), np.complex64)
 
     def log_mel(self, windows: _Array) -> _Array:
         """Return (n, mels) float32 of windows (n, window_samples) float32, full scale 1; the windows may overlap."""
-        features = np.empty((windows.shape[0], self.mels), np.float32)
-        for start in range(0, windows.shape[0], _BLOCK_FRAMES):
-            self._block(windows[start : start + _BLOCK_FRAMES], features[start : start + _BLOCK_FRAMES])
+        return self.of_audio(windows, 1)[:, 0]
+
+    def of_audio(self, audio: _Array, frames: int) -> _Array:
+        """Return the first `frames` frames (rows, frames, mels) of audio (rows, samples) float32, full scale 1.
+
+        A frame begins at the first sample, and the others each a shift behind the one before.
+        """
+        features = np.empty((audio.shape[0], frames, self.mels), np.float32)
+        some_frames = min(frames, _BLOCK_FRAMES)
+        some_rows = _BLOCK_FRAMES // some_frames
+        for row in range(0, audio.shape[0], some_rows):
+            rows = slice(row, row + some_rows)
+            for frame in range(0, frames, some_frames):
+                begin = frame * self.shift_samples
+                of_block = features[rows, frame : frame + some_frames]
+                of_block[...] = self._block(audio[rows, begin:], of_block.shape[1])
         np.maximum(features, _FLOOR, out=features)
         return np.log(features, out=features)
 
-    def _block(self, windows: _Array, energies: _Array) -> None:
-        framed = self._emphasized(windows)
-        spectrum = self._spectrum[: framed.shape[0]]
+    def _block(self, audio: _Array, frames: int) -> _Array:
+        """Return energies (rows, frames, mels) of so few frames that all of it stays in the second cache."""
+        count = audio.shape[0] * frames
+        framed, spectrum = self._framed[:count], self._spectrum[:count]
+        self._frame(audio, framed.reshape(audio.shape[0], frames, -1))
         np.fft.rfft(framed, axis=1, out=spectrum)  # type: ignore[arg-type,unused-ignore]
         parts = spectrum.view(np.float32)
         np.square(parts, out=parts)
+        energies = np.empty((count, self.mels), np.float32)
         for mels, bins, weights in self._bands:
             np.matmul(parts[:, bins], weights, out=energies[:, mels])
+        return energies.reshape(audio.shape[0], frames, self.mels)
 
-    def _emphasized(self, windows: _Array) -> _Array:
-        """Remove the mean, pre-emphasize, and apply the window: x - m - 0.97 (x' - m) = x - 0.97 x' - 0.03 m.
+    def _frame(self, audio: _Array, framed: _Array) -> None:
+        """Pre-emphasize, cut into frames, remove the mean and apply the window.
 
-        The rows are worked on as one: long runs are what NumPy is quick at. A row's predecessor ends with zeros, and
-        what comes behind the window is multiplied by zero.
+        x - m - 0.97 (x' - m) = x - 0.97 x' - 0.03 m. Both windows begin with zero, so a frame's first sample needs no
+        predecessor of its own.
         """
-        count = windows.shape[0]
-        padded, framed = self._padded[:count], self._framed[:count]
-        padded[:, : self.window_samples] = windows
-        flat, flat_framed = padded.reshape(-1), framed.reshape(-1)
-        np.multiply(flat[:-1], np.float32(-_PRE_EMPHASIS), out=flat_framed[1:])
-        flat_framed[0] = 0
-        flat_framed += flat
-        framed[:, 0] *= np.float32(1 - _PRE_EMPHASIS)
+        emphasized = np.empty_like(audio)
+        np.multiply(audio[:, :-1], np.float32(-_PRE_EMPHASIS), out=emphasized[:, 1:])
+        emphasized[:, 1:] += audio[:, 1:]
+        emphasized[:, 0] = 0
+        frames = framed[:, :, : self.window_samples]
+        np.multiply(self._cut(emphasized, framed.shape[1]), self._window, out=frames)
         if self._mean:
-            framed -= np.add.reduce(padded, axis=1, keepdims=True) * self._mean
-        framed *= self._window[:count]
-        return framed
+            means = np.add.reduce(self._cut(audio, framed.shape[1]), axis=2, keepdims=True)
+            frames -= means * (self._mean * self._window)
+
+    def _cut(self, audio: _Array, frames: int) -> _Array:
+        """Return a view (rows, frames, window_samples)."""
+        row, sample = audio.strides
+        shape = (audio.shape[0], frames, self.window_samples)
+        return np.lib.stride_tricks.as_strided(audio, shape, (row, self.shift_samples * sample, sample))
 
 
 class FrameWindows:

@@ -16,9 +16,6 @@ __all__ = ["AUDIO_GROUP", "BEST", "PEAK", "AudioFront"]
 AUDIO_GROUP = "audio"
 """The group of steps that bring audio where the model takes features."""
 
-_WINDOW_SAMPLES = 400
-_SHIFT_SAMPLES = 160
-"""25 and 10 ms at 16 kHz."""
 _INT16_SCALE = 32_768
 
 
@@ -37,13 +34,7 @@ class AudioFront:
     def fill(self, rows: Sequence[AnySamples], target: NDArray[np.float32]) -> None:
         """Write features of `rows`, each (1, samples) of a window's audio, into `target`."""
         facts = self._facts
-        samples = _scaled(rows, facts.sample_scale)
-        count, frames = len(rows), facts.window_frames
-        step = samples.strides[1]
-        windows = np.lib.stride_tricks.as_strided(
-            samples, (count, frames, _WINDOW_SAMPLES), (samples.strides[0], _SHIFT_SAMPLES * step, step)
-        ).reshape(-1, _WINDOW_SAMPLES)
-        features = self._scratch.bank.log_mel(windows).reshape(count, frames, -1)
+        features = self._scratch.bank.of_audio(_scaled(rows, facts.sample_scale), facts.window_frames)
         target[...] = features.transpose(0, 2, 1) if facts.layout == "BFT" else features
 
     def added(self, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
