@@ -33,7 +33,7 @@ from benchmarks.servers import RunningServer, SherpaSettings, cuelight_server, s
 from benchmarks.sherpa_wire import SherpaWire  # noqa: E402
 from benchmarks.speech_live import framed_recordings, live  # noqa: E402
 from benchmarks.speech_model import SAMPLE_RATE_HZ, chunk_ms, noise, write_speech_model  # noqa: E402
-from benchmarks.speech_report import plot, tables  # noqa: E402
+from benchmarks.speech_report import live_table, plot, plot_live, tables  # noqa: E402
 from benchmarks.speech_soak import soak  # noqa: E402
 from benchmarks.speech_wire import SpeechWire  # noqa: E402
 
@@ -93,10 +93,13 @@ def recorded(options: argparse.Namespace) -> None:
     messages = framed_recordings(options.recordings)
     with cuelight_server(options.live, options.front) as server:
         found = [asdict(live(server, options.model, messages, count, options.seconds)) for count in options.voices]
-    for one in found:
-        print(one)
-    result = {"model": options.model, "recordings": [file.name for file in options.recordings], "live": found}
-    (options.out / f"speech_{options.model}.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(live_table(found))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    names = [file.name for file in options.recordings]
+    result = {"machine": machine(cores), "model": options.model, "front": options.front, "recordings": names}
+    name = f"speech_{options.model}"
+    (options.out / f"{name}.json").write_text(json.dumps(result | {"live": found}, indent=1) + "\n")
+    plot_live(found, f"{options.model}, {len(names)} recordings one after the other", options.out / f"{name}.png")
 
 
 def run(repository: Path, options: argparse.Namespace) -> dict[str, Any]:

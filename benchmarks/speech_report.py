@@ -1,11 +1,12 @@
 """The figures of a run over voices as tables and as a plot."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.report import machine_line
 
-__all__ = ["plot", "tables"]
+__all__ = ["live_table", "plot", "plot_live", "tables"]
 
 _NAMES = {"sherpa": "sherpa-onnx", "grpcio": "Cuelight, grpcio", "envoy": "Cuelight, envoy"}
 _STYLES = {"sherpa": "k--", "grpcio": "C1-", "envoy": "C0-"}
@@ -112,3 +113,39 @@ def _setting_lines(result: dict[str, Any]) -> list[str]:
 
 def _memory_row(result: dict[str, Any], title: str, key: str, systems: list[str]) -> str:
     return f"| {title} | {' | '.join(f'{result[key][name]:.0f}' for name in systems)} |"
+
+
+def live_table(found: Sequence[dict[str, Any]]) -> str:
+    """Return voices from real recordings as Markdown."""
+    rows = (
+        f"| {one['voices'] - one['ended']} of {one['voices']} | {one['cpu_ms_per_s']:.0f} "
+        f"| {one['behind_p50_s']:.2f} / {one['behind_p99_s']:.2f} "
+        f"| {one['final_behind_p50_s']:.2f} / {one['final_behind_p99_s']:.2f} | {one['interval_s']:.2f} |"
+        for one in found
+    )
+    head = "| voices let in | CPU, ms a second of a voice | interim text behind, p50 / p99 s | final, p50 / p99 s | "
+    return "\n".join([f"{head}s between two texts |", "|---|--:|--:|--:|--:|", *rows])
+
+
+def plot_live(found: Sequence[dict[str, Any]], title: str, path: Path) -> None:
+    """Draw how far text is behind, and CPU time, over the number of voices that were let in."""
+    import matplotlib as mpl  # noqa: PLC0415 (slow to import)
+
+    mpl.use("Agg")
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    ordered = sorted(found, key=lambda one: one["voices"] - one["ended"])
+    counts = [one["voices"] - one["ended"] for one in ordered]
+    figure, (behind, cost) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    behind.plot(counts, [one["behind_p50_s"] for one in ordered], "C0-o", label="p50")
+    behind.plot(counts, [one["behind_p99_s"] for one in ordered], "C1-o", label="p99")
+    behind.axhline(1.0, color="grey", linestyle=":", label="one second")
+    behind.set(xlabel="voices", ylabel="s", title="from the end of the audio to its interim text")
+    behind.legend()
+    cost.plot(counts, [one["cpu_ms_per_s"] for one in ordered], "C0-o")
+    cost.set(xlabel="voices", ylabel="ms", title="CPU time of the server for a second of a voice")
+    for panel in (behind, cost):
+        panel.set_ylim(bottom=0)
+        panel.grid(alpha=0.3)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
