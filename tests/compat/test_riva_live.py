@@ -47,7 +47,7 @@ def heard_by_the_library(server: ServeProcess, way: str, *paths: Path) -> list[t
 
 
 def test_the_library_streams_a_recording(server: ServeProcess, models: tuple[Path, Path]) -> None:
-    ((said, interim),) = heard_by_the_library(server, "stream", models[1])
+    ((said, interim),) = heard_by_the_library(server, "live", models[1])
 
     assert errors(said, RECORDING_TEXT) <= MOST_ERRORS
     assert interim > 0
