@@ -20,7 +20,7 @@ OWNERS = {
     "server": {"server"},
     "exporters": {"exporters"},
     "clients/python": {"client"},
-    "protos": {"compat", "inference", "speech"},
+    "protos": {"compat", "inference", "recommender", "speech"},
 }
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
