@@ -1,0 +1,269 @@
+"""The durable truth: users, items and events in one SQLite database, in a folder that one process holds.
+
+    record, upsert_items, ...   one transaction each; when they return, it is on the disk (WAL, synchronous=FULL)
+    forget_users                deletes, overwrites and compacts: no byte of the id is left in the folder
+    kill -9, power cut          what returned is there, what did not is there wholly or not at all
+
+SQLite calls block, for an fsync at least: never on the event loop. One thread owns a Store.
+
+Source: SQLite, Write-Ahead Logging; PRAGMA synchronous, secure_delete; VACUUM.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cuelight.server.errors import ConfigError, Overloaded, Unavailable, UserNotFound
+from cuelight.server.recommender.features import ItemAttributes
+from cuelight.server.recommender.store.events import Event
+from cuelight.server.recommender.store.folder_lock import FolderLock
+from cuelight.server.recommender.store.schema import migrate
+
+__all__ = ["DATABASE_NAME", "Recorded", "Store", "StoredRow"]
+
+DATABASE_NAME = "recommender.sqlite"
+
+_BUSY_S = 10.0
+_CURRENT = """
+    SELECT user, item, value, time_s FROM (
+        SELECT user, item, value, time_s,
+            row_number() OVER (PARTITION BY user, item ORDER BY time_s DESC, sequence DESC) AS latest
+        FROM events {where}
+    ) WHERE latest = 1 AND value IS NOT NULL ORDER BY user, item
+"""
+
+StoredRow = list[tuple[int, float, float]]
+"""What a user has said of items, as it stands: place of the item, value, time in seconds; by place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of some events: how many were new, and the places of the users whose rows they may have changed."""
+
+    new: int
+    users: frozenset[int]
+
+
+class Store:
+    """The open database and which id has which place in it. One thread owns it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the folder, made if missing; end a compaction that was cut short.
+
+        Raises: ConfigError when the folder is in use, unusable or from a newer Cuelight.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{folder}: cannot make it: {error.strerror}") from error
+        self._lock = FolderLock(folder)
+        self.path = folder / DATABASE_NAME
+        try:
+            self._connection = _connected(self.path)
+        except BaseException:
+            self._lock.release()
+            raise
+        self.users = dict(self._connection.execute("SELECT id, place FROM users"))
+        """Places by id. Read only, as `items`."""
+        self.items = dict(self._connection.execute("SELECT id, place FROM items"))
+        if self._connection.execute("SELECT 1 FROM due WHERE what = 'compaction'").fetchone():
+            self.compact()
+
+    def close(self) -> None:
+        """Close the database and let others have the folder."""
+        self._connection.close()
+        self._lock.release()
+
+    def record(self, events: Sequence[Event]) -> Recorded:
+        """Keep the events that are not known yet; durable on return. They must have passed `check_event`.
+
+        Users and items that are new get a place. Raises: Overloaded when the disk is full: then none is kept.
+        """
+        with self._transaction() as places:
+            new = 0
+            users = set()
+            for event in events:
+                user, item = places.user(event.user), places.item(event.item)
+                kept = self._connection.execute(
+                    "INSERT INTO events (id, user, item, value, time_s) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (event.id, user, item, event.value, event.time_s),
+                ).rowcount
+                new += kept
+                if kept:
+                    users.add(user)
+        return Recorded(new, frozenset(users))
+
+    def upsert_items(self, items: Mapping[str, ItemAttributes]) -> None:
+        """Set the attributes of items, all of them anew; durable on return. Raises: Overloaded as `record`."""
+        with self._transaction() as places:
+            rows = [(json.dumps(asdict(attributes)), places.item(item)) for item, attributes in items.items()]
+            self._connection.executemany("UPDATE items SET attributes = ? WHERE place = ?", rows)
+
+    def delete_items(self, ids: Iterable[str]) -> frozenset[int]:
+        """Delete items with all that was said of them, and return the users' places; ids not known are passed over.
+
+        An item's place stays taken: it is the same item again when it comes back.
+        """
+        with self._transaction():
+            gone = [(self.items[item],) for item in ids if item in self.items]
+            users = {user for place in gone for (user,) in self._connection.execute(_USERS_OF_ITEM, place)}
+            self._connection.executemany("DELETE FROM events WHERE item = ?", gone)
+            self._connection.executemany("UPDATE items SET attributes = NULL WHERE place = ?", gone)
+        return frozenset(users)
+
+    def forget_users(self, ids: Iterable[str]) -> frozenset[int]:
+        """Delete users with all they said, and return their places; ids not known are passed over.
+
+        On return no byte of theirs is left in the folder. Takes time in proportion to the whole database.
+        """
+        with self._transaction() as places:
+            gone = {user: self.users[user] for user in ids if user in self.users}
+            self._connection.executemany("DELETE FROM events WHERE user = ?", [(place,) for place in gone.values()])
+            self._connection.executemany("DELETE FROM users WHERE place = ?", [(place,) for place in gone.values()])
+            self._connection.execute("INSERT OR IGNORE INTO due VALUES ('compaction')")
+            places.forgotten = frozenset(gone)
+        if gone:
+            self.compact()
+        return frozenset(gone.values())
+
+    def compact(self) -> None:
+        """Rewrite the database without what was deleted, and empty the write-ahead log.
+
+        Overwriting alone leaves copies that SQLite made when it moved rows between pages. Raises: Unavailable when
+        another reader keeps the log from being emptied.
+        """
+        self._checkpoint()
+        self._connection.execute("VACUUM")
+        self._checkpoint()
+        self._connection.execute("DELETE FROM due WHERE what = 'compaction'")
+
+    def backup(self, target: Path) -> None:
+        """Copy the database into a new file while it is in use."""
+        with sqlite3.connect(target) as copy:
+            self._connection.backup(copy)
+        copy.close()
+
+    def rows(self) -> Iterator[tuple[int, StoredRow]]:
+        """Yield each user's place and row, places ascending; users without a row are left out."""
+        user, row = -1, StoredRow()
+        for place, item, value, time_s in self._connection.execute(_CURRENT.format(where="")):
+            if place != user:
+                if row:
+                    yield user, row
+                user, row = place, StoredRow()
+            row.append((item, value, time_s))
+        if row:
+            yield user, row
+
+    def row(self, user: int) -> StoredRow:
+        """Return the row of a user's place, empty when nothing is known."""
+        found = self._connection.execute(_CURRENT.format(where="WHERE user = ?"), (user,))
+        return [(item, value, time_s) for _, item, value, time_s in found]
+
+    def attributes(self) -> list[ItemAttributes | None]:
+        """Return what is known of every item, by place; None where it has feedback alone or was deleted."""
+        known: list[ItemAttributes | None] = [None] * (max(self.items.values(), default=-1) + 1)
+        for place, text in self._connection.execute("SELECT place, attributes FROM items"):
+            known[place] = _attributes_of(text)
+        return known
+
+    def export_user(self, user: str) -> list[Event]:
+        """Return everything stored of a user, in the order it came. Raises: UserNotFound."""
+        if user not in self.users:
+            raise UserNotFound(f'user "{user}": nothing is stored')
+        found = self._connection.execute(_EVENTS_OF_USER, (self.users[user],))
+        return [Event(event, user, item, value, time_s) for event, item, value, time_s in found]
+
+    def count_events(self) -> int:
+        """Return how many events are stored."""
+        [count] = self._connection.execute("SELECT count(*) FROM events").fetchone()
+        return int(count)
+
+    def _checkpoint(self) -> None:
+        busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise Unavailable(f"{self.path}: a reader keeps the write-ahead log; what was deleted is still in it")
+
+    @contextmanager
+    def _transaction(self) -> "Iterator[_Places]":
+        """Commit at the end, or undo all of it; places given within count once it is committed."""
+        places = _Places(self._connection, self.users, self.items)
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield places
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise Overloaded(f"{self.path}: the disk is full; nothing of this was kept") from error
+            raise
+        self.users.update(places.new_users)
+        self.items.update(places.new_items)
+        for user in places.forgotten:
+            del self.users[user]
+
+
+_USERS_OF_ITEM = "SELECT DISTINCT user FROM events WHERE item = ?"
+_EVENTS_OF_USER = """
+    SELECT events.id, items.id, value, time_s FROM events JOIN items ON items.place = events.item
+    WHERE user = ? ORDER BY sequence
+"""
+
+
+class _Places:
+    """Places as they will be once a transaction is committed."""
+
+    def __init__(self, connection: sqlite3.Connection, users: Mapping[str, int], items: Mapping[str, int]) -> None:
+        self._connection = connection
+        self._users = users
+        self._items = items
+        self.new_users: dict[str, int] = {}
+        self.new_items: dict[str, int] = {}
+        self.forgotten: frozenset[str] = frozenset()
+
+    def user(self, user: str) -> int:
+        place = self._users.get(user, self.new_users.get(user))
+        if place is None:
+            place = self.new_users[user] = self._inserted("users", user)
+        return place
+
+    def item(self, item: str) -> int:
+        place = self._items.get(item, self.new_items.get(item))
+        if place is None:
+            place = self.new_items[item] = self._inserted("items", item)
+        return place
+
+    def _inserted(self, table: str, name: str) -> int:
+        statement = (
+            f"INSERT INTO {table} (place, id) SELECT coalesce(max(place) + 1, 0), ? FROM {table} RETURNING place"
+        )
+        [(place,)] = self._connection.execute(statement, (name,)).fetchall()
+        return int(place)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    # Made on one thread and used on another; one at a time all the same.
+    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+        migrate(connection, path)
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise ConfigError(f"{path}: {error}") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _attributes_of(text: str | None) -> ItemAttributes | None:
+    if text is None:
+        return None
+    fields: dict[str, Any] = json.loads(text)
+    return ItemAttributes(**{**fields, "tags": tuple(fields["tags"])})
