@@ -29,15 +29,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX events_by_user ON events (user, item, time_s)",
         "CREATE INDEX events_by_item ON events (item)",
         "CREATE TABLE due (what TEXT PRIMARY KEY) WITHOUT ROWID",
+        "CREATE TABLE settings (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID",
     ),
 )
 """`place` is the row or column of the matrix users x items, from 0 on; a forgotten user's may be given to another.
 `attributes` is JSON, NULL for an item that has feedback alone or was deleted. `value` is NULL for a withdrawal.
-`due` names work that a crash must not lose."""
+`due` names work that a crash must not lose; `settings` are what the data is to be read with."""
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the database to the newest version, an empty one from nothing.
+def migrate(connection: sqlite3.Connection, path: Path, read_only: bool = False) -> None:
+    """Bring the database to the newest version, an empty one from nothing; one that is only read must be there already.
 
     Raises: ConfigError when a newer Cuelight made it, or something else did.
     """
@@ -50,6 +51,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         raise ConfigError(
             f"{path}: made by a newer Cuelight: its schema is version {version}, this one knows up to {len(MIGRATIONS)}"
         )
+    if read_only and version < len(MIGRATIONS):
+        raise ConfigError(f"{path}: its schema is version {version}, serve or import with this Cuelight first")
     for number in range(version, len(MIGRATIONS)):
         connection.execute("BEGIN IMMEDIATE")
         for statement in MIGRATIONS[number]:

@@ -51,32 +51,30 @@ class Recorded:
 class Store:
     """The open database and which id has which place in it. One thread owns it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, read_only: bool = False) -> None:
         """Open the folder, made if missing; end a compaction that was cut short.
+
+        Opened read only it must be there, and another process may hold it and write to it.
 
         Raises: ConfigError when the folder is in use, unusable or from a newer Cuelight.
         """
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"{folder}: cannot make it: {error.strerror}") from error
-        self._lock = FolderLock(folder)
         self.path = folder / DATABASE_NAME
+        self._lock = None if read_only else _locked(folder)
         try:
-            self._connection = _connected(self.path)
+            self._connection = _connected(self.path, read_only)
         except BaseException:
-            self._lock.release()
+            self._unlock()
             raise
         self.users = dict(self._connection.execute("SELECT id, place FROM users"))
         """Places by id. Read only, as `items`."""
         self.items = dict(self._connection.execute("SELECT id, place FROM items"))
-        if self._connection.execute("SELECT 1 FROM due WHERE what = 'compaction'").fetchone():
+        if not read_only and self._connection.execute("SELECT 1 FROM due WHERE what = 'compaction'").fetchone():
             self.compact()
 
     def close(self) -> None:
         """Close the database and let others have the folder."""
         self._connection.close()
-        self._lock.release()
+        self._unlock()
 
     def record(self, events: Sequence[Event]) -> Recorded:
         """Keep the events that are not known yet; durable on return. They must have passed `check_event`.
@@ -183,6 +181,20 @@ class Store:
         [count] = self._connection.execute("SELECT count(*) FROM events").fetchone()
         return int(count)
 
+    def setting(self, name: str) -> float | None:
+        """Return a number that was kept with the data, None where there is none."""
+        found = self._connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return None if found is None else float(found[0])
+
+    def set_setting(self, name: str, value: float) -> None:
+        """Keep a number with the data; durable on return."""
+        with self._transaction():
+            self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
     def _checkpoint(self) -> None:
         busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
@@ -246,13 +258,26 @@ class _Places:
         return int(place)
 
 
-def _connected(path: Path) -> sqlite3.Connection:
-    # Made on one thread and used on another; one at a time all the same.
-    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+def _locked(folder: Path) -> FolderLock:
     try:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot make it: {error.strerror}") from error
+    return FolderLock(folder)
+
+
+def _connected(path: Path, read_only: bool) -> sqlite3.Connection:
+    if read_only and not path.is_file():
+        raise ConfigError(f"{path}: no such database; cuelight recommender import makes one")
+    where = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    # Made on one thread and used on another; one at a time all the same.
+    connection = sqlite3.connect(where, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
+    try:
+        for pragma in (
+            () if read_only else ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON")
+        ):
             connection.execute(f"PRAGMA {pragma}").fetchall()
-        migrate(connection, path)
+        migrate(connection, path, read_only)
     except sqlite3.DatabaseError as error:
         connection.close()
         raise ConfigError(f"{path}: {error}") from error
