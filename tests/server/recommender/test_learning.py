@@ -119,19 +119,30 @@ def test_many_changes_are_folded_into_the_base_and_drift_is_small() -> None:
     assert gram.drift() < DRIFT_LIMIT
 
 
-def test_drift_beyond_the_limit_is_measured_and_refitted() -> None:
-    models = ModelSet(random_table(), some_features(12), SETTINGS)
-    models.get("ease").scores([NOBODY])
-    gram = models._gram
-    assert gram is not None
-    gram.learn([models.table.replace(0, NOBODY)])
-    gram._inverse = LowRankInverse.of(gram.counts + 2.001 * np.eye(12))
+def test_drift_is_measured_and_a_refit_ends_it() -> None:
+    table = random_table()
+    gram = Gram.fit(table, 2.0)
+    gram.snapshot()
+    gram.adopt(LowRankInverse.of(gram.counts + 2.001 * np.eye(12)))
 
-    measured = models.refit_if_drifted()
-
-    assert measured > DRIFT_LIMIT
+    assert gram.drift() > DRIFT_LIMIT
+    gram.refit()
     assert gram.drift() < DRIFT_LIMIT
-    assert models.refit_if_drifted() == 0.0
+
+
+def test_what_is_learned_during_a_refit_is_not_lost_by_it() -> None:
+    table = random_table()
+    gram = Gram.fit(table, 2.0)
+    matrix = gram.snapshot()
+    gram.learn([table.replace(2, NOBODY), table.replace(4, History.of([1, 11]))])
+    table.widen(13)
+    gram.widen(13)
+    gram.learn([table.replace(2, History.of([12, 0]))])
+
+    gram.adopt(LowRankInverse.of(matrix))
+
+    np.testing.assert_allclose(gram.inverse.dense(), Gram.fit(table, 2.0).inverse.dense(), atol=1e-12)
+    assert gram.drift() < DRIFT_LIMIT
 
 
 def test_who_holds_an_inverse_keeps_it_while_changes_come() -> None:

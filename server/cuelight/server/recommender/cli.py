@@ -10,18 +10,34 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cuelight.server.errors import ConfigError, CuelightError
+from cuelight.server.flags import FRONT_FLAGS, flag, sections_of
+from cuelight.server.version import server_version
 
 __all__ = ["main"]
 
 _EXIT_FAILED = 1
 _MODELS = ("popularity", "item_cosine", "user_cosine", "content_cosine", "ease", "als", "hybrid")
 _MOVIELENS_LIKED = 4.0
+_SERVE_FLAGS = (
+    flag("--port", "server.port", "gRPC port, 0 for any free one (default: 8003)", type=int, metavar="PORT"),
+    flag("--metrics-port", "server.metrics_port", "of /metrics and /health (default: 8004)", type=int, metavar="PORT"),
+    *FRONT_FLAGS,
+    flag(
+        "--min-value",
+        "data.min_value",
+        "from here on a value is a like; kept with the data (default: 1)",
+        type=float,
+        metavar="VALUE",
+    ),
+)
 
 
 def main(words: Sequence[str]) -> int:
     """Run the command and return the exit code: 0, or 1 when it failed. Raises: ConfigError (exit code 2)."""
     arguments = _parser().parse_args(words)
     try:
+        if arguments.command == "serve":
+            return _serve(arguments)
         if arguments.command == "import":
             return _import(arguments)
         return _evaluate(arguments)
@@ -33,9 +49,17 @@ def main(words: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cuelight recommender", description="Learn what people like; recommend it.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_serve(commands.add_parser("serve", help="answer from a data folder, and learn into it"))
     _add_import(commands.add_parser("import", help="put files of interactions and items into a data folder"))
     _add_evaluate(commands.add_parser("evaluate", help="measure models side by side on a data folder"))
     return parser
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings; flags win over it")
+    for setting in _SERVE_FLAGS:
+        parser.add_argument(setting.flag, dest=setting.dest, help=setting.text, **setting.options)
 
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +94,16 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data folder")
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from cuelight.server.config_file import merge, read_toml  # noqa: PLC0415
+    from cuelight.server.recommender.config import RecommenderConfig, build_recommender_config  # noqa: PLC0415
+    from cuelight.server.recommender.serve_command import serve_recommender  # noqa: PLC0415
+
+    below = read_toml(arguments.config, RecommenderConfig) if arguments.config else {}
+    above = merge(sections_of(_SERVE_FLAGS, arguments), {"data": {"folder": arguments.data}})
+    return serve_recommender(build_recommender_config(merge(below, above)), server_version())
 
 
 def _import(arguments: argparse.Namespace) -> int:

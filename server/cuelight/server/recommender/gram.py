@@ -23,10 +23,12 @@ __all__ = ["DRIFT_LIMIT", "Gram", "GramChange"]
 DRIFT_LIMIT = 1e-9
 """Of |(G + lambda I) P - I|: a thousand times below what answers are compared with after a refit, 1e-6."""
 
-_DRIFT_COLUMNS = 32
+_DRIFT_COLUMNS = 4
 _CHANGES_AT_ONCE = 16
 _RATIO_FOR_REFIT = 4
 """A low-rank update by more than a quarter of the matrix's size costs more than inverting it anew."""
+
+_Difference = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 
 _MIDDLE = np.array([[0.0, 1.0], [1.0, 1.0]])
 
@@ -51,6 +53,7 @@ class Gram:
         self.regularization = regularization
         self._inverse: LowRankInverse | None = None
         self._changes_since_fit = 0
+        self._since_snapshot: list[_Difference] | None = None
 
     @classmethod
     def fit(cls, table: InteractionTable, regularization: float) -> "Gram":
@@ -77,6 +80,8 @@ class Gram:
         before = GramChange(touched, self.counts[touched], self.counts.diagonal().copy())
         for items, old, delta in differences:
             self.counts[np.ix_(items, items)] += np.outer(old, delta) + np.outer(delta, old + delta)
+        if self._since_snapshot is not None:
+            self._since_snapshot += differences
         self._learn_inverse(differences)
         return before
 
@@ -97,14 +102,30 @@ class Gram:
         residual[range(len(columns)), columns] -= 1
         return float(np.abs(residual).max(initial=0))
 
+    def snapshot(self) -> NDArray[np.float64]:
+        """Return G + lambda I as it is now, to be inverted on another thread; `adopt` takes the result."""
+        self._since_snapshot = []
+        return self._regularized()
+
+    def adopt(self, inverse: LowRankInverse) -> None:
+        """Go on with the inverse of the last snapshot, and teach it what was learned since."""
+        missed = self._since_snapshot
+        assert missed is not None, "adopt() without snapshot()"
+        self._since_snapshot = None
+        self._changes_since_fit = 0
+        size = len(inverse.diagonal)
+        self._inverse = (
+            inverse if size == len(self.counts) else inverse.widened(len(self.counts), 1 / self.regularization)
+        )
+        for start in range(0, len(missed), _CHANGES_AT_ONCE):
+            self._learn_inverse(missed[start : start + _CHANGES_AT_ONCE])
+
     def refit(self) -> None:
         """Compute the inverse from G alone."""
         self._inverse = LowRankInverse.of(self._regularized())
         self._changes_since_fit = 0
 
-    def _learn_inverse(
-        self, differences: Sequence[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]
-    ) -> None:
+    def _learn_inverse(self, differences: Sequence[_Difference]) -> None:
         if self._inverse is None:
             return
         if 2 * len(differences) * _RATIO_FOR_REFIT > len(self.counts) > _CHANGES_AT_ONCE:

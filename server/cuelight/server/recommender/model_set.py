@@ -7,7 +7,7 @@ import numpy as np
 
 from cuelight.server.errors import InvalidRequest, ModelNotFound
 from cuelight.server.recommender.features import ItemFeatures
-from cuelight.server.recommender.gram import DRIFT_LIMIT, Gram
+from cuelight.server.recommender.gram import Gram
 from cuelight.server.recommender.history import RowChange
 from cuelight.server.recommender.interaction_table import InteractionTable
 from cuelight.server.recommender.models.als import ImplicitAls
@@ -61,6 +61,11 @@ class ModelSet:
             self._models[name] = self._fitted(name)
         return self._models[name]
 
+    def put(self, name: str, model: Scorer) -> None:
+        """Serve a model that was fitted elsewhere under a name of ours."""
+        assert name in MODEL_NAMES
+        self._models[name] = model
+
     def blend(self, weights: Mapping[str, float]) -> Hybrid:
         """Return a blend of models. Raises: ModelNotFound; InvalidRequest when it is of nothing, or of itself."""
         if not weights or "hybrid" in weights or not all(np.isfinite(weight) for weight in weights.values()):
@@ -92,14 +97,12 @@ class ModelSet:
             elif isinstance(model, ImplicitAls):
                 self._models[name] = model.widen(n_items)
 
-    def refit_if_drifted(self) -> float:
-        """Measure the drift of EASE's inverse, compute it anew above `DRIFT_LIMIT`, and return what was measured."""
-        if self._gram is None or not self._gram.changes_since_fit:
-            return 0.0
-        drift = self._gram.drift()
-        if drift > DRIFT_LIMIT:
-            self._gram.refit()
-        return drift
+    @property
+    def gram(self) -> Gram:
+        """The counts that item-based cosine and EASE share."""
+        if self._gram is None:
+            self._gram = Gram.fit(self.table, self._settings.ease_regularization)
+        return self._gram
 
     def forget_fits(self, *names: str) -> None:
         """Fit these models anew when next asked for: those that do not unlearn by themselves, such as ALS."""
@@ -112,13 +115,13 @@ class ModelSet:
             case "popularity":
                 return Popularity.fit(self.table, settings.half_life_s)
             case "item_cosine":
-                return ItemCosine(self._shared_gram(), settings.neighbours, settings.shrinkage)
+                return ItemCosine(self.gram, settings.neighbours, settings.shrinkage)
             case "user_cosine":
                 return UserCosine(self.table, settings.neighbours, settings.shrinkage)
             case "content_cosine":
                 return ContentCosine(self._features)
             case "ease":
-                return Ease(self._shared_gram())
+                return Ease(self.gram)
             case "als":
                 return ImplicitAls.fit(
                     self.table,
@@ -129,8 +132,3 @@ class ModelSet:
                 )
             case _:
                 return self.blend(dict(settings.hybrid))
-
-    def _shared_gram(self) -> Gram:
-        if self._gram is None:
-            self._gram = Gram.fit(self.table, self._settings.ease_regularization)
-        return self._gram

@@ -33,7 +33,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 """`place` is the row or column of the matrix users x items, from 0 on; a forgotten user's may be given to another.
-`attributes` is JSON, NULL for an item that has feedback alone or was deleted. `value` is NULL for a withdrawal.
+`attributes` is JSON, NULL for an item that was deleted. `value` is NULL for a withdrawal.
 `due` names work that a crash must not lose; `settings` are what the data is to be read with."""
 
 

@@ -1,7 +1,7 @@
 """The durable truth: users, items and events in one SQLite database, in a folder that one process holds.
 
     record, upsert_items, ...   one transaction each; when they return, it is on the disk (WAL, synchronous=FULL)
-    forget_users                deletes, overwrites and compacts: no byte of the id is left in the folder
+    forget_users, compact       delete, overwrite, rewrite: no byte of the id is left in the folder
     kill -9, power cut          what returned is there, what did not is there wholly or not at all
 
 SQLite calls block, for an fsync at least: never on the event loop. One thread owns a Store.
@@ -42,10 +42,20 @@ StoredRow = list[tuple[int, float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of some events: how many were new, and the places of the users whose rows they may have changed."""
+    """What became of some events: which were new, in their order, and the places of the users whose rows they changed.
 
-    new: int
+    `new_users` and `new_items` are the places of ids that came with them.
+    """
+
+    kept: tuple[bool, ...]
     users: frozenset[int]
+    new_users: Mapping[str, int]
+    new_items: Mapping[str, int]
+
+    @property
+    def new(self) -> int:
+        """How many of the events were new."""
+        return sum(self.kept)
 
 
 class Store:
@@ -82,7 +92,7 @@ class Store:
         Users and items that are new get a place. Raises: Overloaded when the disk is full: then none is kept.
         """
         with self._transaction() as places:
-            new = 0
+            all_kept = []
             users = set()
             for event in events:
                 user, item = places.user(event.user), places.item(event.item)
@@ -90,16 +100,20 @@ class Store:
                     "INSERT INTO events (id, user, item, value, time_s) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                     (event.id, user, item, event.value, event.time_s),
                 ).rowcount
-                new += kept
+                all_kept.append(kept == 1)
                 if kept:
                     users.add(user)
-        return Recorded(new, frozenset(users))
+        return Recorded(tuple(all_kept), frozenset(users), places.new_users, places.new_items)
 
-    def upsert_items(self, items: Mapping[str, ItemAttributes]) -> None:
-        """Set the attributes of items, all of them anew; durable on return. Raises: Overloaded as `record`."""
+    def upsert_items(self, items: Mapping[str, ItemAttributes]) -> Mapping[str, int]:
+        """Set the attributes of items, all of them anew, and return the places of new ones; durable on return.
+
+        Raises: Overloaded as `record`.
+        """
         with self._transaction() as places:
-            rows = [(json.dumps(asdict(attributes)), places.item(item)) for item, attributes in items.items()]
+            rows = [(_text_of(attributes), places.item(item)) for item, attributes in items.items()]
             self._connection.executemany("UPDATE items SET attributes = ? WHERE place = ?", rows)
+        return places.new_items
 
     def delete_items(self, ids: Iterable[str]) -> frozenset[int]:
         """Delete items with all that was said of them, and return the users' places; ids not known are passed over.
@@ -116,7 +130,7 @@ class Store:
     def forget_users(self, ids: Iterable[str]) -> frozenset[int]:
         """Delete users with all they said, and return their places; ids not known are passed over.
 
-        On return no byte of theirs is left in the folder. Takes time in proportion to the whole database.
+        What SQLite left of them elsewhere in the file goes with `compact`, or at the next start if that never comes.
         """
         with self._transaction() as places:
             gone = {user: self.users[user] for user in ids if user in self.users}
@@ -124,15 +138,13 @@ class Store:
             self._connection.executemany("DELETE FROM users WHERE place = ?", [(place,) for place in gone.values()])
             self._connection.execute("INSERT OR IGNORE INTO due VALUES ('compaction')")
             places.forgotten = frozenset(gone)
-        if gone:
-            self.compact()
         return frozenset(gone.values())
 
     def compact(self) -> None:
-        """Rewrite the database without what was deleted, and empty the write-ahead log.
+        """Rewrite the database without what was deleted, and empty the write-ahead log: no byte of it is left.
 
-        Overwriting alone leaves copies that SQLite made when it moved rows between pages. Raises: Unavailable when
-        another reader keeps the log from being emptied.
+        Overwriting alone leaves copies that SQLite made when it moved rows between pages. Takes time in proportion to
+        the whole database. Raises: Unavailable when another reader keeps the log from being emptied.
         """
         self._checkpoint()
         self._connection.execute("VACUUM")
@@ -163,7 +175,7 @@ class Store:
         return [(item, value, time_s) for _, item, value, time_s in found]
 
     def attributes(self) -> list[ItemAttributes | None]:
-        """Return what is known of every item, by place; None where it has feedback alone or was deleted."""
+        """Return what is known of every item, by place; None where it was deleted, or never there."""
         known: list[ItemAttributes | None] = [None] * (max(self.items.values(), default=-1) + 1)
         for place, text in self._connection.execute("SELECT place, attributes FROM items"):
             known[place] = _attributes_of(text)
@@ -175,6 +187,11 @@ class Store:
             raise UserNotFound(f'user "{user}": nothing is stored')
         found = self._connection.execute(_EVENTS_OF_USER, (self.users[user],))
         return [Event(event, user, item, value, time_s) for event, item, value, time_s in found]
+
+    def last_sequence(self) -> int:
+        """Return the number of the last event that was recorded, forgotten ones included; 0 before the first."""
+        found = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+        return 0 if found is None else int(found[0])
 
     def count_events(self) -> int:
         """Return how many events are stored."""
@@ -227,6 +244,12 @@ _EVENTS_OF_USER = """
 """
 
 
+_NEW_USER = "INSERT INTO users (place, id) SELECT coalesce(max(place) + 1, 0), ? FROM users RETURNING place"
+_NEW_ITEM = (
+    "INSERT INTO items (place, id, attributes) SELECT coalesce(max(place) + 1, 0), ?, ? FROM items RETURNING place"
+)
+
+
 class _Places:
     """Places as they will be once a transaction is committed."""
 
@@ -241,20 +264,17 @@ class _Places:
     def user(self, user: str) -> int:
         place = self._users.get(user, self.new_users.get(user))
         if place is None:
-            place = self.new_users[user] = self._inserted("users", user)
+            place = self.new_users[user] = self._inserted(_NEW_USER, (user,))
         return place
 
     def item(self, item: str) -> int:
         place = self._items.get(item, self.new_items.get(item))
         if place is None:
-            place = self.new_items[item] = self._inserted("items", item)
+            place = self.new_items[item] = self._inserted(_NEW_ITEM, (item, _text_of(ItemAttributes())))
         return place
 
-    def _inserted(self, table: str, name: str) -> int:
-        statement = (
-            f"INSERT INTO {table} (place, id) SELECT coalesce(max(place) + 1, 0), ? FROM {table} RETURNING place"
-        )
-        [(place,)] = self._connection.execute(statement, (name,)).fetchall()
+    def _inserted(self, statement: str, values: tuple[str, ...]) -> int:
+        [(place,)] = self._connection.execute(statement, values).fetchall()
         return int(place)
 
 
@@ -285,6 +305,10 @@ def _connected(path: Path, read_only: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _text_of(attributes: ItemAttributes) -> str:
+    return json.dumps(asdict(attributes))
 
 
 def _attributes_of(text: str | None) -> ItemAttributes | None:

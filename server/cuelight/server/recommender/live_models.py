@@ -1,0 +1,252 @@
+"""The models while they serve: they answer in the callers' ids and take in what changed in the store.
+
+Everything here is in memory and takes microseconds to milliseconds; one thread, the model thread, owns all of it, so an
+answer is made of one state: score, reasons and seen items agree.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuelight.server.errors import InvalidRequest, ItemNotFound, ModelNotFound, ModelNotReady, UserNotFound
+from cuelight.server.recommender.catalogue import Catalogue
+from cuelight.server.recommender.features import ItemAttributes, ItemFeatures
+from cuelight.server.recommender.gram import DRIFT_LIMIT
+from cuelight.server.recommender.history import NOBODY, History
+from cuelight.server.recommender.interaction_table import InteractionTable
+from cuelight.server.recommender.liking import liked_row
+from cuelight.server.recommender.low_rank_inverse import LowRankInverse
+from cuelight.server.recommender.model_set import MODEL_NAMES, ModelSet, ModelSettings
+from cuelight.server.recommender.models.als import ImplicitAls
+from cuelight.server.recommender.models.item_cosine import ItemCosine
+from cuelight.server.recommender.models.scorer import Scorer
+from cuelight.server.recommender.models.user_cosine import UserCosine
+from cuelight.server.recommender.names import Names
+from cuelight.server.recommender.ranking import diverse, top
+from cuelight.server.recommender.shelves import Query, Recommendation, Shelf, ShelfOptions, ShownReason
+from cuelight.server.recommender.store.store import StoredRow
+
+__all__ = ["LiveModels", "Loaded", "News"]
+
+_COLD_MODEL = "popularity"
+_CHANGES_PER_MEASURE = 1000
+_POOL = 5
+"""A diverse shelf is chosen from so many times as many items as it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A store's content at the start."""
+
+    users: Mapping[str, int]
+    items: Mapping[str, int]
+    rows: Sequence[History]
+    attributes: Sequence[ItemAttributes | None]
+    min_value: float
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a write changed in the store, as models need to know it."""
+
+    version: int
+    users: Mapping[str, int] = field(default_factory=dict)
+    """Places of new ids, as `items`."""
+    items: Mapping[str, int] = field(default_factory=dict)
+    rows: Mapping[int, StoredRow] = field(default_factory=dict)
+    """By the user's place."""
+    attributes: Sequence[ItemAttributes | None] | None = None
+    """Of all items by place, where any changed."""
+    forgotten: frozenset[str] = frozenset()
+
+
+class LiveModels:
+    """Models, names and attributes in one state. The model thread owns it."""
+
+    def __init__(self, loaded: Loaded, settings: ModelSettings | None = None) -> None:
+        self._users = Names(loaded.users)
+        self._items = Names(loaded.items)
+        self._catalogue = Catalogue(loaded.attributes)
+        self._features = _features_of(loaded.attributes)
+        self._table = InteractionTable(len(loaded.attributes), loaded.rows)
+        self._models = ModelSet(self._table, self._features, settings)
+        self._min_value = loaded.min_value
+        self._als_withheld = False
+        self._measured_at = 0
+        self.drift = 0.0
+        self.version = loaded.version
+
+    def fit(self) -> None:
+        """Fit every model, so that no caller waits for it."""
+        for name in MODEL_NAMES:
+            self._models.get(name).scores([NOBODY])
+
+    def learn(self, news: News) -> None:
+        """Take in what changed."""
+        self._users.add(news.users)
+        self._items.add(news.items)
+        if news.attributes is not None or self._items.width > self._table.n_items:
+            self._describe(news.attributes)
+        self._models.learn(
+            [self._table.replace(user, liked_row(row, user, self._min_value)) for user, row in news.rows.items()]
+        )
+        for user in news.forgotten:
+            self._users.remove(user)
+        if news.forgotten:
+            self._models.forget_fits("als")
+            self._als_withheld = True
+        self.version = news.version
+
+    def table_copy(self) -> InteractionTable:
+        """Return the table as it is now, for a fit on another thread: rows never change, only which ones there are."""
+        return InteractionTable(self._table.n_items, [self._table.row(user) for user in range(len(self._table))])
+
+    def adopt_als(self, model: ImplicitAls) -> None:
+        """Serve an ALS that was fitted elsewhere."""
+        self._models.put("als", model.widen(self._table.n_items))
+        self._als_withheld = False
+
+    def drift_due(self) -> bool:
+        """Whether so much was learned since EASE's inverse was computed or measured that it is time to measure it."""
+        return self._models.gram.changes_since_fit - self._measured_at >= _CHANGES_PER_MEASURE
+
+    def snapshot_if_drifted(self) -> NDArray[np.float64] | None:
+        """Measure the drift; where it is beyond the limit return what to invert, on another thread."""
+        gram = self._models.gram
+        self._measured_at = gram.changes_since_fit
+        self.drift = gram.drift()
+        return gram.snapshot() if self.drift > DRIFT_LIMIT else None
+
+    def adopt_inverse(self, inverse: LowRankInverse) -> None:
+        """Serve EASE with an inverse that was computed elsewhere."""
+        self._models.gram.adopt(inverse)
+        self._measured_at = 0
+
+    def recommend(self, asked: Sequence[tuple[Query, ShelfOptions]]) -> list[Shelf | Exception]:
+        """Return a shelf, or what is wrong with what was asked, for each; those of one model are scored together."""
+        answers: list[Shelf | Exception] = [InvalidRequest("not asked")] * len(asked)
+        groups: dict[tuple[str, tuple[tuple[str, float], ...]], list[int]] = {}
+        histories = [self._history(query) for query, _ in asked]
+        for i, (_, options) in enumerate(asked):
+            cold = not len(histories[i])
+            key = (_COLD_MODEL, ()) if cold else (options.model, tuple(sorted(options.blend.items())))
+            groups.setdefault(key, []).append(i)
+        for (name, blend), members in groups.items():
+            try:
+                model = self._model(name, dict(blend))
+            except (InvalidRequest, ModelNotFound, ModelNotReady) as error:
+                for i in members:
+                    answers[i] = error
+                continue
+            for i, scores in zip(members, model.scores([histories[i] for i in members]), strict=True):
+                answers[i] = self._shelf(model, histories[i], scores, asked[i][1])
+        return answers
+
+    def similar_items(self, item: str, options: ShelfOptions) -> Shelf:
+        """Return the shelf of whoever likes this item alone. Raises: ItemNotFound, ModelNotFound, InvalidRequest."""
+        model = self._model(options.model, options.blend)
+        history = History.of([self._item(item)])
+        [scores] = model.scores([history])
+        return self._shelf(model, history, scores, options)
+
+    def similar_users(self, user: str, n: int) -> list[tuple[str, float]]:
+        """Return the most similar users with anything in common, most similar first. Raises: UserNotFound."""
+        model = self._models.get("user_cosine")
+        assert isinstance(model, UserCosine)
+        [similarities] = model.similarities([self._table.row(self._user(user))])
+        return [
+            (self._users.id_at(int(place)), float(similarities[place]))
+            for place in top(similarities, n, similarities > 0)
+        ]
+
+    def similarity_of_items(self, first: str, second: str) -> float:
+        """Return the cosine of two items. Raises: ItemNotFound."""
+        model = self._models.get("item_cosine")
+        assert isinstance(model, ItemCosine)
+        places = np.array([self._item(first)])
+        return 1.0 if first == second else float(model.similarities(places)[0, self._item(second)])
+
+    def similarity_of_users(self, first: str, second: str) -> float:
+        """Return the cosine of two users. Raises: UserNotFound."""
+        model = self._models.get("user_cosine")
+        assert isinstance(model, UserCosine)
+        row = self._table.row(self._user(first))
+        return 1.0 if first == second else float(model.similarities([row])[0, self._user(second)])
+
+    def attributes_of(self, item: str) -> ItemAttributes:
+        """Return an item's attributes. Raises: ItemNotFound."""
+        attributes = self._catalogue.attributes[self._item(item)]
+        assert attributes is not None
+        return attributes
+
+    def ready_models(self) -> dict[str, bool]:
+        """Return for each model whether it can be asked."""
+        return {name: name != "als" or not self._als_withheld for name in MODEL_NAMES}
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many users and items there are, deleted ones left out."""
+        return len(self._users), sum(item is not None for item in self._catalogue.attributes)
+
+    def _describe(self, attributes: Sequence[ItemAttributes | None] | None) -> None:
+        known = list(self._catalogue.attributes if attributes is None else attributes)
+        known += [ItemAttributes()] * (self._items.width - len(known))
+        self._catalogue = Catalogue(known)
+        self._features = _features_of(known)
+        self._table.widen(len(known))
+        self._models.describe(self._features)
+
+    def _model(self, name: str, blend: Mapping[str, float]) -> Scorer:
+        if self._als_withheld and (name == "als" or "als" in blend):
+            raise ModelNotReady('model "als": being fitted anew without users who were forgotten')
+        return self._models.blend(blend) if blend else self._models.get(name)
+
+    def _history(self, query: Query) -> History:
+        if query.user is not None:
+            place = self._users.place(query.user)
+            return NOBODY if place is None else self._table.row(place)
+        known = {
+            place: weight for item, weight in query.history.items() if (place := self._items.place(item)) is not None
+        }
+        return History.of(list(known), list(known.values()))
+
+    def _shelf(self, model: Scorer, history: History, scores: NDArray[np.float64], options: ShelfOptions) -> Shelf:
+        allowed = self._catalogue.allowed(options.conditions)
+        if not options.include_seen:
+            allowed[history.items] = False
+        places = top(scores, options.n * (_POOL if options.diversity else 1), allowed)
+        if options.diversity:
+            places = diverse(places, scores, self._features.matrix, options.n, options.diversity)
+        items = tuple(
+            Recommendation(
+                self._items.id_at(int(place)),
+                float(scores[place]),
+                self._reasons(model, history, int(place)) if options.explain else (),
+            )
+            for place in places
+        )
+        return Shelf(items, model.name, self.version, cold=not len(history))
+
+    def _reasons(self, model: Scorer, history: History, place: int) -> tuple[ShownReason, ...]:
+        return tuple(
+            ShownReason(reason.share, None if reason.item is None else self._items.id_at(reason.item), reason.feature)
+            for reason in model.reasons(history, place)
+        )
+
+    def _user(self, user: str) -> int:
+        place = self._users.place(user)
+        if place is None:
+            raise UserNotFound(f'user "{user}": not known')
+        return place
+
+    def _item(self, item: str) -> int:
+        place = self._items.place(item)
+        if place is None or self._catalogue.attributes[place] is None:
+            raise ItemNotFound(f'item "{item}": not known')
+        return place
+
+
+def _features_of(attributes: Sequence[ItemAttributes | None]) -> ItemFeatures:
+    return ItemFeatures.of([item or ItemAttributes() for item in attributes])
