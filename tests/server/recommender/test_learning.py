@@ -45,6 +45,7 @@ def apply(models: ModelSet, step: list[tuple[int, int, float, int]] | int) -> No
     for user, item, weight, day in step if isinstance(step, list) else []:
         rows[user] = with_interaction(rows.get(user, models.table.row(user)), item, weight, float(day), user)
     models.learn([models.table.replace(user, row) for user, row in rows.items()])
+    models.gram.settle()
 
 
 @settings(max_examples=60, deadline=None)
@@ -83,6 +84,7 @@ def test_after_any_changes_counts_and_inverse_equal_a_fresh_fit(
         for user, item, weight, day in step:
             rows[user] = with_interaction(rows.get(user, table.row(user)), item, weight, float(day), user)
         gram.learn([table.replace(user, row) for user, row in rows.items()])
+        gram.settle()
 
     fresh = Gram.fit(table, 2.0)
     np.testing.assert_allclose(gram.counts, fresh.counts, rtol=1e-6, atol=1e-9)
@@ -98,6 +100,7 @@ def test_a_user_who_was_forgotten_was_never_there() -> None:
     assert with_user.inverse is not None
 
     with_user.learn([table.replace(3, NOBODY)])
+    with_user.settle()
 
     without = Gram.fit(InteractionTable(12, [table.row(user) for user in range(30) if user != 3]), 2.0)
     assert np.array_equal(with_user.counts, without.counts)
@@ -113,35 +116,39 @@ def test_many_changes_are_folded_into_the_base_and_drift_is_small() -> None:
     for user in range(200):
         row = with_interaction(table.row(user), int(generator.integers(120)), 1.0, 0.0, user)
         gram.learn([table.replace(user, row)])
+        gram.settle()
         assert gram.inverse.left.shape[1] < MAX_RANK
 
     assert gram.changes_since_fit == 200
     assert gram.drift() < DRIFT_LIMIT
 
 
-def test_drift_is_measured_and_a_refit_ends_it() -> None:
-    table = random_table()
-    gram = Gram.fit(table, 2.0)
-    gram.snapshot()
+def test_drift_is_measured_and_an_update_anew_ends_it() -> None:
+    gram = Gram.fit(random_table(), 2.0)
     gram.adopt(LowRankInverse.of(gram.counts + 2.001 * np.eye(12)))
 
     assert gram.drift() > DRIFT_LIMIT
-    gram.refit()
+    gram.adopt(gram.update(anew=True).computed())
     assert gram.drift() < DRIFT_LIMIT
 
 
-def test_what_is_learned_during_a_refit_is_not_lost_by_it() -> None:
+@pytest.mark.parametrize("anew", [False, True])
+def test_what_is_learned_while_an_update_is_computed_is_in_the_next_one(anew: bool) -> None:
     table = random_table()
     gram = Gram.fit(table, 2.0)
-    matrix = gram.snapshot()
+    assert gram.inverse is not None
+    gram.learn([table.replace(1, NOBODY)])
+    update = gram.update(anew)
     gram.learn([table.replace(2, NOBODY), table.replace(4, History.of([1, 11]))])
     table.widen(13)
     gram.widen(13)
     gram.learn([table.replace(2, History.of([12, 0]))])
 
-    gram.adopt(LowRankInverse.of(matrix))
+    gram.adopt(update.computed())
 
-    np.testing.assert_allclose(gram.inverse.dense(), Gram.fit(table, 2.0).inverse.dense(), atol=1e-12)
+    assert gram.pending == 3
+    gram.settle()
+    np.testing.assert_allclose(gram.inverse.dense()[:13, :13], Gram.fit(table, 2.0).inverse.dense(), atol=1e-12)
     assert gram.drift() < DRIFT_LIMIT
 
 
@@ -152,6 +159,7 @@ def test_who_holds_an_inverse_keeps_it_while_changes_come() -> None:
     before = held.dense()
 
     gram.learn([table.replace(0, NOBODY)])
+    gram.settle()
 
     assert np.array_equal(held.dense(), before)
     assert gram.inverse is not held

@@ -38,11 +38,12 @@ def reopened(store: Store) -> Store:
 
 def test_what_was_recorded_is_there_after_a_restart(store: Store) -> None:
     recorded = store.record([event(1, "ann", "x", 4.0, 10.0), event(2, "bob", "y", 5.0, 20.0)])
-    assert (recorded.new, recorded.users) == (2, frozenset({0, 1}))
+    assert recorded.new == 2
+    assert recorded.said == {(0, 0): (4.0, 10.0), (1, 1): (5.0, 20.0)}
 
     again = reopened(store)
 
-    assert dict(again.rows()) == {0: [(0, 4.0, 10.0)], 1: [(1, 5.0, 20.0)]}
+    assert again.interactions().tolist() == [[0, 0, 4.0, 10.0], [1, 1, 5.0, 20.0]]
     assert (again.users, again.items) == ({"ann": 0, "bob": 1}, {"x": 0, "y": 1})
     again.close()
 
@@ -52,22 +53,22 @@ def test_an_event_that_is_told_again_changes_nothing(store: Store) -> None:
 
     again = store.record([event(1, value=2.0), event(1, "somebody else")])
 
-    assert (again.new, again.users) == (0, frozenset())
-    assert store.row(0) == [(0, 4.0, NOW_S)]
+    assert (again.kept, again.said) == ((False, False), {})
+    assert store.interactions().tolist() == [[0, 0, 4.0, NOW_S]]
 
 
 def test_the_latest_word_counts_in_whatever_order_it_comes(store: Store) -> None:
     store.record([event(1, value=1.0, time_s=30.0), event(2, value=2.0, time_s=20.0)])
-    assert store.row(0) == [(0, 1.0, 30.0)]
+    assert store.interactions().tolist() == [[0, 0, 1.0, 30.0]]
 
-    store.record([event(3, value=3.0, time_s=30.0)])
-    assert store.row(0) == [(0, 3.0, 30.0)]
+    assert store.record([event(3, value=3.0, time_s=30.0)]).said == {(0, 0): (3.0, 30.0)}
+    assert store.interactions().tolist() == [[0, 0, 3.0, 30.0]]
 
 
 def test_what_is_taken_back_no_longer_counts(store: Store) -> None:
     store.record([event(1, time_s=10.0), event(2, value=None, time_s=20.0), event(3, item="j")])
 
-    assert store.row(0) == [(1, 1.0, NOW_S)]
+    assert store.interactions().tolist() == [[0, 1, 1.0, NOW_S]]
     assert store.count_events() == 3
 
 
@@ -92,18 +93,19 @@ def test_rows_are_what_a_plain_dictionary_makes_of_the_events(
     seen: set[int] = set()
     expected: dict[tuple[str, str], tuple[float | None, float]] = {}
     for number, user, item, value, time_s in told:
-        store.record([event(number, user, item, value, float(time_s))])
+        recorded = store.record([event(number, user, item, value, float(time_s))])
         if number not in seen and time_s >= expected.get((user, item), (None, -1.0))[1]:
             expected[user, item] = (value, float(time_s))
         seen.add(number)
+        now = expected.get((user, item), (None, 0.0))
+        assert list(recorded.said.values()) == ([now if now[0] is not None else None] if recorded.new else [])
 
-    found = {(user, item): (value, time_s) for user, row in store.rows() for item, value, time_s in row}
+    found = {(int(user), int(item)): (value, time_s) for user, item, value, time_s in store.interactions()}
 
     user_at = {place: user for user, place in store.users.items()}
     item_at = {place: item for item, place in store.items.items()}
     by_name = {(user_at[user], item_at[item]): said for (user, item), said in found.items()}
     assert by_name == {pair: said for pair, said in expected.items() if said[0] is not None}
-    assert all(store.row(user) == row for user, row in store.rows())
     store.close()
 
 
@@ -125,8 +127,8 @@ def test_a_deleted_item_takes_along_what_was_said_of_it_and_keeps_its_place(stor
 
     touched = store.delete_items(["i", "never heard of"])
 
-    assert touched == {0, 1}
-    assert dict(store.rows()) == {1: [(1, 1.0, NOW_S)]}
+    assert touched == {(0, 0), (1, 0)}
+    assert store.interactions().tolist() == [[1, 1, 1.0, NOW_S]]
     assert store.attributes() == [None, ItemAttributes("Day")]
     assert store.items == {"i": 0, "j": 1}
 
@@ -144,7 +146,7 @@ def test_no_byte_is_left_of_a_user_who_is_forgotten(store: Store) -> None:
     assert secret.encode() not in bytes_of(store)
     assert secret not in store.users
     again = reopened(store)
-    assert 0 not in dict(again.rows())
+    assert 0 not in again.interactions()[:, 0]
     assert again.count_events() == 400
     assert secret.encode() not in bytes_of(again)
     again.close()
@@ -172,7 +174,7 @@ def test_who_is_forgotten_may_come_back_as_somebody_new(store: Store) -> None:
     store.record([event(2, "b", "other"), event(3, "c")])
 
     assert store.users == {"a": 0, "b": 1, "c": 2}
-    assert store.row(1) == [(1, 1.0, NOW_S)]
+    assert store.interactions()[1].tolist() == [1, 1, 1.0, NOW_S]
 
 
 def test_a_user_gets_everything_that_is_stored(store: Store) -> None:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from cuelight.server.errors import InvalidRequest, ItemNotFound, ModelNotFound, ModelNotReady, UserNotFound
 from cuelight.server.recommender.catalogue import Catalogue
 from cuelight.server.recommender.features import ItemAttributes, ItemFeatures
-from cuelight.server.recommender.gram import DRIFT_LIMIT
+from cuelight.server.recommender.gram import DRIFT_LIMIT, InverseUpdate
 from cuelight.server.recommender.history import NOBODY, History
 from cuelight.server.recommender.interaction_table import InteractionTable
-from cuelight.server.recommender.liking import liked_row
+from cuelight.server.recommender.liking import changed_row
 from cuelight.server.recommender.low_rank_inverse import LowRankInverse
 from cuelight.server.recommender.model_set import MODEL_NAMES, ModelSet, ModelSettings
 from cuelight.server.recommender.models.als import ImplicitAls
@@ -26,12 +26,15 @@ from cuelight.server.recommender.models.user_cosine import UserCosine
 from cuelight.server.recommender.names import Names
 from cuelight.server.recommender.ranking import diverse, top
 from cuelight.server.recommender.shelves import Query, Recommendation, Shelf, ShelfOptions, ShownReason
-from cuelight.server.recommender.store.store import StoredRow
+from cuelight.server.recommender.store.store import Said
 
 __all__ = ["LiveModels", "Loaded", "News"]
 
 _COLD_MODEL = "popularity"
 _CHANGES_PER_MEASURE = 1000
+_ALS_MISSES_LEAST = 50
+_ALS_MISSES_SHARE = 10
+"""Of the users, one in so many."""
 _POOL = 5
 """A diverse shelf is chosen from so many times as many items as it holds."""
 
@@ -56,8 +59,8 @@ class News:
     users: Mapping[str, int] = field(default_factory=dict)
     """Places of new ids, as `items`."""
     items: Mapping[str, int] = field(default_factory=dict)
-    rows: Mapping[int, StoredRow] = field(default_factory=dict)
-    """By the user's place."""
+    said: Mapping[int, Mapping[int, Said | None]] = field(default_factory=dict)
+    """How things stand with what was told of, by the user's and then the item's place; None where it was taken back."""
     attributes: Sequence[ItemAttributes | None] | None = None
     """Of all items by place, where any changed."""
     forgotten: frozenset[str] = frozenset()
@@ -70,63 +73,98 @@ class LiveModels:
         self._users = Names(loaded.users)
         self._items = Names(loaded.items)
         self._catalogue = Catalogue(loaded.attributes)
+        self._outdated: list[ItemAttributes | None] | None = None
         self._features = _features_of(loaded.attributes)
         self._table = InteractionTable(len(loaded.attributes), loaded.rows)
         self._models = ModelSet(self._table, self._features, settings)
         self._min_value = loaded.min_value
-        self._als_withheld = False
+        self._als_withheld = True
+        self._als_missed = 0
+        self._forgets = 0
         self._measured_at = 0
         self.drift = 0.0
         self.version = loaded.version
+        self.inverse_version = loaded.version
+        """The number of the last event that EASE's inverse knows; the histories and all else know `version`."""
 
     def fit(self) -> None:
-        """Fit every model, so that no caller waits for it."""
+        """Fit every model but ALS, so that no caller waits for it; ALS is for `adopt_als`."""
         for name in MODEL_NAMES:
-            self._models.get(name).scores([NOBODY])
+            if name != "als":
+                self._models.get(name).scores([NOBODY])
 
     def learn(self, news: News) -> None:
         """Take in what changed."""
         self._users.add(news.users)
         self._items.add(news.items)
-        if news.attributes is not None or self._items.width > self._table.n_items:
-            self._describe(news.attributes)
-        self._models.learn(
-            [self._table.replace(user, liked_row(row, user, self._min_value)) for user, row in news.rows.items()]
-        )
+        if news.attributes is not None or self._items.width > len(self._outdated or self._catalogue.attributes):
+            known = list(news.attributes or self._outdated or self._catalogue.attributes)
+            self._outdated = known + [ItemAttributes()] * (self._items.width - len(known))
+            self._table.widen(self._items.width)
+            self._models.widen()
+        rows = {
+            user: changed_row(self._table.row(user), user, said, self._min_value) for user, said in news.said.items()
+        }
+        rows |= {place: NOBODY for user in news.forgotten if (place := self._users.place(user)) is not None}
+        self._models.learn([self._table.replace(user, row) for user, row in rows.items()])
+        self._als_missed += len(rows)
         for user in news.forgotten:
             self._users.remove(user)
         if news.forgotten:
             self._models.forget_fits("als")
             self._als_withheld = True
+            self._forgets += 1
         self.version = news.version
 
-    def table_copy(self) -> InteractionTable:
-        """Return the table as it is now, for a fit on another thread: rows never change, only which ones there are."""
-        return InteractionTable(self._table.n_items, [self._table.row(user) for user in range(len(self._table))])
+    def als_due(self) -> bool:
+        """Whether ALS does not know so many changed rows that it is time to fit it anew."""
+        return self._als_missed >= max(_ALS_MISSES_LEAST, len(self._table) // _ALS_MISSES_SHARE)
 
-    def adopt_als(self, model: ImplicitAls) -> None:
-        """Serve an ALS that was fitted elsewhere."""
+    def table_for_als(self) -> tuple[InteractionTable, int]:
+        """Return the table as it is now, for a fit on another thread, and how often somebody was forgotten until now.
+
+        Rows never change, only which ones there are.
+        """
+        self._als_missed = 0
+        rows = [self._table.row(user) for user in range(len(self._table))]
+        return InteractionTable(self._table.n_items, rows), self._forgets
+
+    def adopt_als(self, model: ImplicitAls, forgets: int) -> None:
+        """Serve an ALS that was fitted elsewhere, unless somebody was forgotten since: then another fit comes."""
+        if forgets != self._forgets:
+            return
         self._models.put("als", model.widen(self._table.n_items))
         self._als_withheld = False
 
-    def drift_due(self) -> bool:
-        """Whether so much was learned since EASE's inverse was computed or measured that it is time to measure it."""
-        return self._models.gram.changes_since_fit - self._measured_at >= _CHANGES_PER_MEASURE
+    def inverse_update(self) -> tuple[InverseUpdate, int] | None:
+        """Return how EASE's inverse comes to know all that was learned, and up to which version; None where it does.
 
-    def snapshot_if_drifted(self) -> NDArray[np.float64] | None:
-        """Measure the drift; where it is beyond the limit return what to invert, on another thread."""
+        It is to be computed on another thread and then adopted. Now and then the drift is measured first: beyond the
+        limit the update is anew.
+        """
         gram = self._models.gram
-        self._measured_at = gram.changes_since_fit
-        self.drift = gram.drift()
-        return gram.snapshot() if self.drift > DRIFT_LIMIT else None
+        if not gram.pending:
+            self.inverse_version = self.version
+            if gram.changes_since_fit - self._measured_at < _CHANGES_PER_MEASURE:
+                return None
+            self._measured_at = gram.changes_since_fit
+            self.drift = gram.drift()
+            if self.drift <= DRIFT_LIMIT:
+                return None
+            self._measured_at = 0
+            return gram.update(anew=True), self.version
+        update = gram.update()
+        self._measured_at = min(self._measured_at, gram.changes_since_fit)
+        return update, self.version
 
-    def adopt_inverse(self, inverse: LowRankInverse) -> None:
-        """Serve EASE with an inverse that was computed elsewhere."""
+    def adopt_inverse(self, inverse: LowRankInverse, version: int) -> None:
+        """Answer with an update that was computed elsewhere."""
         self._models.gram.adopt(inverse)
-        self._measured_at = 0
+        self.inverse_version = version
 
     def recommend(self, asked: Sequence[tuple[Query, ShelfOptions]]) -> list[Shelf | Exception]:
         """Return a shelf, or what is wrong with what was asked, for each; those of one model are scored together."""
+        self._describe()
         answers: list[Shelf | Exception] = [InvalidRequest("not asked")] * len(asked)
         groups: dict[tuple[str, tuple[tuple[str, float], ...]], list[int]] = {}
         histories = [self._history(query) for query, _ in asked]
@@ -147,6 +185,7 @@ class LiveModels:
 
     def similar_items(self, item: str, options: ShelfOptions) -> Shelf:
         """Return the shelf of whoever likes this item alone. Raises: ItemNotFound, ModelNotFound, InvalidRequest."""
+        self._describe()
         model = self._model(options.model, options.blend)
         history = History.of([self._item(item)])
         [scores] = model.scores([history])
@@ -164,6 +203,7 @@ class LiveModels:
 
     def similarity_of_items(self, first: str, second: str) -> float:
         """Return the cosine of two items. Raises: ItemNotFound."""
+        self._describe()
         model = self._models.get("item_cosine")
         assert isinstance(model, ItemCosine)
         places = np.array([self._item(first)])
@@ -178,6 +218,7 @@ class LiveModels:
 
     def attributes_of(self, item: str) -> ItemAttributes:
         """Return an item's attributes. Raises: ItemNotFound."""
+        self._describe()
         attributes = self._catalogue.attributes[self._item(item)]
         assert attributes is not None
         return attributes
@@ -188,19 +229,20 @@ class LiveModels:
 
     def counts(self) -> tuple[int, int]:
         """Return how many users and items there are, deleted ones left out."""
+        self._describe()
         return len(self._users), sum(item is not None for item in self._catalogue.attributes)
 
-    def _describe(self, attributes: Sequence[ItemAttributes | None] | None) -> None:
-        known = list(self._catalogue.attributes if attributes is None else attributes)
-        known += [ItemAttributes()] * (self._items.width - len(known))
-        self._catalogue = Catalogue(known)
-        self._features = _features_of(known)
-        self._table.widen(len(known))
-        self._models.describe(self._features)
+    def _describe(self) -> None:
+        """Take in attributes that came since the last question: what came in a hundred writes is sorted once."""
+        if self._outdated is not None:
+            self._catalogue = Catalogue(self._outdated)
+            self._features = _features_of(self._outdated)
+            self._models.describe(self._features)
+            self._outdated = None
 
     def _model(self, name: str, blend: Mapping[str, float]) -> Scorer:
         if self._als_withheld and (name == "als" or "als" in blend):
-            raise ModelNotReady('model "als": being fitted anew without users who were forgotten')
+            raise ModelNotReady('model "als": being fitted')
         return self._models.blend(blend) if blend else self._models.get(name)
 
     def _history(self, query: Query) -> History:

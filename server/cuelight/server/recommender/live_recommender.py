@@ -2,9 +2,11 @@
 
     write   waiting line -> store thread: one transaction, fsync -> model thread: learn -> acknowledged, watchers told
     read    waiting line -> model thread: all that wait, one matrix product a model
-    beside  EASE's inverse computed anew when it drifted, ALS when somebody was forgotten: a thread of their own
+    beside  EASE's inverse follows in updates, ALS is fitted at the start and when somebody was forgotten: a thread each
 
-A write is acknowledged when it is durable and learned, so whoever has the acknowledgement finds it in the next answer.
+A write is acknowledged when it is durable and in the histories and counts, so whoever has the acknowledgement finds it
+in the next answer. EASE's inverse, what others' feedback tells of items, follows within an update's time; a write that
+forgets is acknowledged when the inverse has forgotten too.
 """
 
 import asyncio
@@ -17,12 +19,12 @@ from typing import Any, TypeVar
 from cuelight.server.errors import ModelNotReady
 from cuelight.server.recommender.liking import MIN_VALUE, liked_rows, min_value_of
 from cuelight.server.recommender.live_models import LiveModels, Loaded
-from cuelight.server.recommender.low_rank_inverse import LowRankInverse
 from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.store.store import Store
 from cuelight.server.recommender.waiting_line import WaitingLine
 from cuelight.server.recommender.writes import ForgetUsers, Write, carry_out
+from cuelight.server.rpc.changes import Changes
 
 __all__ = ["LiveRecommender"]
 
@@ -50,13 +52,14 @@ class LiveRecommender:
         self._changed = changed
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender store")
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender models")
-        self._fit_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender fits")
+        self._fit_thread = ThreadPoolExecutor(2, thread_name_prefix="recommender fits")
         self._writes: WaitingLine[Write, int] = WaitingLine(self._write, max_waiting, _MAX_WRITES_AT_ONCE)
         self._reads: WaitingLine[tuple[Query, ShelfOptions], Shelf] = WaitingLine(
             self._read, max_waiting, _MAX_READS_AT_ONCE
         )
         self._als_outdated = asyncio.Event()
-        self._drift_due = asyncio.Event()
+        self._inverse_outdated = asyncio.Event()
+        self._inverse_follows = Changes()
         self._store: Store | None = None
         self._models: LiveModels | None = None
         self.ready = False
@@ -77,6 +80,7 @@ class LiveRecommender:
         self._create_task(self._keep_als(), "ALS fits")
         self._create_task(self._keep_inverse(), "EASE refits")
         self.ready = True
+        self._als_outdated.set()
         self._changed()
 
     async def recommend(self, query: Query, options: ShelfOptions) -> Shelf:
@@ -106,6 +110,7 @@ class LiveRecommender:
         models = self._models
         return {
             "version": models.version if models else 0,
+            "inverse_version": models.inverse_version if models else 0,
             "drift": models.drift if models else 0.0,
             "reads_waiting": self._reads.waiting,
             "writes_waiting": self._writes.waiting,
@@ -135,32 +140,45 @@ class LiveRecommender:
         written = await self._on(self._store_thread, partial(carry_out, self._store, writes))
         for news in written.news:
             await self._on(self._model_thread, partial(self._models.learn, news))
+        self._inverse_outdated.set()
+        if await self._on(self._model_thread, self._models.als_due):
+            self._als_outdated.set()
         if any(isinstance(write, ForgetUsers) for write in writes):
             self._als_outdated.set()
-        if await self._on(self._model_thread, self._models.drift_due):
-            self._drift_due.set()
+            await self._inverse_knows(self._models.version)
         self._changed()
         return written.answers
 
     async def _keep_als(self) -> None:
-        """Fit ALS anew whenever users were forgotten; a fit during which more were is not served."""
+        """Fit ALS whenever it is due or somebody was forgotten."""
         while True:
             await self._als_outdated.wait()
             self._als_outdated.clear()
-            table = await self.ask_models(LiveModels.table_copy)
+            table, forgets = await self.ask_models(LiveModels.table_for_als)
             fitted = await self._on(self._fit_thread, partial(ImplicitAls.fit, table))
-            if not self._als_outdated.is_set():
-                await self.ask_models(partial(LiveModels.adopt_als, model=fitted))
+            await self.ask_models(partial(LiveModels.adopt_als, model=fitted, forgets=forgets))
 
     async def _keep_inverse(self) -> None:
-        """Measure EASE's drift whenever it is due, and compute its inverse anew where it is beyond the limit."""
+        """Let EASE's inverse follow what is learned: all that came while it was computed is the next update."""
         while True:
-            await self._drift_due.wait()
-            self._drift_due.clear()
-            matrix = await self.ask_models(LiveModels.snapshot_if_drifted)
-            if matrix is not None:
-                inverse = await self._on(self._fit_thread, partial(LowRankInverse.of, matrix))
-                await self.ask_models(partial(LiveModels.adopt_inverse, inverse=inverse))
+            await self._inverse_outdated.wait()
+            self._inverse_outdated.clear()
+            while found := await self.ask_models(LiveModels.inverse_update):
+                update, version = found
+                inverse = await self._on(self._fit_thread, update.computed)
+                await self.ask_models(partial(LiveModels.adopt_inverse, inverse=inverse, version=version))
+                self._inverse_follows.notify()
+                self._changed()
+            self._inverse_follows.notify()
+
+    async def _inverse_knows(self, version: int) -> None:
+        """Return once EASE's inverse knows all events up to a version."""
+        assert self._models is not None
+        while True:
+            followed = self._inverse_follows.next()
+            if self._models.inverse_version >= version:
+                return
+            await followed.wait()
 
     async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(thread, work)

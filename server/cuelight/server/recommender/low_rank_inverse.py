@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import lapack
 
 __all__ = ["MAX_RANK", "LowRankInverse"]
 
@@ -28,8 +29,17 @@ class LowRankInverse:
 
     @classmethod
     def of(cls, matrix: NDArray[np.float64]) -> "LowRankInverse":
-        """Invert a symmetric positive definite matrix (n, n)."""
-        return cls._folded(np.asarray(np.linalg.inv(matrix), np.float64))
+        """Invert a symmetric positive definite matrix (n, n).
+
+        By Cholesky's factors, at half of what an inversion costs that does not know of the symmetry. Raises:
+        numpy.linalg.LinAlgError when it is not positive definite.
+        """
+        factor, failed = lapack.dpotrf(matrix)
+        if failed:
+            raise np.linalg.LinAlgError("not positive definite")
+        upper, _ = lapack.dpotri(factor)
+        above = np.triu(upper, 1)
+        return cls._folded(above + above.T + np.diag(upper.diagonal()))
 
     def rows(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return rows of the inverse (places, n); it is symmetric, so they are its columns too."""

@@ -86,13 +86,19 @@ class ModelSet:
     def describe(self, features: ItemFeatures) -> None:
         """Take in new attributes, and new items with them: the table's width and the features' height are one."""
         self._features = features
-        n_items = self.table.n_items
         self._models.pop("content_cosine", None)
         self._models.pop("hybrid", None)
-        if self._gram is not None and len(self._gram.counts) < n_items:
+        self.widen()
+
+    def widen(self) -> None:
+        """Make room for items that have come into the table; `describe` has to follow before the next question."""
+        n_items = self.table.n_items
+        if self._gram is not None:
             self._gram.widen(n_items)
         for name, model in list(self._models.items()):
-            if isinstance(model, ItemCosine | Popularity):
+            if isinstance(model, ItemCosine):
+                model.widen()
+            elif isinstance(model, Popularity):
                 model.widen(n_items)
             elif isinstance(model, ImplicitAls):
                 self._models[name] = model.widen(n_items)

@@ -8,7 +8,7 @@ from cuelight.server.errors import CuelightError
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.live_models import News
 from cuelight.server.recommender.store.events import Event
-from cuelight.server.recommender.store.store import Store, StoredRow
+from cuelight.server.recommender.store.store import Pair, Said, Store
 
 __all__ = ["DeleteItems", "ForgetUsers", "Record", "UpsertItems", "Write", "Written", "carry_out"]
 
@@ -85,9 +85,8 @@ def _carried_out(store: Store, run: Sequence[Write]) -> tuple[list[int | Excepti
             new = store.upsert_items(items)
             return [len(items)], News(store.last_sequence(), items=new, attributes=store.attributes())
         case DeleteItems(ids):
-            users = store.delete_items(ids)
-            rows = _rows(store, users)
-            return [len(ids)], News(store.last_sequence(), rows=rows, attributes=store.attributes())
+            said = _by_user(dict.fromkeys(store.delete_items(ids)))
+            return [len(ids)], News(store.last_sequence(), said=said, attributes=store.attributes())
         case ForgetUsers(ids):
             return _forgotten(store, ids)
 
@@ -99,14 +98,14 @@ def _recorded(store: Store, run: Sequence[Record]) -> tuple[list[int | Exception
     for write in run:
         answers.append(sum(recorded.kept[start : start + len(write.events)]))
         start += len(write.events)
-    rows = _rows(store, recorded.users)
-    return answers, News(store.last_sequence(), recorded.new_users, recorded.new_items, rows)
+    said = _by_user(recorded.said)
+    return answers, News(store.last_sequence(), recorded.new_users, recorded.new_items, said)
 
 
 def _forgotten(store: Store, ids: Sequence[str]) -> tuple[list[int | Exception], News]:
     known = frozenset(user for user in ids if user in store.users)
-    places = store.forget_users(known)
-    news = News(store.last_sequence(), rows={place: [] for place in places}, forgotten=known)
+    store.forget_users(known)
+    news = News(store.last_sequence(), forgotten=known)
     if not known:
         return [0], news
     try:
@@ -116,5 +115,8 @@ def _forgotten(store: Store, ids: Sequence[str]) -> tuple[list[int | Exception],
     return [len(known)], news
 
 
-def _rows(store: Store, users: Iterable[int]) -> dict[int, StoredRow]:
-    return {user: store.row(user) for user in users}
+def _by_user(said: Mapping[Pair, Said | None]) -> dict[int, dict[int, Said | None]]:
+    by_user: dict[int, dict[int, Said | None]] = {}
+    for (user, item), now in said.items():
+        by_user.setdefault(user, {})[item] = now
+    return by_user

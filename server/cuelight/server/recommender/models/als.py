@@ -43,6 +43,8 @@ class ImplicitAls:
         threads: int = 1,
     ) -> "ImplicitAls":
         """Fit the item vectors to the table."""
+        if not table.matrix().nnz:
+            return cls(np.zeros((table.n_items, factors)), regularization, alpha)
         # Imported where it is needed: it takes a second and a BLAS of its own.
         from implicit.cpu.als import AlternatingLeastSquares  # noqa: PLC0415
         from threadpoolctl import threadpool_limits  # noqa: PLC0415

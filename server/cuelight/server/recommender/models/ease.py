@@ -15,8 +15,8 @@ __all__ = ["Ease"]
 class Ease:
     """score(j) = sum over history items i other than j of x_i B_ij, where B_ij = -P_ij / P_jj, P = (G + lambda I)^-1.
 
-    B is never built: with the diagonal of B at 0, x B = x - x P / diag(P). Reads `gram` at every call, so it learns
-    what the Gram learns. One thread owns both.
+    B is never built: with the diagonal of B at 0, x B = x - x P / diag(P). Reads `gram` at every call, so it knows
+    what the Gram's inverse knows. One thread owns both.
 
     Source: Steck, Embarrassingly shallow autoencoders for sparse data, WWW 2019, equation 8.
     """
@@ -31,7 +31,7 @@ class Ease:
         inverse = self._gram.inverse
         rows = stacked(histories, len(inverse.diagonal))
         scores: NDArray[np.float64] = rows.toarray() - inverse.times(rows) / inverse.diagonal
-        return scores
+        return scores[:, : self._gram.n_items]
 
     def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
         """Return the shares of the history's items; see `Scorer`."""

@@ -42,14 +42,14 @@ class ItemCosine:
             return
         before = self._similarities(change.items, change.rows_before, change.diagonal_before)
         after = self.similarities(change.items)
-        moved = (before >= self._thresholds) | (after >= self._thresholds)
-        kept = (before > self._thresholds) & (after > self._thresholds)
-        self._stale |= (moved & ~kept).any(axis=0)
+        above = (before > self._thresholds) & (after > self._thresholds)
+        below = (before < self._thresholds) & (after < self._thresholds)
+        self._stale |= ((before != after) & ~above & ~below).any(axis=0)
         self._stale[change.items] = True
 
-    def widen(self, n_items: int) -> None:
-        """Make room for items up to `n_items`."""
-        new = n_items - len(self._stale)
+    def widen(self) -> None:
+        """Make as much room as the Gram has."""
+        new = len(self._gram.counts) - len(self._stale)
         self._thresholds = np.append(self._thresholds, np.zeros(new))
         self._stale = np.append(self._stale, np.ones(new, np.bool_))
 
@@ -62,7 +62,7 @@ class ItemCosine:
         items = np.unique(np.concatenate([np.empty(0, np.int64), *(history.items for history in histories)]))
         weights = stacked(histories, len(self._stale))[:, items]
         scores: NDArray[np.float64] = weights @ self._cut(items)
-        return scores
+        return scores[:, : self._gram.n_items]
 
     def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
         """Return the shares of the history's items; see `Scorer`."""

@@ -17,38 +17,40 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cuelight.server.errors import ConfigError, Overloaded, Unavailable, UserNotFound
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.folder_lock import FolderLock
 from cuelight.server.recommender.store.schema import migrate
 
-__all__ = ["DATABASE_NAME", "Recorded", "Store", "StoredRow"]
+__all__ = ["DATABASE_NAME", "Pair", "Recorded", "Said", "Store"]
 
 DATABASE_NAME = "recommender.sqlite"
 
 _BUSY_S = 10.0
-_CURRENT = """
-    SELECT user, item, value, time_s FROM (
-        SELECT user, item, value, time_s,
-            row_number() OVER (PARTITION BY user, item ORDER BY time_s DESC, sequence DESC) AS latest
-        FROM events {where}
-    ) WHERE latest = 1 AND value IS NOT NULL ORDER BY user, item
-"""
+_ALL = "SELECT user, item, value, time_s FROM events ORDER BY user, item, time_s, sequence"
+_LATEST = "SELECT value, time_s FROM events WHERE user = ? AND item = ? ORDER BY time_s DESC, sequence DESC LIMIT 1"
 
-StoredRow = list[tuple[int, float, float]]
-"""What a user has said of items, as it stands: place of the item, value, time in seconds; by place."""
+Pair = tuple[int, int]
+"""Places of a user and of an item."""
+
+Said = tuple[float, float]
+"""What a user has said of an item, as it stands: value, and time in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of some events: which were new, in their order, and the places of the users whose rows they changed.
+    """What became of some events: which were new, in their order, and how things stand with the pairs they are about.
 
     `new_users` and `new_items` are the places of ids that came with them.
     """
 
     kept: tuple[bool, ...]
-    users: frozenset[int]
+    said: Mapping[Pair, Said | None]
+    """None where nothing is said any more."""
     new_users: Mapping[str, int]
     new_items: Mapping[str, int]
 
@@ -93,7 +95,7 @@ class Store:
         """
         with self._transaction() as places:
             all_kept = []
-            users = set()
+            touched: set[Pair] = set()
             for event in events:
                 user, item = places.user(event.user), places.item(event.item)
                 kept = self._connection.execute(
@@ -102,8 +104,9 @@ class Store:
                 ).rowcount
                 all_kept.append(kept == 1)
                 if kept:
-                    users.add(user)
-        return Recorded(tuple(all_kept), frozenset(users), places.new_users, places.new_items)
+                    touched.add((user, item))
+            said = {pair: self._said(pair) for pair in touched}
+        return Recorded(tuple(all_kept), said, places.new_users, places.new_items)
 
     def upsert_items(self, items: Mapping[str, ItemAttributes]) -> Mapping[str, int]:
         """Set the attributes of items, all of them anew, and return the places of new ones; durable on return.
@@ -115,17 +118,17 @@ class Store:
             self._connection.executemany("UPDATE items SET attributes = ? WHERE place = ?", rows)
         return places.new_items
 
-    def delete_items(self, ids: Iterable[str]) -> frozenset[int]:
-        """Delete items with all that was said of them, and return the users' places; ids not known are passed over.
+    def delete_items(self, ids: Iterable[str]) -> frozenset[Pair]:
+        """Delete items with all that was said of them, and return by whom; ids not known are passed over.
 
         An item's place stays taken: it is the same item again when it comes back.
         """
         with self._transaction():
             gone = [(self.items[item],) for item in ids if item in self.items]
-            users = {user for place in gone for (user,) in self._connection.execute(_USERS_OF_ITEM, place)}
+            pairs = {(user, *place) for place in gone for (user,) in self._connection.execute(_USERS_OF_ITEM, place)}
             self._connection.executemany("DELETE FROM events WHERE item = ?", gone)
             self._connection.executemany("UPDATE items SET attributes = NULL WHERE place = ?", gone)
-        return frozenset(users)
+        return frozenset(pairs)
 
     def forget_users(self, ids: Iterable[str]) -> frozenset[int]:
         """Delete users with all they said, and return their places; ids not known are passed over.
@@ -157,22 +160,13 @@ class Store:
             self._connection.backup(copy)
         copy.close()
 
-    def rows(self) -> Iterator[tuple[int, StoredRow]]:
-        """Yield each user's place and row, places ascending; users without a row are left out."""
-        user, row = -1, StoredRow()
-        for place, item, value, time_s in self._connection.execute(_CURRENT.format(where="")):
-            if place != user:
-                if row:
-                    yield user, row
-                user, row = place, StoredRow()
-            row.append((item, value, time_s))
-        if row:
-            yield user, row
-
-    def row(self, user: int) -> StoredRow:
-        """Return the row of a user's place, empty when nothing is known."""
-        found = self._connection.execute(_CURRENT.format(where="WHERE user = ?"), (user,))
-        return [(item, value, time_s) for _, item, value, time_s in found]
+    def interactions(self) -> NDArray[np.float64]:
+        """Return how things stand: (pairs, 4) of user, item, value and time in seconds; by user, then by item."""
+        found = self._connection.execute(_ALL).fetchall()
+        events = np.array(found, np.float64).reshape(-1, 4)  # a value taken back is NaN
+        latest = np.ones(len(events), np.bool_)
+        latest[:-1] = (events[1:, :2] != events[:-1, :2]).any(axis=1)
+        return events[latest & ~np.isnan(events[:, 2])]
 
     def attributes(self) -> list[ItemAttributes | None]:
         """Return what is known of every item, by place; None where it was deleted, or never there."""
@@ -207,6 +201,10 @@ class Store:
         """Keep a number with the data; durable on return."""
         with self._transaction():
             self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    def _said(self, pair: Pair) -> Said | None:
+        value, time_s = self._connection.execute(_LATEST, pair).fetchone()
+        return None if value is None else (value, time_s)
 
     def _unlock(self) -> None:
         if self._lock is not None:
