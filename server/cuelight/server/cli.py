@@ -23,7 +23,7 @@ __all__ = ["main"]
 
 _EXIT_CONFIG = 2
 _EXPORTERS_NEED = ("cuelight", "numpy", "onnx", "onnxruntime", "safetensors", "torch", "tqdm")
-
+_RECOMMENDER_NEEDS = ("implicit", "numpy", "prometheus_client", "pyarrow", "rich", "scipy", "threadpoolctl")
 
 _SERVE_FLAGS = (
     flag("--model-repository", "repository.paths", "folder of models; repeat for more", action="append", metavar="DIR"),
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words[:1] == ["transcribe"]:
             return int(importlib.import_module("cuelight.client.transcribe_command").main(words[1:]))
         if words[:1] == ["recommender"]:
-            return int(importlib.import_module("cuelight.server.recommender.cli").main(words[1:]))
+            return _recommender(words[1:])
         arguments = _parser().parse_args(words)
         if arguments.command == "serve":
             return _serve(arguments)
@@ -166,6 +166,18 @@ def _token_key(key_id: str | None) -> int:
 
     print(new_key_entry(key_id or datetime.now(UTC).date().isoformat()), end="")
     return 0
+
+
+def _recommender(words: list[str]) -> int:
+    try:
+        return int(importlib.import_module("cuelight.server.recommender.cli").main(words))
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in _RECOMMENDER_NEEDS:
+            raise
+        raise ConfigError(
+            f'recommender needs {missing}, which is not installed: pip install "cuelight[server,recommender]"'
+        ) from error
 
 
 def _export(words: list[str]) -> int:

@@ -13,7 +13,8 @@ from cuelight.server.recommender.evaluation.metrics import coverage, diversity, 
 from cuelight.server.recommender.evaluation.protocol import evaluate
 from cuelight.server.recommender.evaluation.split import leave_last_out, per_user_split
 from cuelight.server.recommender.history import History
-from cuelight.server.recommender.model_set import MODEL_NAMES, ModelSettings
+from cuelight.server.recommender.model_names import MODEL_NAMES
+from cuelight.server.recommender.model_set import ModelSettings
 from cuelight.server.recommender.ranking import top
 from tests.server.recommender.tables import checkerboard, parity_features
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from cuelight.server.recommender.history import NOBODY, History
-from cuelight.server.recommender.model_set import MODEL_NAMES, ModelSet, ModelSettings
+from cuelight.server.recommender.model_names import MODEL_NAMES
+from cuelight.server.recommender.model_set import ModelSet, ModelSettings
 from cuelight.server.recommender.models.scorer import Scorer
 from cuelight.server.recommender.ranking import top
 from tests.server.recommender.tables import checkerboard, parity_features, random_table, some_features

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from cuelight.server.errors import ConfigError, CuelightError
 from cuelight.server.flags import FRONT_FLAGS, flag, sections_of
+from cuelight.server.recommender.model_names import MODEL_NAMES
 from cuelight.server.version import server_version
 
 __all__ = ["main"]
 
 _EXIT_FAILED = 1
-_MODELS = ("popularity", "item_cosine", "user_cosine", "content_cosine", "ease", "als", "hybrid")
 _MOVIELENS_LIKED = 4.0
 _SERVE_FLAGS = (
     flag("--port", "server.port", "gRPC port, 0 for any free one (default: 8003)", type=int, metavar="PORT"),
@@ -40,6 +40,8 @@ def main(words: Sequence[str]) -> int:
             return _serve(arguments)
         if arguments.command == "import":
             return _import(arguments)
+        if arguments.command == "fit":
+            return _fit(arguments)
         return _evaluate(arguments)
     except CuelightError as error:
         print(f"cuelight recommender: {error.message}", file=sys.stderr)
@@ -51,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_serve(commands.add_parser("serve", help="answer from a data folder, and learn into it"))
     _add_import(commands.add_parser("import", help="put files of interactions and items into a data folder"))
+    _add_fit(commands.add_parser("fit", help="fit every model once and say what it takes"))
     _add_evaluate(commands.add_parser("evaluate", help="measure models side by side on a data folder"))
     return parser
 
@@ -78,9 +81,14 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache-dir", type=Path, default=Path(".cache/weights"), help="where fetched files are kept")
 
 
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    _add_models(parser)
+
+
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
-    parser.add_argument("--model", action="append", choices=_MODELS, help="repeat for more (default: all)")
+    _add_models(parser)
     parser.add_argument(
         "--protocol",
         choices=["per-user", "last-out"],
@@ -94,6 +102,10 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data folder")
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", action="append", choices=MODEL_NAMES, help="repeat for more (default: all)")
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -129,12 +141,18 @@ def _fetched_movielens(cache_dir: Path) -> tuple[Path, Path]:
     return interactions, items
 
 
+def _fit(arguments: argparse.Namespace) -> int:
+    from cuelight.server.recommender.fit_command import fit_folder  # noqa: PLC0415
+
+    return fit_folder(arguments.data, arguments.model or MODEL_NAMES)
+
+
 def _evaluate(arguments: argparse.Namespace) -> int:
     from cuelight.server.recommender.evaluation.evaluate_command import evaluate_folder  # noqa: PLC0415
 
     return evaluate_folder(
         arguments.data,
-        arguments.model or _MODELS,
+        arguments.model or MODEL_NAMES,
         arguments.protocol,
         arguments.min_value,
         arguments.markdown,

@@ -18,7 +18,8 @@ from cuelight.server.recommender.history import NOBODY, History
 from cuelight.server.recommender.interaction_table import InteractionTable
 from cuelight.server.recommender.liking import changed_row
 from cuelight.server.recommender.low_rank_inverse import LowRankInverse
-from cuelight.server.recommender.model_set import MODEL_NAMES, ModelSet, ModelSettings
+from cuelight.server.recommender.model_names import MODEL_NAMES
+from cuelight.server.recommender.model_set import ModelSet, ModelSettings
 from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.models.item_cosine import ItemCosine
 from cuelight.server.recommender.models.scorer import Scorer
@@ -84,8 +85,10 @@ class LiveModels:
         self._measured_at = 0
         self.drift = 0.0
         self.version = loaded.version
-        self.inverse_version = loaded.version
-        """The number of the last event that EASE's inverse knows; the histories and all else know `version`."""
+        self.learned = 0
+        """How many writes were learned since the start; one that forgets has no event, and `version` no word of it."""
+        self.inverse_learned = 0
+        """How many of them EASE's inverse knows."""
 
     def fit(self) -> None:
         """Fit every model but ALS, so that no caller waits for it; ALS is for `adopt_als`."""
@@ -115,6 +118,7 @@ class LiveModels:
             self._als_withheld = True
             self._forgets += 1
         self.version = news.version
+        self.learned += 1
 
     def als_due(self) -> bool:
         """Whether ALS does not know so many changed rows that it is time to fit it anew."""
@@ -137,14 +141,14 @@ class LiveModels:
         self._als_withheld = False
 
     def inverse_update(self) -> tuple[InverseUpdate, int] | None:
-        """Return how EASE's inverse comes to know all that was learned, and up to which version; None where it does.
+        """Return how EASE's inverse comes to know all that was learned, and how many writes that is; None if it does.
 
         It is to be computed on another thread and then adopted. Now and then the drift is measured first: beyond the
         limit the update is anew.
         """
         gram = self._models.gram
         if not gram.pending:
-            self.inverse_version = self.version
+            self.inverse_learned = self.learned
             if gram.changes_since_fit - self._measured_at < _CHANGES_PER_MEASURE:
                 return None
             self._measured_at = gram.changes_since_fit
@@ -152,15 +156,15 @@ class LiveModels:
             if self.drift <= DRIFT_LIMIT:
                 return None
             self._measured_at = 0
-            return gram.update(anew=True), self.version
+            return gram.update(anew=True), self.learned
         update = gram.update()
         self._measured_at = min(self._measured_at, gram.changes_since_fit)
-        return update, self.version
+        return update, self.learned
 
-    def adopt_inverse(self, inverse: LowRankInverse, version: int) -> None:
+    def adopt_inverse(self, inverse: LowRankInverse, learned: int) -> None:
         """Answer with an update that was computed elsewhere."""
         self._models.gram.adopt(inverse)
-        self.inverse_version = version
+        self.inverse_learned = learned
 
     def recommend(self, asked: Sequence[tuple[Query, ShelfOptions]]) -> list[Shelf | Exception]:
         """Return a shelf, or what is wrong with what was asked, for each; those of one model are scored together."""

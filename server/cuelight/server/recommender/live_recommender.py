@@ -110,7 +110,7 @@ class LiveRecommender:
         models = self._models
         return {
             "version": models.version if models else 0,
-            "inverse_version": models.inverse_version if models else 0,
+            "inverse_behind": models.learned - models.inverse_learned if models else 0,
             "drift": models.drift if models else 0.0,
             "reads_waiting": self._reads.waiting,
             "writes_waiting": self._writes.waiting,
@@ -138,14 +138,19 @@ class LiveRecommender:
         assert self._store is not None
         assert self._models is not None
         written = await self._on(self._store_thread, partial(carry_out, self._store, writes))
-        for news in written.news:
-            await self._on(self._model_thread, partial(self._models.learn, news))
+        try:
+            for news in written.news:
+                await self._on(self._model_thread, partial(self._models.learn, news))
+        except Exception as error:
+            # The store knows what the models do not: to answer on would be wrong, a new start is right again.
+            self._create_task(_fail(error), "learning")
+            raise
         self._inverse_outdated.set()
         if await self._on(self._model_thread, self._models.als_due):
             self._als_outdated.set()
         if any(isinstance(write, ForgetUsers) for write in writes):
             self._als_outdated.set()
-            await self._inverse_knows(self._models.version)
+            await self._inverse_knows(self._models.learned)
         self._changed()
         return written.answers
 
@@ -164,24 +169,28 @@ class LiveRecommender:
             await self._inverse_outdated.wait()
             self._inverse_outdated.clear()
             while found := await self.ask_models(LiveModels.inverse_update):
-                update, version = found
+                update, learned = found
                 inverse = await self._on(self._fit_thread, update.computed)
-                await self.ask_models(partial(LiveModels.adopt_inverse, inverse=inverse, version=version))
+                await self.ask_models(partial(LiveModels.adopt_inverse, inverse=inverse, learned=learned))
                 self._inverse_follows.notify()
                 self._changed()
             self._inverse_follows.notify()
 
-    async def _inverse_knows(self, version: int) -> None:
-        """Return once EASE's inverse knows all events up to a version."""
+    async def _inverse_knows(self, learned: int) -> None:
+        """Return once EASE's inverse knows so many writes."""
         assert self._models is not None
         while True:
             followed = self._inverse_follows.next()
-            if self._models.inverse_version >= version:
+            if self._models.inverse_learned >= learned:
                 return
             await followed.wait()
 
     async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(thread, work)
+
+
+async def _fail(error: Exception) -> None:
+    raise error
 
 
 def _loaded(store: Store, min_value: float | None) -> Loaded:

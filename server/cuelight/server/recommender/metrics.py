@@ -20,7 +20,7 @@ class RecommenderMetrics:
         figures = self._recommender.figures()
         texts = {
             "version": "Number of the last event that the models have learned.",
-            "inverse_version": "Number of the last event that EASE's inverse knows.",
+            "inverse_behind": "Writes that were learned and that EASE's inverse does not know yet.",
             "drift": "Largest entry of (G + lambda I) P - I when last measured; 0 without rounding.",
             "reads_waiting": "Shelves that were asked for and are not being made yet.",
             "writes_waiting": "Writes that came and are not being carried out yet.",

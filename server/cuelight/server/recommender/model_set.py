@@ -10,6 +10,7 @@ from cuelight.server.recommender.features import ItemFeatures
 from cuelight.server.recommender.gram import Gram
 from cuelight.server.recommender.history import RowChange
 from cuelight.server.recommender.interaction_table import InteractionTable
+from cuelight.server.recommender.model_names import MODEL_NAMES
 from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.models.content_cosine import ContentCosine
 from cuelight.server.recommender.models.ease import Ease
@@ -19,9 +20,7 @@ from cuelight.server.recommender.models.popularity import Popularity
 from cuelight.server.recommender.models.scorer import Scorer
 from cuelight.server.recommender.models.user_cosine import UserCosine
 
-__all__ = ["MODEL_NAMES", "ModelSet", "ModelSettings"]
-
-MODEL_NAMES = ("popularity", "item_cosine", "user_cosine", "content_cosine", "ease", "als", "hybrid")
+__all__ = ["ModelSet", "ModelSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +64,7 @@ class ModelSet:
         """Serve a model that was fitted elsewhere under a name of ours."""
         assert name in MODEL_NAMES
         self._models[name] = model
+        self._models.pop("hybrid", None)
 
     def blend(self, weights: Mapping[str, float]) -> Hybrid:
         """Return a blend of models. Raises: ModelNotFound; InvalidRequest when it is of nothing, or of itself."""
@@ -112,7 +112,7 @@ class ModelSet:
 
     def forget_fits(self, *names: str) -> None:
         """Fit these models anew when next asked for: those that do not unlearn by themselves, such as ALS."""
-        for name in names:
+        for name in (*names, "hybrid"):
             self._models.pop(name, None)
 
     def _fitted(self, name: str) -> Scorer:
