@@ -53,8 +53,11 @@ def checkerboard() -> list[pb.Interaction]:
 def record(
     stub: pb_grpc.RecommenderServiceStub, interactions: Iterable[pb.Interaction]
 ) -> pb.RecordInteractionsResponse:
+    """Record, and wait until EASE's inverse has followed: a call that forgets returns no sooner."""
     requests = iter([pb.RecordInteractionsRequest(interactions=interactions)])
-    return stub.RecordInteractions(requests, timeout=TIMEOUT_S)
+    recorded = stub.RecordInteractions(requests, timeout=TIMEOUT_S)
+    stub.ForgetUsers(pb.ForgetUsersRequest(user_ids=["nobody"]), timeout=TIMEOUT_S)
+    return recorded
 
 
 def shelf_of(stub: pb_grpc.RecommenderServiceStub, query: pb.Query, **options: object) -> pb.Shelf:
