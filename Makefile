@@ -53,7 +53,7 @@ $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install torch==2.13.0
-	$(BIN)/python -m pip install --editable '.[server,exporters,vision,cli,dev]'
+	$(BIN)/python -m pip install --editable '.[server,recommender,exporters,vision,cli,dev]'
 	touch $@
 
 clean:  ## remove the environment, the exported models and everything cached

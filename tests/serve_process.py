@@ -86,8 +86,23 @@ def running_server(
     repository: Path, log: Path, *, front: str = "grpcio", arguments: Sequence[str] = ()
 ) -> Iterator[ServeProcess]:
     """Serve a repository on free ports of this machine; on leaving, end the server at once if it still runs."""
+    with _running(["serve", "--model-repository", str(repository)], log, front, arguments) as server:
+        yield server
+
+
+@contextmanager
+def running_recommender(
+    data: Path, log: Path, *, front: str = "grpcio", arguments: Sequence[str] = ()
+) -> Iterator[ServeProcess]:
+    """Serve a data folder, in the same way."""
+    with _running(["recommender", "serve", "--data", str(data)], log, front, arguments) as server:
+        yield server
+
+
+@contextmanager
+def _running(words: Sequence[str], log: Path, front: str, arguments: Sequence[str]) -> Iterator[ServeProcess]:
     listening = ["--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", "--front", front]
-    command = serve_command("serve", "--model-repository", str(repository), *listening, *arguments)
+    command = serve_command(*words, *listening, *arguments)
     with log.open("w") as stderr:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment())
     assert process.stdout is not None

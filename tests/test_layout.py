@@ -20,7 +20,7 @@ OWNERS = {
     "server": {"server"},
     "exporters": {"exporters"},
     "clients/python": {"client"},
-    "protos": {"compat", "inference", "speech"},
+    "protos": {"compat", "inference", "recommender", "speech"},
 }
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
@@ -88,7 +88,7 @@ def test_no_name_has_two_owners() -> None:
     assert len(owned) == len(set(owned))
 
 
-@pytest.mark.parametrize("package", ["server", "exporters", "client", "inference", "speech"])
+@pytest.mark.parametrize("package", ["server", "exporters", "client", "inference", "recommender", "speech"])
 def test_each_package_tells_type_checkers_that_it_is_typed(package: str) -> None:
     assert any((root / "cuelight" / package / "py.typed").is_file() for root in SOURCE_ROOTS)
 
@@ -122,7 +122,13 @@ def test_the_client_needs_the_base_install_alone(module: Path) -> None:
     assert breaches(module, forbidden) == set()
 
 
-@pytest.mark.parametrize("module", in_package("inference"), ids=str)
+HANDLERS = [
+    *in_package("inference"),
+    *(module for module in in_package("recommender") if module.name not in {"app.py", "cli.py", "serve_command.py"}),
+]
+
+
+@pytest.mark.parametrize("module", HANDLERS, ids=str)
 def test_models_and_handlers_know_no_transport(module: Path) -> None:
     fronts = tuple(
         f"cuelight.server.rpc.{name}"

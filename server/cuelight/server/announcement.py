@@ -8,9 +8,10 @@ from time import monotonic
 from typing import Any
 
 from cuelight.server.config import ServeConfig
+from cuelight.server.rpc.tls import TlsFiles
 from cuelight.server.table import format_table
 
-__all__ = ["StartAnnouncement", "describe_models"]
+__all__ = ["StartAnnouncement", "describe_models", "listening_lines"]
 
 _HEADER = ("model", "version", "max batch", "runs on", "step", "proven")
 
@@ -32,12 +33,8 @@ class StartAnnouncement:
 
     def listening(self, port: int, description: Mapping[str, Any]) -> None:
         """Say where: the port answers now."""
-        host = _shown(self._config.server.host)
-        security = "no TLS" if self._config.tls is None else "TLS"
-        if self._config.tls is not None and self._config.tls.client_ca_file is not None:
-            security = "TLS, clients show certificates"
-        self._write(f"gRPC        {host}:{port} ({security})")
-        self._write(f"metrics     http://{host}:{description['metrics_port']}/metrics")
+        for line in listening_lines(self._config.server.host, port, description["metrics_port"], self._config.tls):
+            self._write(line)
 
     def loaded(self, description: Mapping[str, Any]) -> None:
         """Say what is served and whether the server is ready: loading has ended."""
@@ -47,6 +44,15 @@ class StartAnnouncement:
             self._write(f"NOT SERVED  {failure}")
         seconds = monotonic() - self._started_s
         self._write(f"\n{'READY' if description['ready'] else 'NOT READY'} after {seconds:.1f} s")
+
+
+def listening_lines(host: str, port: int, metrics_port: int, tls: TlsFiles | None) -> tuple[str, str]:
+    """Return where calls and where metrics are answered, a line each."""
+    shown = f"[{host}]" if ":" in host else host
+    security = "no TLS" if tls is None else "TLS"
+    if tls is not None and tls.client_ca_file is not None:
+        security = "TLS, clients show certificates"
+    return f"gRPC        {shown}:{port} ({security})", f"metrics     http://{shown}:{metrics_port}/metrics"
 
 
 def describe_models(models: Sequence[Mapping[str, Any]]) -> str:
@@ -75,7 +81,3 @@ def _row(model: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _tensors(tensors: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {tensor}" for name, tensor in tensors.items())
-
-
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -10,114 +10,76 @@ Each command imports what it needs when it runs, so that `--help` is there at on
 import argparse
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cuelight.server.errors import ConfigError
+from cuelight.server.flags import FRONT_FLAGS, flag, sections_of
 from cuelight.server.version import server_version
 
 __all__ = ["main"]
 
 _EXIT_CONFIG = 2
 _EXPORTERS_NEED = ("cuelight", "numpy", "onnx", "onnxruntime", "safetensors", "torch", "tqdm")
-
-
-@dataclass(frozen=True, slots=True)
-class _Flag:
-    """A flag of `serve` that sets one field of the configuration."""
-
-    flag: str
-    section: str
-    field: str
-    text: str
-    options: Mapping[str, Any]
-
-    @property
-    def dest(self) -> str:
-        return f"{self.section}.{self.field}"
-
-
-def _flag(flag: str, target: str, text: str, **options: Any) -> _Flag:
-    section, field = target.split(".")
-    return _Flag(flag, section, field, text, options)
-
+_RECOMMENDER_NEEDS = ("implicit", "numpy", "prometheus_client", "pyarrow", "rich", "scipy", "threadpoolctl")
 
 _SERVE_FLAGS = (
-    _flag(
-        "--model-repository", "repository.paths", "folder of models; repeat for more", action="append", metavar="DIR"
-    ),
-    _flag(
+    flag("--model-repository", "repository.paths", "folder of models; repeat for more", action="append", metavar="DIR"),
+    flag(
         "--model-control-mode",
         "repository.control_mode",
         "who loads models after the start: nobody, RPCs, or changes of the folder (default: none)",
         choices=["none", "explicit", "poll"],
     ),
-    _flag(
+    flag(
         "--load-model",
         "repository.load_models",
         "with explicit: a model to load at the start, * for all; repeat for more",
         action="append",
         metavar="NAME",
     ),
-    _flag(
+    flag(
         "--poll-interval",
         "repository.poll_interval_s",
         "with poll: between two looks (default: 15)",
         type=float,
         metavar="S",
     ),
-    _flag("--host", "server.host", "address to listen on (default: 0.0.0.0, every interface)", metavar="ADDRESS"),
-    _flag("--port", "server.port", "gRPC port, 0 for any free one (default: 8001)", type=int, metavar="PORT"),
-    _flag(
+    flag("--port", "server.port", "gRPC port, 0 for any free one (default: 8001)", type=int, metavar="PORT"),
+    flag(
         "--metrics-port",
         "server.metrics_port",
         "port of /metrics and /health (default: 8002)",
         type=int,
         metavar="PORT",
     ),
-    _flag("--front", "server.front", "what speaks HTTP/2 (default: auto)", choices=["auto", "envoy", "grpcio"]),
-    _flag(
-        "--grace-period",
-        "server.grace_period_s",
-        "from SIGTERM until calls are cut (default: 30)",
-        type=float,
-        metavar="S",
-    ),
-    _flag("--device", "engine.device", "what models run on (default: auto)", choices=["auto", "cpu", "cuda"]),
-    _flag("--cores", "engine.cores", "cores for models (default: all this process may use)", type=int, metavar="N"),
-    _flag(
+    *FRONT_FLAGS,
+    flag("--device", "engine.device", "what models run on (default: auto)", choices=["auto", "cpu", "cuda"]),
+    flag("--cores", "engine.cores", "cores for models (default: all this process may use)", type=int, metavar="N"),
+    flag(
         "--max-sequences",
         "sequences.max_sequences",
         "live sequences of one model on one engine (default: 10000)",
         type=int,
         metavar="N",
     ),
-    _flag(
+    flag(
         "--token-key-file",
         "sequences.token_key_file",
         "TOML file of the keys that seal resume tokens, shared by a fleet (cuelight token-key makes one)",
         metavar="FILE",
     ),
-    _flag("--speech-model", "speech.default_model", "model that recognizes speech where none is named", metavar="NAME"),
-    _flag(
+    flag("--speech-model", "speech.default_model", "model that recognizes speech where none is named", metavar="NAME"),
+    flag(
         "--max-voices",
         "speech.max_voices",
         "voices recognized at once, at most (default: as many as real time allows)",
         type=int,
         metavar="N",
     ),
-    _flag("--log-level", "log.level", "default: info", choices=["debug", "info", "warning", "error"]),
-    _flag("--log-format", "log.format", "default: text", choices=["text", "json"]),
-    _flag("--access-log", "log.access_log", "log every call", action="store_true", default=None),
-    _flag("--trace-folder", "log.trace_folder", "where traces go (default: the working directory)", metavar="DIR"),
-    _flag("--tls-certificate", "tls.certificate_file", "PEM file; turns TLS on", metavar="FILE"),
-    _flag("--tls-private-key", "tls.private_key_file", "PEM file", metavar="FILE"),
-    _flag(
-        "--tls-client-ca", "tls.client_ca_file", "PEM file; clients must show a certificate it signed", metavar="FILE"
-    ),
+    flag("--trace-folder", "log.trace_folder", "where traces go (default: the working directory)", metavar="DIR"),
 )
 
 
@@ -129,6 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _export(words[1:])
         if words[:1] == ["transcribe"]:
             return int(importlib.import_module("cuelight.client.transcribe_command").main(words[1:]))
+        if words[:1] == ["recommender"]:
+            return _recommender(words[1:])
         arguments = _parser().parse_args(words)
         if arguments.command == "serve":
             return _serve(arguments)
@@ -148,8 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     serve = commands.add_parser("serve", help="serve the models of one or more repositories")
     serve.add_argument("--config", type=Path, metavar="FILE.toml", help="settings; flags win over it")
-    for flag in _SERVE_FLAGS:
-        serve.add_argument(flag.flag, dest=flag.dest, help=flag.text, **flag.options)
+    for setting in _SERVE_FLAGS:
+        serve.add_argument(setting.flag, dest=setting.dest, help=setting.text, **setting.options)
     models = commands.add_parser("models", help="list a running server's models, or check a repository offline")
     where = models.add_mutually_exclusive_group(required=True)
     where.add_argument("--url", metavar="HOST:PORT", help="a running server")
@@ -163,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     token_key = commands.add_parser("token-key", help="print a new key for resume tokens, as a key file has it")
     token_key.add_argument("id", nargs="?", help="its name (default: today's date)")
     commands.add_parser("transcribe", add_help=False, help="turn speech into text (cuelight transcribe --help)")
+    commands.add_parser(
+        "recommender", add_help=False, help="recommend what people will like (cuelight recommender --help)"
+    )
     commands.add_parser("export", add_help=False, help="turn trained models into a repository (cuelight export --help)")
     return parser
 
@@ -179,11 +146,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     from cuelight.server.config_file import build_config, merge, read_toml  # noqa: PLC0415
     from cuelight.server.serve_command import serve  # noqa: PLC0415
 
-    sections: dict[str, dict[str, Any]] = {}
-    for flag in _SERVE_FLAGS:
-        value = getattr(arguments, flag.dest)
-        if value is not None:
-            sections.setdefault(flag.section, {})[flag.field] = value
+    sections = sections_of(_SERVE_FLAGS, arguments)
     below = read_toml(arguments.config) if arguments.config else {}
     return serve(build_config(merge(below, sections)), server_version())
 
@@ -203,6 +166,18 @@ def _token_key(key_id: str | None) -> int:
 
     print(new_key_entry(key_id or datetime.now(UTC).date().isoformat()), end="")
     return 0
+
+
+def _recommender(words: list[str]) -> int:
+    try:
+        return int(importlib.import_module("cuelight.server.recommender.cli").main(words))
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in _RECOMMENDER_NEEDS:
+            raise
+        raise ConfigError(
+            f'recommender needs {missing}, which is not installed: pip install "cuelight[server,recommender]"'
+        ) from error
 
 
 def _export(words: list[str]) -> int:

@@ -14,18 +14,19 @@ import tomllib
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from cuelight.server.config import ServeConfig
 from cuelight.server.errors import ConfigError
 
-__all__ = ["Sections", "build_config", "from_json", "merge", "read_toml", "to_json"]
+__all__ = ["Sections", "build", "build_config", "from_json", "merge", "read_toml", "to_json"]
 
 Sections = Mapping[str, Mapping[str, Any]]
+Config = TypeVar("Config")
 
 
-def read_toml(path: Path) -> Sections:
-    """Read a TOML file; relative paths in it are taken from the folder it is in.
+def read_toml(path: Path, kind: type = ServeConfig) -> Sections:
+    """Read a TOML file for a configuration of `kind`; relative paths in it are taken from the folder it is in.
 
     Raises: ConfigError when it cannot be read, is not TOML, or holds a key or a type that does not belong.
     """
@@ -36,7 +37,7 @@ def read_toml(path: Path) -> Sections:
         raise ConfigError(f"{path}: cannot read it: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    return _checked(content, str(path), path.parent)
+    return _checked(content, str(path), path.parent, kind)
 
 
 def merge(below: Sections, above: Sections) -> Sections:
@@ -45,36 +46,47 @@ def merge(below: Sections, above: Sections) -> Sections:
 
 
 def build_config(sections: Sections) -> ServeConfig:
-    """Build the configuration from its sections.
+    """Build the configuration of `cuelight serve` from its sections.
 
     Raises: ConfigError naming the field, its value and what is allowed.
     """
-    checked = _checked(sections, "settings", None)
-    types_of = _section_types()
+    return build(sections, ServeConfig)
+
+
+def build(sections: Sections, kind: type[Config]) -> Config:
+    """Build a configuration of `kind`, a dataclass of sections, from its sections.
+
+    Raises: ConfigError naming the field, its value and what is allowed.
+    """
+    checked = _checked(sections, "settings", None, kind)
+    types_of = _section_types(kind)
+    needed: dict[str, Mapping[str, Any]] = {
+        field.name: {} for field in dataclasses.fields(_dataclass(kind)) if _required(field)
+    }
     built = {}
-    for name, fields in {"repository": {}, **checked}.items():
+    for name, fields in {**needed, **checked}.items():
         cls = types_of[name]
         missing = [f.name for f in dataclasses.fields(cls) if _required(f) and f.name not in fields]
         if missing:
             raise ConfigError(f"{name}: {' and '.join(missing)} must be set too")
         built[name] = cls(**fields)
-    return ServeConfig(**built)
+    return kind(**built)
 
 
-def to_json(config: ServeConfig) -> str:
-    """Return the configuration as JSON, for the process that `from_json` rebuilds it in."""
+def to_json(config: Any) -> str:
+    """Return a configuration as JSON, for the process that `from_json` or `build` rebuilds it in."""
     sections = {name: values for name, values in dataclasses.asdict(config).items() if values is not None}
     return json.dumps(sections, default=lambda path: str(Path(path).absolute()))
 
 
 def from_json(text: str) -> ServeConfig:
-    """Build the configuration that `to_json` wrote."""
+    """Build the configuration of `cuelight serve` that `to_json` wrote."""
     return build_config(json.loads(text))
 
 
-def _checked(sections: Mapping[str, Any], origin: str, folder: Path | None) -> Sections:
+def _checked(sections: Mapping[str, Any], origin: str, folder: Path | None, kind: type) -> Sections:
     """Return the sections with every value in its field's type."""
-    types_of = _section_types()
+    types_of = _section_types(kind)
     checked: dict[str, dict[str, Any]] = {}
     for name, fields in sections.items():
         if name not in types_of:
@@ -90,9 +102,13 @@ def _checked(sections: Mapping[str, Any], origin: str, folder: Path | None) -> S
     return checked
 
 
-def _section_types() -> dict[str, Any]:
-    hints = get_type_hints(ServeConfig)
-    return {field.name: _without_none(hints[field.name]) for field in dataclasses.fields(ServeConfig)}
+def _section_types(kind: type) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {field.name: _without_none(hints[field.name]) for field in dataclasses.fields(_dataclass(kind))}
+
+
+def _dataclass(kind: type) -> Any:
+    return kind
 
 
 def _required(field: "dataclasses.Field[Any]") -> bool:

@@ -5,7 +5,9 @@
     ├── Unauthenticated           no valid token came
     ├── Forbidden                 the token does not cover what was asked for
     ├── NotFound                  the thing named is not here
-    │   └── ModelNotFound
+    │   ├── ModelNotFound
+    │   ├── UserNotFound
+    │   └── ItemNotFound
     ├── ModelLoadFailed           a model could not be loaded or proven; what served before serves on
     ├── SequenceNotActive         a step of a sequence that never started, ended or expired
     ├── Overloaded                a queue, table or limit is full; retry with backoff
@@ -28,6 +30,7 @@ __all__ = [
     "Forbidden",
     "InferenceFailed",
     "InvalidRequest",
+    "ItemNotFound",
     "MessageTooLarge",
     "ModelLoadFailed",
     "ModelNotFound",
@@ -39,6 +42,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unsupported",
+    "UserNotFound",
 ]
 
 
@@ -68,6 +72,14 @@ class NotFound(CuelightError):
 
 class ModelNotFound(NotFound):
     """No model, or no version of it, of that name is in the repository."""
+
+
+class UserNotFound(NotFound):
+    """Nothing is stored of a user of that id."""
+
+
+class ItemNotFound(NotFound):
+    """No item of that id is in the catalogue."""
 
 
 class ModelLoadFailed(CuelightError):

@@ -45,6 +45,8 @@ STATUS_OF_ERROR: dict[type[errors.CuelightError], StatusCode] = {
     errors.Forbidden: StatusCode.PERMISSION_DENIED,
     errors.NotFound: StatusCode.NOT_FOUND,
     errors.ModelNotFound: StatusCode.NOT_FOUND,
+    errors.UserNotFound: StatusCode.NOT_FOUND,
+    errors.ItemNotFound: StatusCode.NOT_FOUND,
     errors.ModelLoadFailed: StatusCode.FAILED_PRECONDITION,
     errors.SequenceNotActive: StatusCode.FAILED_PRECONDITION,
     errors.Overloaded: StatusCode.RESOURCE_EXHAUSTED,

@@ -1,0 +1,45 @@
+"""What `cuelight recommender serve` can be told."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cuelight.server.config import LimitsConfig, LogConfig, ServerConfig
+from cuelight.server.config_file import Sections, build, merge
+from cuelight.server.errors import ConfigError
+from cuelight.server.rpc.tls import TlsFiles
+
+__all__ = ["DataConfig", "RecommenderConfig", "build_recommender_config"]
+
+_PORTS: Sections = {"server": {"port": 8003, "metrics_port": 8004}}
+"""Beside those of `cuelight serve`, so that both run on one machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Where everything is kept, and how it is read."""
+
+    folder: Path
+    """Made if missing; one process holds it."""
+    min_value: float | None = None
+    """From here on an event's value is a like; kept with the data. Where nothing ever was set: 1."""
+
+    def __post_init__(self) -> None:
+        if self.min_value is not None and not math.isfinite(self.min_value):
+            raise ConfigError(f"data.min_value: got {self.min_value}, expected a finite number")
+
+
+@dataclass(frozen=True, slots=True)
+class RecommenderConfig:
+    """Everything `cuelight recommender serve` needs to know."""
+
+    data: DataConfig
+    server: ServerConfig = field(default_factory=ServerConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    tls: TlsFiles | None = None
+
+
+def build_recommender_config(sections: Sections) -> RecommenderConfig:
+    """Build the configuration from its sections, with ports of its own where none are set. Raises: ConfigError."""
+    return build(merge(_PORTS, sections), RecommenderConfig)

@@ -1,0 +1,298 @@
+"""The models while they serve: they answer in the callers' ids and take in what changed in the store.
+
+Everything here is in memory and takes microseconds to milliseconds; one thread, the model thread, owns all of it, so an
+answer is made of one state: score, reasons and seen items agree.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuelight.server.errors import InvalidRequest, ItemNotFound, ModelNotFound, ModelNotReady, UserNotFound
+from cuelight.server.recommender.catalogue import Catalogue
+from cuelight.server.recommender.features import ItemAttributes, ItemFeatures
+from cuelight.server.recommender.gram import DRIFT_LIMIT, InverseUpdate
+from cuelight.server.recommender.history import NOBODY, History
+from cuelight.server.recommender.interaction_table import InteractionTable
+from cuelight.server.recommender.liking import changed_row
+from cuelight.server.recommender.low_rank_inverse import LowRankInverse
+from cuelight.server.recommender.model_names import MODEL_NAMES
+from cuelight.server.recommender.model_set import ModelSet, ModelSettings
+from cuelight.server.recommender.models.als import ImplicitAls
+from cuelight.server.recommender.models.item_cosine import ItemCosine
+from cuelight.server.recommender.models.scorer import Scorer
+from cuelight.server.recommender.models.user_cosine import UserCosine
+from cuelight.server.recommender.names import Names
+from cuelight.server.recommender.ranking import diverse, top
+from cuelight.server.recommender.shelves import Query, Recommendation, Shelf, ShelfOptions, ShownReason
+from cuelight.server.recommender.store.store import Said
+
+__all__ = ["LiveModels", "Loaded", "News"]
+
+_COLD_MODEL = "popularity"
+_CHANGES_PER_MEASURE = 1000
+_ALS_MISSES_LEAST = 50
+_ALS_MISSES_SHARE = 10
+"""Of the users, one in so many."""
+_POOL = 5
+"""A diverse shelf is chosen from so many times as many items as it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A store's content at the start."""
+
+    users: Mapping[str, int]
+    items: Mapping[str, int]
+    rows: Sequence[History]
+    attributes: Sequence[ItemAttributes | None]
+    min_value: float
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a write changed in the store, as models need to know it."""
+
+    version: int
+    users: Mapping[str, int] = field(default_factory=dict)
+    """Places of new ids, as `items`."""
+    items: Mapping[str, int] = field(default_factory=dict)
+    said: Mapping[int, Mapping[int, Said | None]] = field(default_factory=dict)
+    """How things stand with what was told of, by the user's and then the item's place; None where it was taken back."""
+    attributes: Sequence[ItemAttributes | None] | None = None
+    """Of all items by place, where any changed."""
+    forgotten: frozenset[str] = frozenset()
+
+
+class LiveModels:
+    """Models, names and attributes in one state. The model thread owns it."""
+
+    def __init__(self, loaded: Loaded, settings: ModelSettings | None = None) -> None:
+        self._users = Names(loaded.users)
+        self._items = Names(loaded.items)
+        self._catalogue = Catalogue(loaded.attributes)
+        self._outdated: list[ItemAttributes | None] | None = None
+        self._features = _features_of(loaded.attributes)
+        self._table = InteractionTable(len(loaded.attributes), loaded.rows)
+        self._models = ModelSet(self._table, self._features, settings)
+        self._min_value = loaded.min_value
+        self._als_withheld = True
+        self._als_missed = 0
+        self._forgets = 0
+        self._measured_at = 0
+        self.drift = 0.0
+        self.version = loaded.version
+        self.learned = 0
+        """How many writes were learned since the start; one that forgets has no event, and `version` no word of it."""
+        self.inverse_learned = 0
+        """How many of them EASE's inverse knows."""
+
+    def fit(self) -> None:
+        """Fit every model but ALS, so that no caller waits for it; ALS is for `adopt_als`."""
+        for name in MODEL_NAMES:
+            if name != "als":
+                self._models.get(name).scores([NOBODY])
+
+    def learn(self, news: News) -> None:
+        """Take in what changed."""
+        self._users.add(news.users)
+        self._items.add(news.items)
+        if news.attributes is not None or self._items.width > len(self._outdated or self._catalogue.attributes):
+            known = list(news.attributes or self._outdated or self._catalogue.attributes)
+            self._outdated = known + [ItemAttributes()] * (self._items.width - len(known))
+            self._table.widen(self._items.width)
+            self._models.widen()
+        rows = {
+            user: changed_row(self._table.row(user), user, said, self._min_value) for user, said in news.said.items()
+        }
+        rows |= {place: NOBODY for user in news.forgotten if (place := self._users.place(user)) is not None}
+        self._models.learn([self._table.replace(user, row) for user, row in rows.items()])
+        self._als_missed += len(rows)
+        for user in news.forgotten:
+            self._users.remove(user)
+        if news.forgotten:
+            self._models.forget_fits("als")
+            self._als_withheld = True
+            self._forgets += 1
+        self.version = news.version
+        self.learned += 1
+
+    def als_due(self) -> bool:
+        """Whether ALS does not know so many changed rows that it is time to fit it anew."""
+        return self._als_missed >= max(_ALS_MISSES_LEAST, len(self._table) // _ALS_MISSES_SHARE)
+
+    def table_for_als(self) -> tuple[InteractionTable, int]:
+        """Return the table as it is now, for a fit on another thread, and how often somebody was forgotten until now.
+
+        Rows never change, only which ones there are.
+        """
+        self._als_missed = 0
+        rows = [self._table.row(user) for user in range(len(self._table))]
+        return InteractionTable(self._table.n_items, rows), self._forgets
+
+    def adopt_als(self, model: ImplicitAls, forgets: int) -> None:
+        """Serve an ALS that was fitted elsewhere, unless somebody was forgotten since: then another fit comes."""
+        if forgets != self._forgets:
+            return
+        self._models.put("als", model.widen(self._table.n_items))
+        self._als_withheld = False
+
+    def inverse_update(self) -> tuple[InverseUpdate, int] | None:
+        """Return how EASE's inverse comes to know all that was learned, and how many writes that is; None if it does.
+
+        It is to be computed on another thread and then adopted. Now and then the drift is measured first: beyond the
+        limit the update is anew.
+        """
+        gram = self._models.gram
+        if not gram.pending:
+            self.inverse_learned = self.learned
+            if gram.changes_since_fit - self._measured_at < _CHANGES_PER_MEASURE:
+                return None
+            self._measured_at = gram.changes_since_fit
+            self.drift = gram.drift()
+            if self.drift <= DRIFT_LIMIT:
+                return None
+            self._measured_at = 0
+            return gram.update(anew=True), self.learned
+        update = gram.update()
+        self._measured_at = min(self._measured_at, gram.changes_since_fit)
+        return update, self.learned
+
+    def adopt_inverse(self, inverse: LowRankInverse, learned: int) -> None:
+        """Answer with an update that was computed elsewhere."""
+        self._models.gram.adopt(inverse)
+        self.inverse_learned = learned
+
+    def recommend(self, asked: Sequence[tuple[Query, ShelfOptions]]) -> list[Shelf | Exception]:
+        """Return a shelf, or what is wrong with what was asked, for each; those of one model are scored together."""
+        self._describe()
+        answers: list[Shelf | Exception] = [InvalidRequest("not asked")] * len(asked)
+        groups: dict[tuple[str, tuple[tuple[str, float], ...]], list[int]] = {}
+        histories = [self._history(query) for query, _ in asked]
+        for i, (_, options) in enumerate(asked):
+            cold = not len(histories[i])
+            key = (_COLD_MODEL, ()) if cold else (options.model, tuple(sorted(options.blend.items())))
+            groups.setdefault(key, []).append(i)
+        for (name, blend), members in groups.items():
+            try:
+                model = self._model(name, dict(blend))
+            except (InvalidRequest, ModelNotFound, ModelNotReady) as error:
+                for i in members:
+                    answers[i] = error
+                continue
+            for i, scores in zip(members, model.scores([histories[i] for i in members]), strict=True):
+                answers[i] = self._shelf(model, histories[i], scores, asked[i][1])
+        return answers
+
+    def similar_items(self, item: str, options: ShelfOptions) -> Shelf:
+        """Return the shelf of whoever likes this item alone. Raises: ItemNotFound, ModelNotFound, InvalidRequest."""
+        self._describe()
+        model = self._model(options.model, options.blend)
+        history = History.of([self._item(item)])
+        [scores] = model.scores([history])
+        return self._shelf(model, history, scores, options)
+
+    def similar_users(self, user: str, n: int) -> list[tuple[str, float]]:
+        """Return the most similar users with anything in common, most similar first. Raises: UserNotFound."""
+        model = self._models.get("user_cosine")
+        assert isinstance(model, UserCosine)
+        [similarities] = model.similarities([self._table.row(self._user(user))])
+        return [
+            (self._users.id_at(int(place)), float(similarities[place]))
+            for place in top(similarities, n, similarities > 0)
+        ]
+
+    def similarity_of_items(self, first: str, second: str) -> float:
+        """Return the cosine of two items. Raises: ItemNotFound."""
+        self._describe()
+        model = self._models.get("item_cosine")
+        assert isinstance(model, ItemCosine)
+        places = np.array([self._item(first)])
+        return 1.0 if first == second else float(model.similarities(places)[0, self._item(second)])
+
+    def similarity_of_users(self, first: str, second: str) -> float:
+        """Return the cosine of two users. Raises: UserNotFound."""
+        model = self._models.get("user_cosine")
+        assert isinstance(model, UserCosine)
+        row = self._table.row(self._user(first))
+        return 1.0 if first == second else float(model.similarities([row])[0, self._user(second)])
+
+    def attributes_of(self, item: str) -> ItemAttributes:
+        """Return an item's attributes. Raises: ItemNotFound."""
+        self._describe()
+        attributes = self._catalogue.attributes[self._item(item)]
+        assert attributes is not None
+        return attributes
+
+    def ready_models(self) -> dict[str, bool]:
+        """Return for each model whether it can be asked."""
+        return {name: name != "als" or not self._als_withheld for name in MODEL_NAMES}
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many users and items there are, deleted ones left out."""
+        self._describe()
+        return len(self._users), sum(item is not None for item in self._catalogue.attributes)
+
+    def _describe(self) -> None:
+        """Take in attributes that came since the last question: what came in a hundred writes is sorted once."""
+        if self._outdated is not None:
+            self._catalogue = Catalogue(self._outdated)
+            self._features = _features_of(self._outdated)
+            self._models.describe(self._features)
+            self._outdated = None
+
+    def _model(self, name: str, blend: Mapping[str, float]) -> Scorer:
+        if self._als_withheld and (name == "als" or "als" in blend):
+            raise ModelNotReady('model "als": being fitted')
+        return self._models.blend(blend) if blend else self._models.get(name)
+
+    def _history(self, query: Query) -> History:
+        if query.user is not None:
+            place = self._users.place(query.user)
+            return NOBODY if place is None else self._table.row(place)
+        known = {
+            place: weight for item, weight in query.history.items() if (place := self._items.place(item)) is not None
+        }
+        return History.of(list(known), list(known.values()))
+
+    def _shelf(self, model: Scorer, history: History, scores: NDArray[np.float64], options: ShelfOptions) -> Shelf:
+        allowed = self._catalogue.allowed(options.conditions)
+        if not options.include_seen:
+            allowed[history.items] = False
+        places = top(scores, options.n * (_POOL if options.diversity else 1), allowed)
+        if options.diversity:
+            places = diverse(places, scores, self._features.matrix, options.n, options.diversity)
+        items = tuple(
+            Recommendation(
+                self._items.id_at(int(place)),
+                float(scores[place]),
+                self._reasons(model, history, int(place)) if options.explain else (),
+            )
+            for place in places
+        )
+        return Shelf(items, model.name, self.version, cold=not len(history))
+
+    def _reasons(self, model: Scorer, history: History, place: int) -> tuple[ShownReason, ...]:
+        return tuple(
+            ShownReason(reason.share, None if reason.item is None else self._items.id_at(reason.item), reason.feature)
+            for reason in model.reasons(history, place)
+        )
+
+    def _user(self, user: str) -> int:
+        place = self._users.place(user)
+        if place is None:
+            raise UserNotFound(f'user "{user}": not known')
+        return place
+
+    def _item(self, item: str) -> int:
+        place = self._items.place(item)
+        if place is None or self._catalogue.attributes[place] is None:
+            raise ItemNotFound(f'item "{item}": not known')
+        return place
+
+
+def _features_of(attributes: Sequence[ItemAttributes | None]) -> ItemFeatures:
+    return ItemFeatures.of([item or ItemAttributes() for item in attributes])

@@ -1,0 +1,132 @@
+"""Between messages of `cuelight.recommender.v1` and what they mean here."""
+
+import math
+from collections.abc import Iterable
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from cuelight.recommender.v1 import recommender_pb2 as pb
+from cuelight.server.errors import InvalidRequest
+from cuelight.server.recommender.catalogue import ItemFilter, NumberRange
+from cuelight.server.recommender.features import ItemAttributes
+from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions, check_n
+from cuelight.server.recommender.store.events import Event, check_event, check_id
+
+__all__ = [
+    "attributes_of",
+    "event_of",
+    "interaction_message",
+    "item_message",
+    "options_of",
+    "query_of",
+    "shelf_message",
+]
+
+
+def query_of(message: pb.Query) -> Query:
+    """Return for whom. Raises: InvalidRequest."""
+    match message.WhichOneof("who"):
+        case "user_id":
+            return Query(check_id("user_id", message.user_id))
+        case "history":
+            return Query(history=_history_of(message.history.items))
+        case _:
+            raise InvalidRequest("query: expected user_id or history, got neither")
+
+
+def options_of(message: pb.ShelfOptions, default_model: str = "hybrid") -> ShelfOptions:
+    """Return how. Raises: InvalidRequest."""
+    if message.WhichOneof("by") == "blend" and not message.blend.weights:
+        raise InvalidRequest("blend: expected weights of one model or more, got none")
+    wanted = message.filter
+    return ShelfOptions(
+        model=message.model or default_model,
+        blend=dict(message.blend.weights),
+        n=check_n(message.n),
+        conditions=ItemFilter(
+            tuple(wanted.any_tags),
+            tuple(wanted.all_tags),
+            tuple(wanted.none_tags),
+            tuple(_range_of(bounds) for bounds in wanted.ranges),
+            wanted.include_unavailable,
+        ),
+        include_seen=message.include_seen,
+        diversity=message.diversity,
+        explain=message.explain,
+    )
+
+
+def shelf_message(shelf: Shelf) -> pb.Shelf:
+    """Return a shelf as a message."""
+    message = pb.Shelf(model=shelf.model, model_version=shelf.version, cold=shelf.cold)
+    for item in shelf.items:
+        added = message.items.add(item_id=item.item, score=item.score)
+        for reason in item.reasons:
+            if reason.item is None:
+                added.reasons.add(share=reason.share, feature=reason.feature)
+            else:
+                added.reasons.add(share=reason.share, item_id=reason.item)
+    return message
+
+
+def event_of(message: pb.Interaction, now_s: float) -> Event:
+    """Return an event. Raises: InvalidRequest."""
+    time_s = message.time.ToNanoseconds() / 1e9 if message.HasField("time") else now_s
+    said = message.WhichOneof("said")
+    if said == "withdrawn" and not message.withdrawn:
+        raise InvalidRequest(f'event "{message.event_id}": withdrawn: expected true, got false')
+    value = None if said == "withdrawn" else message.value if said == "value" else 1.0
+    return check_event(Event(message.event_id, message.user_id, message.item_id, value, time_s), now_s)
+
+
+def interaction_message(event: Event) -> pb.Interaction:
+    """Return an event as a message."""
+    time = Timestamp()
+    time.FromNanoseconds(round(event.time_s * 1e6) * 1000)
+    message = pb.Interaction(event_id=event.id, user_id=event.user, item_id=event.item, time=time)
+    if event.value is None:
+        message.withdrawn = True
+    else:
+        message.value = event.value
+    return message
+
+
+def attributes_of(message: pb.Item) -> ItemAttributes:
+    """Return an item's attributes. Raises: InvalidRequest."""
+    check_id("item_id", message.item_id)
+    for name, number in message.numbers.items():
+        if not math.isfinite(number):
+            raise InvalidRequest(f'item "{message.item_id}": number "{name}": expected a finite number, got {number}')
+    tags = tuple(dict.fromkeys(message.tags))
+    return ItemAttributes(message.title, tags, dict(message.numbers), not message.unavailable)
+
+
+def item_message(item: str, attributes: ItemAttributes) -> pb.Item:
+    """Return an item as a message."""
+    return pb.Item(
+        item_id=item,
+        title=attributes.title,
+        tags=attributes.tags,
+        numbers=attributes.numbers,
+        unavailable=not attributes.available,
+    )
+
+
+def _history_of(items: Iterable[pb.LikedItem]) -> dict[str, float]:
+    history: dict[str, float] = {}
+    for item in items:
+        weight = item.weight or 1.0
+        if not 0 < weight < math.inf:
+            raise InvalidRequest(f'history: "{item.item_id}": weight: expected a number above 0, got {weight}')
+        if item.item_id in history:
+            raise InvalidRequest(f'history: "{item.item_id}": expected once, got it twice')
+        history[item.item_id] = weight
+    return history
+
+
+def _range_of(message: pb.Range) -> NumberRange:
+    least = message.min if message.HasField("min") else -math.inf
+    greatest = message.max if message.HasField("max") else math.inf
+    if not least <= greatest:
+        raise InvalidRequest(f'range "{message.name}": expected min up to max, got {least} and {greatest}')
+    return NumberRange(message.name, least, greatest)

@@ -1,0 +1,140 @@
+"""All models of one data folder, kept in step with one table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cuelight.server.errors import InvalidRequest, ModelNotFound
+from cuelight.server.recommender.features import ItemFeatures
+from cuelight.server.recommender.gram import Gram
+from cuelight.server.recommender.history import RowChange
+from cuelight.server.recommender.interaction_table import InteractionTable
+from cuelight.server.recommender.model_names import MODEL_NAMES
+from cuelight.server.recommender.models.als import ImplicitAls
+from cuelight.server.recommender.models.content_cosine import ContentCosine
+from cuelight.server.recommender.models.ease import Ease
+from cuelight.server.recommender.models.hybrid import Hybrid, Part
+from cuelight.server.recommender.models.item_cosine import ItemCosine
+from cuelight.server.recommender.models.popularity import Popularity
+from cuelight.server.recommender.models.scorer import Scorer
+from cuelight.server.recommender.models.user_cosine import UserCosine
+
+__all__ = ["ModelSet", "ModelSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """What the models are fitted with. The defaults are those of the accuracy table in the README."""
+
+    half_life_s: float = np.inf
+    """Of popularity."""
+    neighbours: int = 100
+    """Of both cosine models."""
+    shrinkage: float = 10.0
+    """Of both cosine models."""
+    ease_regularization: float = 500.0
+    als_factors: int = 32
+    als_regularization: float = 10.0
+    als_alpha: float = 2.0
+    als_iterations: int = 30
+    hybrid: tuple[tuple[str, float], ...] = (("ease", 0.9), ("content_cosine", 0.1))
+    """Models and their weights, where a request names none."""
+
+
+class ModelSet:
+    """The models by name. A model is fitted when it is first asked for; from then on it learns. One thread owns it."""
+
+    def __init__(self, table: InteractionTable, features: ItemFeatures, settings: ModelSettings | None = None) -> None:
+        self.table = table
+        self._features = features
+        self._settings = settings or ModelSettings()
+        self._gram: Gram | None = None
+        self._models: dict[str, Scorer] = {}
+
+    def get(self, name: str) -> Scorer:
+        """Return a model, fitted. Raises: ModelNotFound."""
+        if name not in MODEL_NAMES:
+            raise ModelNotFound(f'model "{name}": there are {", ".join(MODEL_NAMES)}')
+        if name not in self._models:
+            self._models[name] = self._fitted(name)
+        return self._models[name]
+
+    def put(self, name: str, model: Scorer) -> None:
+        """Serve a model that was fitted elsewhere under a name of ours."""
+        assert name in MODEL_NAMES
+        self._models[name] = model
+        self._models.pop("hybrid", None)
+
+    def blend(self, weights: Mapping[str, float]) -> Hybrid:
+        """Return a blend of models. Raises: ModelNotFound; InvalidRequest when it is of nothing, or of itself."""
+        if not weights or "hybrid" in weights or not all(np.isfinite(weight) for weight in weights.values()):
+            raise InvalidRequest(f"blend: expected finite weights of models other than hybrid, got {dict(weights)}")
+        return Hybrid([Part(self.get(name), weight) for name, weight in weights.items()])
+
+    def learn(self, changes: Sequence[RowChange]) -> None:
+        """Teach every fitted model what changed in the table; each user's row at most once."""
+        if not changes:
+            return
+        if self._gram is not None:
+            changed = self._gram.learn(changes)
+            if isinstance(model := self._models.get("item_cosine"), ItemCosine):
+                model.learn(changed)
+        if isinstance(model := self._models.get("popularity"), Popularity):
+            model.learn(changes)
+
+    def describe(self, features: ItemFeatures) -> None:
+        """Take in new attributes, and new items with them: the table's width and the features' height are one."""
+        self._features = features
+        self._models.pop("content_cosine", None)
+        self._models.pop("hybrid", None)
+        self.widen()
+
+    def widen(self) -> None:
+        """Make room for items that have come into the table; `describe` has to follow before the next question."""
+        n_items = self.table.n_items
+        if self._gram is not None:
+            self._gram.widen(n_items)
+        for name, model in list(self._models.items()):
+            if isinstance(model, ItemCosine):
+                model.widen()
+            elif isinstance(model, Popularity):
+                model.widen(n_items)
+            elif isinstance(model, ImplicitAls):
+                self._models[name] = model.widen(n_items)
+
+    @property
+    def gram(self) -> Gram:
+        """The counts that item-based cosine and EASE share."""
+        if self._gram is None:
+            self._gram = Gram.fit(self.table, self._settings.ease_regularization)
+        return self._gram
+
+    def forget_fits(self, *names: str) -> None:
+        """Fit these models anew when next asked for: those that do not unlearn by themselves, such as ALS."""
+        for name in (*names, "hybrid"):
+            self._models.pop(name, None)
+
+    def _fitted(self, name: str) -> Scorer:
+        settings = self._settings
+        match name:
+            case "popularity":
+                return Popularity.fit(self.table, settings.half_life_s)
+            case "item_cosine":
+                return ItemCosine(self.gram, settings.neighbours, settings.shrinkage)
+            case "user_cosine":
+                return UserCosine(self.table, settings.neighbours, settings.shrinkage)
+            case "content_cosine":
+                return ContentCosine(self._features)
+            case "ease":
+                return Ease(self.gram)
+            case "als":
+                return ImplicitAls.fit(
+                    self.table,
+                    settings.als_factors,
+                    settings.als_regularization,
+                    settings.als_alpha,
+                    settings.als_iterations,
+                )
+            case _:
+                return self.blend(dict(settings.hybrid))

@@ -1,0 +1,51 @@
+"""What every model is: scores from histories, and the reasons for a score.
+
+`tests/server/recommender/test_model_contract.py` holds each model to it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuelight.server.recommender.history import History
+
+__all__ = ["Reason", "Scorer", "shares_of_items"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A part of a score: from an item of the history (`item`, its place) or from a property (`feature`, its name)."""
+
+    share: float
+    item: int | None = None
+    feature: str = ""
+
+
+class Scorer(Protocol):
+    """A model that is fitted. It may learn about others; the asking user's history comes with the call."""
+
+    name: str
+
+    def scores(self, histories: Sequence[History]) -> NDArray[np.float64]:
+        """Return the score of every item for every history, (histories, items), the history's own items included.
+
+        Higher is better; scores of one model are comparable within one history only. An empty history scores 0
+        everywhere in models that know the user by the history alone.
+        """
+        ...
+
+    def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
+        """Return what made the item's score, largest share first; the shares add up to the score.
+
+        A reason that names an item names one of the history. Shares that are 0 are left out.
+        """
+        ...
+
+
+def shares_of_items(items: NDArray[np.int64], shares: NDArray[np.float64]) -> tuple[Reason, ...]:
+    """Return reasons for the shares (h,) of history items (h,), largest first; equal ones in the items' order."""
+    order = np.argsort(-shares, kind="stable")
+    return tuple(Reason(float(shares[i]), item=int(items[i])) for i in order if shares[i] != 0)

@@ -1,0 +1,69 @@
+"""User-based cosine: what people with a similar history like."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuelight.server.recommender.history import History, stacked
+from cuelight.server.recommender.interaction_table import InteractionTable
+from cuelight.server.recommender.models.scorer import Reason, shares_of_items
+
+__all__ = ["UserCosine"]
+
+
+class UserCosine:
+    """score(j) = sum over the `neighbours` users v most similar to the history x of s(x, v) v_j, where
+    s(x, v) = x'v / (|x| |v| + shrinkage). The asking user is nobody's own neighbour; users as similar as the last
+    neighbour count too. Reads the table at every call, so it never needs to learn. One thread owns it and the table.
+
+    Source: Herlocker et al., An algorithmic framework for performing collaborative filtering, SIGIR 1999, for implicit
+    feedback as in Dacrema et al., RecSys 2019.
+    """
+
+    name = "user_cosine"
+
+    def __init__(self, table: InteractionTable, neighbours: int = 100, shrinkage: float = 10.0) -> None:
+        self._table = table
+        self._neighbours = neighbours
+        self._shrinkage = shrinkage
+
+    def similarities(self, histories: Sequence[History]) -> NDArray[np.float64]:
+        """Return how similar each history is to every known user, the asking one left out: (histories, users)."""
+        asking = stacked(histories, self._table.n_items)
+        products: NDArray[np.float64] = (asking @ self._table.matrix().T).toarray()
+        bound = np.outer(_norms(asking), _norms(self._table.matrix())) + self._shrinkage
+        similarities: NDArray[np.float64] = np.divide(products, bound, out=np.zeros_like(products), where=bound > 0)
+        for row, history in enumerate(histories):
+            if history.user is not None and history.user < len(self._table):
+                similarities[row, history.user] = 0
+        return similarities
+
+    def scores(self, histories: Sequence[History]) -> NDArray[np.float64]:
+        """Return (histories, items); see `Scorer`."""
+        scores: NDArray[np.float64] = self._cut(self.similarities(histories)) @ self._table.matrix()
+        return scores
+
+    def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
+        """Return the shares of the history's items: what each adds to the similarity of neighbours who like `item`."""
+        near = self._cut(self.similarities([history]))[0]
+        matrix = self._table.matrix()
+        likes = matrix[:, [item]].toarray()[:, 0]
+        norm = np.sqrt(np.sum(history.weights**2))
+        bound = norm * _norms(matrix) + self._shrinkage
+        votes = np.divide(likes, bound, out=np.zeros_like(likes), where=(near != 0) & (bound > 0))
+        return shares_of_items(history.items, history.weights * (matrix[:, history.items].T @ votes))
+
+    def _cut(self, similarities: NDArray[np.float64]) -> NDArray[np.float64]:
+        users = similarities.shape[1]
+        if users > self._neighbours:
+            last = users - self._neighbours
+            thresholds = np.partition(similarities, last, axis=1)[:, last]
+            similarities[similarities < thresholds[:, None]] = 0
+        return similarities
+
+
+def _norms(matrix: object) -> NDArray[np.float64]:
+    squares = (matrix * matrix).sum(axis=1)  # type: ignore[operator]
+    norms: NDArray[np.float64] = np.sqrt(squares)
+    return norms

@@ -1,0 +1,161 @@
+"""RecommenderService: thin, from messages to the live recommender and back."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from cuelight.recommender.v1 import recommender_pb2 as pb
+from cuelight.server.errors import InvalidRequest, ShuttingDown
+from cuelight.server.recommender.live_models import LiveModels
+from cuelight.server.recommender.live_recommender import LiveRecommender
+from cuelight.server.recommender.messages import (
+    attributes_of,
+    event_of,
+    interaction_message,
+    item_message,
+    options_of,
+    query_of,
+    shelf_message,
+)
+from cuelight.server.recommender.shelves import check_n
+from cuelight.server.recommender.store.events import check_id
+from cuelight.server.recommender.writes import DeleteItems, ForgetUsers, Record, UpsertItems
+from cuelight.server.rpc.changes import Changes
+from cuelight.server.rpc.context import RpcContext
+from cuelight.server.rpc.methods import Service, service_from_descriptor
+
+__all__ = ["RecommenderServicer", "recommender_service"]
+
+_MAX_AT_ONCE = 1000
+
+
+def recommender_service(servicer: "RecommenderServicer") -> Service:
+    """Return the table that the fronts mount."""
+    return service_from_descriptor(pb.DESCRIPTOR.services_by_name["RecommenderService"], servicer)
+
+
+class RecommenderServicer:
+    """Translates. `changes` is notified when the recommender has learned something."""
+
+    def __init__(self, recommender: LiveRecommender, changes: Changes) -> None:
+        self._recommender = recommender
+        self._changes = changes
+        self._closed = False
+
+    async def Recommend(self, request: pb.RecommendRequest, context: RpcContext) -> pb.RecommendResponse:
+        """Return shelves; see the proto for its errors."""
+        _check_count("queries", len(request.queries))
+        options = options_of(request.options)
+        queries = [query_of(query) for query in request.queries]
+        shelves = await asyncio.gather(*(self._recommender.recommend(query, options) for query in queries))
+        return pb.RecommendResponse(shelves=map(shelf_message, shelves))
+
+    async def WatchRecommendations(
+        self, request: pb.WatchRecommendationsRequest, context: RpcContext
+    ) -> AsyncGenerator[pb.WatchRecommendationsResponse, None]:
+        """Yield a shelf whenever it changes; see the proto for its errors."""
+        query, options = query_of(request.query), options_of(request.options)
+        sent: list[str] | None = None
+        while not self._closed:
+            changed = self._changes.next()
+            shelf = await self._recommender.recommend(query, options)
+            items = [item.item for item in shelf.items]
+            if items != sent:
+                yield pb.WatchRecommendationsResponse(shelf=shelf_message(shelf))
+                sent = items
+            await changed.wait()
+        raise ShuttingDown("the server is shutting down")
+
+    async def SimilarItems(self, request: pb.SimilarItemsRequest, context: RpcContext) -> pb.SimilarItemsResponse:
+        """Return items like one; see the proto for its errors."""
+        options = options_of(request.options, default_model="item_cosine")
+        if options.include_seen:
+            raise InvalidRequest("include_seen: expected false, an item is not similar to itself")
+        shelf = await self._recommender.ask_models(lambda models: models.similar_items(request.item_id, options))
+        return pb.SimilarItemsResponse(shelf=shelf_message(shelf))
+
+    async def SimilarUsers(self, request: pb.SimilarUsersRequest, context: RpcContext) -> pb.SimilarUsersResponse:
+        """Return users like one; see the proto for its errors."""
+        n = check_n(request.n)
+        found = await self._recommender.ask_models(lambda models: models.similar_users(request.user_id, n))
+        users = (pb.SimilarUser(user_id=user, similarity=similarity) for user, similarity in found)
+        return pb.SimilarUsersResponse(users=users)
+
+    async def Similarity(self, request: pb.SimilarityRequest, context: RpcContext) -> pb.SimilarityResponse:
+        """Return how alike pairs are; see the proto for its errors."""
+        _check_count("pairs", len(request.pairs))
+        similarities = await self._recommender.ask_models(
+            lambda models: [_similarity(models, pair) for pair in request.pairs]
+        )
+        return pb.SimilarityResponse(similarities=similarities)
+
+    async def RecordInteractions(
+        self, requests: AsyncIterator[pb.RecordInteractionsRequest], context: RpcContext
+    ) -> pb.RecordInteractionsResponse:
+        """Record events and acknowledge all of them at the end; see the proto for its errors."""
+        told = recorded = 0
+        async for request in requests:
+            now_s = time.time()
+            events = [event_of(message, now_s) for message in request.interactions]
+            if events:
+                recorded += await self._recommender.write(Record(events))
+                told += len(events)
+        return pb.RecordInteractionsResponse(recorded=recorded, duplicates=told - recorded)
+
+    async def UpsertItems(self, request: pb.UpsertItemsRequest, context: RpcContext) -> pb.UpsertItemsResponse:
+        """Set attributes; see the proto for its errors."""
+        items = {message.item_id: attributes_of(message) for message in request.items}
+        if len(items) < len(request.items):
+            raise InvalidRequest("items: expected each item_id once, got one twice")
+        await self._recommender.write(UpsertItems(items))
+        return pb.UpsertItemsResponse()
+
+    async def DeleteItems(self, request: pb.DeleteItemsRequest, context: RpcContext) -> pb.DeleteItemsResponse:
+        """Delete items; see the proto for its errors."""
+        await self._recommender.write(DeleteItems(tuple(request.item_ids)))
+        return pb.DeleteItemsResponse()
+
+    async def GetItem(self, request: pb.GetItemRequest, context: RpcContext) -> pb.GetItemResponse:
+        """Return an item; see the proto for its errors."""
+        attributes = await self._recommender.ask_models(lambda models: models.attributes_of(request.item_id))
+        return pb.GetItemResponse(item=item_message(request.item_id, attributes))
+
+    async def ForgetUsers(self, request: pb.ForgetUsersRequest, context: RpcContext) -> pb.ForgetUsersResponse:
+        """Forget users; see the proto for its errors."""
+        forgotten = await self._recommender.write(ForgetUsers(tuple(request.user_ids)))
+        return pb.ForgetUsersResponse(forgotten=forgotten)
+
+    async def ExportUser(self, request: pb.ExportUserRequest, context: RpcContext) -> pb.ExportUserResponse:
+        """Return everything stored of a user; see the proto for its errors."""
+        user = check_id("user_id", request.user_id)
+        events = await self._recommender.ask_store(lambda store: store.export_user(user))
+        return pb.ExportUserResponse(interactions=map(interaction_message, events))
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: RpcContext) -> pb.ListModelsResponse:
+        """Return the models and what they have learned."""
+        events = await self._recommender.ask_store(lambda store: store.count_events())
+        ready, version, (users, items) = await self._recommender.ask_models(
+            lambda models: (models.ready_models(), models.version, models.counts())
+        )
+        listed = (pb.Model(name=name, ready=is_ready) for name, is_ready in ready.items())
+        return pb.ListModelsResponse(models=listed, version=version, users=users, items=items, events=events)
+
+    def close(self) -> None:
+        """End every watch: the server is about to leave."""
+        self._closed = True
+        self._changes.notify()
+
+
+def _similarity(models: LiveModels, pair: pb.Pair) -> float:
+    match pair.WhichOneof("of"):
+        case "items":
+            return models.similarity_of_items(pair.items.first_id, pair.items.second_id)
+        case "users":
+            return models.similarity_of_users(pair.users.first_id, pair.users.second_id)
+        case _:
+            raise InvalidRequest("pair: expected items or users, got neither")
+
+
+def _check_count(name: str, count: int) -> None:
+    if not 1 <= count <= _MAX_AT_ONCE:
+        raise InvalidRequest(f"{name}: expected 1 to {_MAX_AT_ONCE}, got {count}")

@@ -1,0 +1,62 @@
+"""The database's tables, and how an older database becomes a newer one.
+
+`MIGRATIONS[n]` leads from version n to n + 1, in one transaction with the new number; a database is always at one of
+them. Never edit one that was released: add another.
+"""
+
+import sqlite3
+from pathlib import Path
+
+from cuelight.server.errors import ConfigError
+
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "migrate"]
+
+APPLICATION_ID = 0x4375_654C
+"""`CueL`, so that a database of something else is not mistaken for ours. Source: SQLite, PRAGMA application_id."""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE users (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE)",
+        "CREATE TABLE items (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, attributes TEXT)",
+        """CREATE TABLE events (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            user INTEGER NOT NULL REFERENCES users (place),
+            item INTEGER NOT NULL REFERENCES items (place),
+            value REAL,
+            time_s REAL NOT NULL
+        )""",
+        "CREATE INDEX events_by_user ON events (user, item, time_s)",
+        "CREATE INDEX events_by_item ON events (item)",
+        "CREATE TABLE due (what TEXT PRIMARY KEY) WITHOUT ROWID",
+        "CREATE TABLE settings (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID",
+    ),
+)
+"""`place` is the row or column of the matrix users x items, from 0 on; a forgotten user's may be given to another.
+`attributes` is JSON, NULL for an item that was deleted. `value` is NULL for a withdrawal.
+`due` names work that a crash must not lose; `settings` are what the data is to be read with."""
+
+
+def migrate(connection: sqlite3.Connection, path: Path, read_only: bool = False) -> None:
+    """Bring the database to the newest version, an empty one from nothing; one that is only read must be there already.
+
+    Raises: ConfigError when a newer Cuelight made it, or something else did.
+    """
+    [application_id] = connection.execute("PRAGMA application_id").fetchone()
+    [version] = connection.execute("PRAGMA user_version").fetchone()
+    [tables] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application_id != APPLICATION_ID and (application_id or version or tables):
+        raise ConfigError(f"{path}: not a database of Cuelight's recommender")
+    if version > len(MIGRATIONS):
+        raise ConfigError(
+            f"{path}: made by a newer Cuelight: its schema is version {version}, this one knows up to {len(MIGRATIONS)}"
+        )
+    if read_only and version < len(MIGRATIONS):
+        raise ConfigError(f"{path}: its schema is version {version}, serve or import with this Cuelight first")
+    for number in range(version, len(MIGRATIONS)):
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in MIGRATIONS[number]:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number + 1}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("COMMIT")

@@ -1,0 +1,122 @@
+"""What can be written, and how a group of writes is carried out on the store's thread."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from cuelight.server.errors import CuelightError
+from cuelight.server.recommender.features import ItemAttributes
+from cuelight.server.recommender.live_models import News
+from cuelight.server.recommender.store.events import Event
+from cuelight.server.recommender.store.store import Pair, Said, Store
+
+__all__ = ["DeleteItems", "ForgetUsers", "Record", "UpsertItems", "Write", "Written", "carry_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Keep events; the answer is how many were new."""
+
+    events: Sequence[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertItems:
+    """Set attributes; the answer is how many items there were."""
+
+    items: Mapping[str, ItemAttributes]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteItems:
+    """Delete items; the answer is how many ids there were."""
+
+    ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetUsers:
+    """Forget users; the answer is how many were known."""
+
+    ids: Sequence[str]
+
+
+Write = Record | UpsertItems | DeleteItems | ForgetUsers
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One answer a write, and what the models have to learn, in order."""
+
+    answers: Sequence[int | Exception]
+    news: Sequence[News]
+
+
+def carry_out(store: Store, writes: Sequence[Write]) -> Written:
+    """Carry out writes in their order, each durable on return; events that follow each other share one transaction.
+
+    A write that fails answers with its error, and changes nothing.
+    """
+    answers: list[int | Exception] = []
+    news: list[News] = []
+    for run in _runs(writes):
+        try:
+            answered, learned = _carried_out(store, run)
+            news.append(learned)
+            answers += answered
+        except CuelightError as error:
+            answers += [error] * len(run)
+    return Written(answers, news)
+
+
+def _runs(writes: Iterable[Write]) -> Iterator[list[Write]]:
+    for is_record, members in groupby(writes, lambda write: isinstance(write, Record)):
+        if is_record:
+            yield list(members)
+        else:
+            yield from ([write] for write in members)
+
+
+def _carried_out(store: Store, run: Sequence[Write]) -> tuple[list[int | Exception], News]:
+    match run[0]:
+        case Record():
+            return _recorded(store, [write for write in run if isinstance(write, Record)])
+        case UpsertItems(items):
+            new = store.upsert_items(items)
+            return [len(items)], News(store.last_sequence(), items=new, attributes=store.attributes())
+        case DeleteItems(ids):
+            said = _by_user(dict.fromkeys(store.delete_items(ids)))
+            return [len(ids)], News(store.last_sequence(), said=said, attributes=store.attributes())
+        case ForgetUsers(ids):
+            return _forgotten(store, ids)
+
+
+def _recorded(store: Store, run: Sequence[Record]) -> tuple[list[int | Exception], News]:
+    recorded = store.record([event for write in run for event in write.events])
+    answers: list[int | Exception] = []
+    start = 0
+    for write in run:
+        answers.append(sum(recorded.kept[start : start + len(write.events)]))
+        start += len(write.events)
+    said = _by_user(recorded.said)
+    return answers, News(store.last_sequence(), recorded.new_users, recorded.new_items, said)
+
+
+def _forgotten(store: Store, ids: Sequence[str]) -> tuple[list[int | Exception], News]:
+    known = frozenset(user for user in ids if user in store.users)
+    store.forget_users(known)
+    news = News(store.last_sequence(), forgotten=known)
+    if not known:
+        return [0], news
+    try:
+        store.compact()
+    except CuelightError as error:
+        return [error], news  # forgotten all the same: the models must hear of it
+    return [len(known)], news
+
+
+def _by_user(said: Mapping[Pair, Said | None]) -> dict[int, dict[int, Said | None]]:
+    by_user: dict[int, dict[int, Said | None]] = {}
+    for (user, item), now in said.items():
+        by_user.setdefault(user, {})[item] = now
+    return by_user

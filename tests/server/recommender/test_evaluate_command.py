@@ -1,0 +1,114 @@
+"""`cuelight recommender evaluate` reproduces the accuracy that the formulas have on MovieLens 100K."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cuelight.exporters.movielens import fetch_movielens
+from cuelight.exporters.weights import WeightsError
+from cuelight.server.cli import main
+from cuelight.server.recommender.evaluation.evaluate_command import evaluate_folder
+from cuelight.server.recommender.importing.import_command import import_files
+from cuelight.server.recommender.store.events import Event
+from cuelight.server.recommender.store.store import Store
+
+EXPECTED = {
+    "popularity": (0.1496, 0.1921),
+    "item_cosine": (0.2908, 0.3520),
+    "user_cosine": (0.2873, 0.3447),
+    "ease": (0.3162, 0.3741),
+    "als": (0.3047, 0.3701),
+    "hybrid": (0.3167, 0.3747),
+}
+"""nDCG@10 and Recall@20 that each formula reaches on this split, to be met within SLACK or surpassed."""
+
+SLACK = 0.003
+
+
+@pytest.fixture(scope="module")
+def movielens(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    try:
+        interactions, items = fetch_movielens(cache_dir)
+    except WeightsError as error:
+        pytest.skip(str(error))
+    data = tmp_path_factory.mktemp("movielens")
+    import_files(data, interactions, items, 4.0)
+    return data
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    store = Store(tmp_path)
+    store.record(
+        [Event(f"{u} {i}", f"u{u}", f"i{i}", 1.0, float(i)) for u in range(6) for i in range(12) if (u + i) % 2]
+    )
+    yield tmp_path
+    store.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", EXPECTED)
+def test_a_model_is_as_accurate_as_its_formula(movielens: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate_folder(movielens, [model], "per-user", None, False, None) == 0
+
+    [title, _, row] = capsys.readouterr().out.splitlines()
+    name, ndcg_10, recall_20, *_ = row.split()
+    assert title == "per-user 80/20, 938 users"
+    assert name == model
+    assert float(ndcg_10) >= EXPECTED[model][0] - SLACK
+    assert float(recall_20) >= EXPECTED[model][1] - SLACK
+
+
+def test_models_side_by_side_while_somebody_else_holds_the_folder(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "figures.png"
+    words = ["--model", "ease", "--model", "popularity", "--protocol", "last-out", "--plot", str(picture)]
+
+    assert main(["recommender", "evaluate", "--data", str(small), *words]) == 0
+
+    shown = capsys.readouterr().out
+    assert shown.startswith("leave-last-out, 6 users\nMODEL")
+    assert [line.split()[0] for line in shown.splitlines()[2:]] == ["ease", "popularity"]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_in_markdown(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recommender", "evaluate", "--data", str(small), "--model", "ease", "--markdown"]) == 0
+
+    assert "| model | nDCG@10 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["evaluate", "--data", "no/such"], "no such database"),
+        (["import", "--data", "x"], "expected --interactions, --items or --movielens-100k"),
+        (["import", "--data", "x", "--items", "no/such.csv"], "no/such.csv"),
+    ],
+    ids=["no data", "nothing to import", "no file"],
+)
+def test_a_command_that_cannot_run_says_why(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["recommender", *words]) == 2
+
+    assert told in capsys.readouterr().err
+
+
+def test_fit_says_what_every_model_takes(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recommender", "fit", "--data", str(small)]) == 0
+
+    title, header, *rows = capsys.readouterr().out.splitlines()
+    assert title.startswith("6 users, 12 items, 36 likes, read in")
+    assert header.split() == ["MODEL", "FIT", "KEEPS"]
+    assert {row.split()[0] for row in rows} == {*EXPECTED, "content_cosine"}
+
+
+def test_nobody_likes_anything_is_said(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recommender", "evaluate", "--data", str(small), "--min-value", "3"]) == 2
+
+    assert "nobody likes anything" in capsys.readouterr().err

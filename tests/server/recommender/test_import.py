@@ -1,0 +1,119 @@
+"""Files of several formats lead to the same users, items and events; what cannot be read is said by name."""
+
+from pathlib import Path
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from cuelight.server.errors import ConfigError
+from cuelight.server.recommender.evaluation.from_store import evaluation_data, in_order
+from cuelight.server.recommender.features import ItemAttributes
+from cuelight.server.recommender.importing.import_command import import_files
+from cuelight.server.recommender.importing.rows import read_events, read_items
+from cuelight.server.recommender.liking import min_value_of
+from cuelight.server.recommender.store.events import Event
+from cuelight.server.recommender.store.store import Store
+
+EVENTS = [
+    Event("import 7 10 100", "7", "10", 5.0, 100.0),
+    Event("import 7 2 200", "7", "2", 3.0, 200.0),
+    Event("import 12 10 300", "12", "10", 4.0, 300.0),
+]
+RATINGS = {"user_id": [7, 7, 12], "item_id": [10, 2, 10], "rating": [5, 3, 4], "timestamp": [100, 200, 300]}
+
+
+def write_ratings(folder: Path, form: str) -> Path:
+    path = folder / form
+    rows = list(zip(*RATINGS.values(), strict=True))
+    if form == "ratings.parquet":
+        parquet.write_table(pyarrow.table(RATINGS), path)
+    elif form == "ratings.csv":
+        path.write_text("userId,movieId,rating,timestamp\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
+    else:
+        separator = {"u.data": "\t", "ratings.dat": "::"}[form]
+        path.write_text("".join(separator.join(map(str, row)) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("form", ["ratings.parquet", "ratings.csv", "u.data", "ratings.dat"])
+def test_every_format_tells_the_same_events(tmp_path: Path, form: str) -> None:
+    assert list(read_events(write_ratings(tmp_path, form))) == EVENTS
+
+
+def test_likes_alone_have_the_value_1_and_their_own_ids(tmp_path: Path) -> None:
+    path = tmp_path / "likes.csv"
+    path.write_text("user,item,event_id\nann,x,1\n")
+
+    assert list(read_events(path)) == [Event("1", "ann", "x", 1.0, 0.0)]
+
+
+def test_items_have_titles_tags_and_numbers(tmp_path: Path) -> None:
+    (tmp_path / "movies.csv").write_text(
+        'movieId,title,genres,year\n1,"Story, Toy (1995)",Comedy|Drama,1995\n2,Heat,(no genres listed),\n'
+    )
+    (tmp_path / "u.item").write_bytes(
+        "1|Caf\xe9 (1995)|01-Jan-1995||http://a|0|1|0|0|0|1|0|0|0|0|0|0|0|0|0|0|0|0|0\n".encode("latin-1")
+        + b"2|Heat (1995)|01-Jan-1995||http://b|0|0|0|0|0|1|0|0|0|0|0|0|0|0|0|0|0|0|0\n"
+    )
+
+    assert read_items(tmp_path / "movies.csv") == {
+        "1": ItemAttributes("Story, Toy (1995)", ("Comedy", "Drama"), {"year": 1995.0}),
+        "2": ItemAttributes("Heat"),
+    }
+    films = read_items(tmp_path / "u.item")
+    assert films["1"] == ItemAttributes("Café (1995)", ("Action", "Comedy"))
+    assert films["2"].tags == ("Comedy",)
+
+
+def test_what_is_imported_twice_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_ratings(tmp_path, "ratings.csv")
+
+    assert import_files(tmp_path / "data", path, None, 4.0) == 0
+    assert import_files(tmp_path / "data", path, None, None) == 0
+
+    assert "3 new, 0 known already" in capsys.readouterr().out.replace("0 new, 3 known", "")
+    store = Store(tmp_path / "data", read_only=True)
+    assert store.count_events() == 3
+    assert min_value_of(store) == 4.0
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a,b\n1,2\n", "expected a column for the user, got a, b"),
+        ("user,item\n1,\n", "row 1 has no item"),
+        ("user,item,rating\n1,2,nan\n", "row 1: value: expected a number, got None"),
+        ("user,item,rating\n1,2,good\n", "row 1: value: expected a number, got 'good'"),
+        ("user,item,rating\n1,2,inf\n", "value: expected a finite number, got inf"),
+        ("user,item,timestamp\n1,2,99999999999\n", "time: expected seconds"),
+        ("user,item\n1\n", "cannot read it"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_by_name(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "told.csv"
+    path.write_text(text)
+
+    with pytest.raises(ConfigError, match=f"told.csv.*{told}"):
+        import_files(tmp_path / "data", path, None, None)
+
+
+def test_an_evaluation_does_not_depend_on_the_order_in_which_things_came(tmp_path: Path) -> None:
+    found = []
+    for name, events in (("forth", EVENTS), ("back", EVENTS[::-1])):
+        store = Store(tmp_path / name)
+        store.record(events)
+        found.append(evaluation_data(store, 4.0))
+        store.close()
+
+    for data in found:
+        assert data.n_items == 2
+        assert [(row.items.tolist(), row.times_s.tolist()) for row in data.liked] == [([1], [100.0]), ([1], [300.0])]
+
+
+@pytest.mark.parametrize(
+    ("ids", "ordered"), [(["10", "9", "1"], ["1", "9", "10"]), (["10", "9", "a"], ["10", "9", "a"]), ([], [])]
+)
+def test_ids_are_in_order_as_numbers_where_they_are_numbers(ids: list[str], ordered: list[str]) -> None:
+    assert in_order(ids) == ordered
