@@ -1,7 +1,7 @@
 """nvidia-riva-client as a program of its own: says to a server what is in files, and prints what it hears as JSON.
 
-`python riva_words.py HOST:PORT live|stream|offline FILE...` (live: as fast as one speaks) prints a list: for each file the final transcript and how many
-interim results came.
+`python riva_words.py HOST:PORT live|stream|offline FILE...` prints a list: for each file the final transcript and how
+many interim results came. `live` sends audio as fast as it is spoken.
 """
 
 import json
