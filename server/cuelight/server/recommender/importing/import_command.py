@@ -9,6 +9,7 @@ from cuelight.server.errors import ConfigError, InvalidRequest
 from cuelight.server.recommender.importing.interactions import Interactions, check_times, read_interactions
 from cuelight.server.recommender.importing.items import read_items
 from cuelight.server.recommender.liking import MIN_VALUE
+from cuelight.server.recommender.quality.report_command import report_quality
 from cuelight.server.recommender.store.events import Event, check_event
 from cuelight.server.recommender.store.store import Store
 
@@ -17,10 +18,12 @@ __all__ = ["import_files"]
 _BATCH = 10_000
 
 
-def import_files(data: Path, interactions: Path | None, items: Path | None, min_value: float | None) -> int:
-    """Put files into a data folder and say what came of it; return the exit code.
+def import_files(
+    data: Path, interactions: Path | None, items: Path | None, min_value: float | None, report: Path | None = None
+) -> int:
+    """Put files into a data folder, say what came of it and how good they are; return the exit code.
 
-    Files are read before the folder is
+    `report` is where the page on their quality goes, else beside the database. Files are read before the folder is
     touched, and events of which one cannot be kept are refused before any is recorded.
 
     Raises: ConfigError when a file or the folder cannot be used. What was told before stays, and is not counted twice.
@@ -34,6 +37,8 @@ def import_files(data: Path, interactions: Path | None, items: Path | None, min_
         if catalogue is not None:
             store.upsert_items(catalogue[1].attributes)
             print(f"items         {len(catalogue[1].attributes)} from {items}")
+        if events or catalogue:
+            report_quality(store, events, catalogue, report)
         if events is not None:
             path, told = events
             new = _record(store, told, path)
