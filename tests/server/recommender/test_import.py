@@ -52,6 +52,7 @@ def test_items_have_titles_tags_and_numbers(tmp_path: Path) -> None:
     (tmp_path / "movies.csv").write_text(
         'movieId,title,genres,year\n1,"Story, Toy (1995)",Comedy|Drama,1995\n2,Heat,(no genres listed),\n'
     )
+    (tmp_path / "movies.dat").write_bytes(b"1::Caf\xe9: Part 2 (1995)::Comedy|Drama\n")
     (tmp_path / "u.item").write_bytes(
         "1|Caf\xe9 (1995)|01-Jan-1995||http://a|0|1|0|0|0|1|0|0|0|0|0|0|0|0|0|0|0|0|0\n".encode("latin-1")
         + b"2|Heat (1995)|01-Jan-1995||http://b|0|0|0|0|0|1|0|0|0|0|0|0|0|0|0|0|0|0|0\n"
@@ -60,6 +61,9 @@ def test_items_have_titles_tags_and_numbers(tmp_path: Path) -> None:
     assert read_items(tmp_path / "movies.csv").attributes == {
         "1": ItemAttributes("Story, Toy (1995)", ("Comedy", "Drama"), {"year": 1995.0}),
         "2": ItemAttributes("Heat"),
+    }
+    assert read_items(tmp_path / "movies.dat").attributes == {
+        "1": ItemAttributes("Café: Part 2 (1995)", ("Comedy", "Drama"))
     }
     films = read_items(tmp_path / "u.item").attributes
     assert films["1"] == ItemAttributes("Café (1995)", ("Action", "Comedy"))

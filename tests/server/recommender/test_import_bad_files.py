@@ -1,5 +1,6 @@
 """What is wrong with a file is said with its line; nothing of such a file is recorded."""
 
+import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -82,6 +83,14 @@ def test_a_parquet_file_that_cannot_be_used(tmp_path: Path, columns: dict[str, o
 
     with pytest.raises(ConfigError, match=said):
         read_interactions(tmp_path / "told.parquet")
+
+
+def test_without_pyarrow_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "told.csv").write_text(HEAD + GOOD)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    with pytest.raises(ConfigError, match=r'import needs pyarrow: pip install "cuelight\[recommender\]"'):
+        read_interactions(tmp_path / "told.csv")
 
 
 def test_what_is_no_parquet_whatever_its_name(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from cuelight.server.recommender.quality.measure import Imported, measure
 from cuelight.server.recommender.quality.page import as_page
 from cuelight.server.recommender.quality.plots import find_plotter
 from cuelight.server.recommender.quality.report import Chart, Figure, Finding, Level, Report
-from cuelight.server.recommender.quality.terminal import as_text
+from cuelight.server.recommender.quality.terminal import as_text, finding_cells
 from cuelight.server.recommender.quality.time_order import YEAR_1995_S
 from tests.server.recommender.told import Row, told
 
@@ -227,6 +227,15 @@ def test_the_same_chart_is_the_same_picture() -> None:
     assert plotter is not None
 
     assert plotter(CHARTS[1]) == plotter(CHARTS[1])
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "share"), [(1, 1000, "0.1%"), (1, 1001, "< 0.1%"), (3, 3, "100.0%"), (4, None, "")]
+)
+def test_a_share_of_next_to_nothing_does_not_look_like_nothing(count: int, total: int | None, share: str) -> None:
+    cells = finding_cells(Finding(Level.NOTE, "odd", count, total, "look"), {})
+
+    assert cells == ("note", "odd", str(count), share, "", "look")
 
 
 def test_nothing_found_is_said() -> None:

@@ -11,6 +11,8 @@ __all__ = ["FINDING_COLUMNS", "as_text", "finding_cells", "places_of_findings"]
 
 FINDING_COLUMNS = ("level", "finding", "count", "share", "first", "what to do")
 
+_LEAST_SHOWN = 0.001
+
 
 def as_text(report: Report, places: Mapping[int, str]) -> str:
     """Return figures and findings; `places` says in words where a row is."""
@@ -23,7 +25,7 @@ def as_text(report: Report, places: Mapping[int, str]) -> str:
 
 def finding_cells(finding: Finding, places: Mapping[int, str]) -> tuple[str, ...]:
     """Return a finding as the texts of a row of `FINDING_COLUMNS`."""
-    share = "" if finding.total is None else f"{finding.count / finding.total:.1%}"
+    share = "" if finding.total is None else _percent(finding.count / finding.total)
     first = "" if finding.row is None else places[finding.row]
     return finding.level.value, finding.what, f"{finding.count:,}", share, first, finding.advice
 
@@ -32,3 +34,8 @@ def places_of_findings(report: Report, path: Path | None) -> dict[int, str]:
     """Return where the rows named by findings are in the file of interactions."""
     rows = {finding.row for finding in report.findings if finding.row is not None}
     return places_of(path, rows) if rows and path is not None else {}
+
+
+def _percent(share: float) -> str:
+    """Return a share above 0 so that it does not look like none."""
+    return f"{share:.1%}" if share >= _LEAST_SHOWN else f"< {_LEAST_SHOWN:.1%}"
