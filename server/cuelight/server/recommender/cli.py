@@ -70,6 +70,9 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--interactions", type=Path, metavar="FILE", help="CSV, Parquet or a MovieLens file")
     parser.add_argument("--items", type=Path, metavar="FILE", help="the same; titles, tags and numbers of items")
     parser.add_argument(
+        "--report", type=Path, metavar="FILE.html", help="page on the data's quality (default: DIR/quality.html)"
+    )
+    parser.add_argument(
         "--movielens-100k", action="store_true", help="fetch and import MovieLens 100K (GroupLens: for research)"
     )
     parser.add_argument(
@@ -129,7 +132,7 @@ def _import(arguments: argparse.Namespace) -> int:
         min_value = _MOVIELENS_LIKED if min_value is None else min_value
     if interactions is None and items is None and min_value is None:
         raise ConfigError("import: expected --interactions, --items or --movielens-100k")
-    return import_files(arguments.data, interactions, items, min_value)
+    return import_files(arguments.data, interactions, items, min_value, arguments.report)
 
 
 def _fetched_movielens(cache_dir: Path) -> tuple[Path, Path]:

@@ -175,6 +175,10 @@ class Store:
             known[place] = _attributes_of(text)
         return known
 
+    def items_with_events(self) -> frozenset[str]:
+        """Return the ids of items that anything is stored about."""
+        return frozenset(item for (item,) in self._connection.execute(_ITEMS_WITH_EVENTS))
+
     def export_user(self, user: str) -> list[Event]:
         """Return everything stored of a user, in the order it came. Raises: UserNotFound."""
         if user not in self.users:
@@ -236,6 +240,7 @@ class Store:
 
 
 _USERS_OF_ITEM = "SELECT DISTINCT user FROM events WHERE item = ?"
+_ITEMS_WITH_EVENTS = "SELECT id FROM items WHERE EXISTS (SELECT 1 FROM events WHERE item = place)"
 _EVENTS_OF_USER = """
     SELECT events.id, items.id, value, time_s FROM events JOIN items ON items.place = events.item
     WHERE user = ? ORDER BY sequence
