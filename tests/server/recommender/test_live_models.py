@@ -1,5 +1,6 @@
 """Models that serve: what writes changed is in the next answer, and equals what a start from the store would say."""
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -186,6 +187,23 @@ def test_models_forget_even_when_the_log_cannot_be_emptied(store: Store) -> None
     assert isinstance(answer, Unavailable)
     with pytest.raises(UserNotFound):
         models.similar_users("u1", 5)
+
+
+def test_who_is_forgotten_again_after_the_log_was_held_is_in_no_byte(store: Store) -> None:
+    models = started(store)
+    write(store, models, Record([like("person-4711", "i1", 1000)]))
+    reader = sqlite3.connect(store.path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM users").fetchone()
+    store._connection.execute("PRAGMA busy_timeout = 0")
+
+    [held] = write(store, models, ForgetUsers(["person-4711"]))
+    reader.close()
+    [again] = write(store, models, ForgetUsers(["person-4711"]))
+
+    assert isinstance(held, Unavailable)
+    assert again == 0
+    assert b"person-4711" not in b"".join(path.read_bytes() for path in store.path.parent.iterdir())
 
 
 def test_what_is_not_there_is_said_by_name(store: Store) -> None:

@@ -1,5 +1,7 @@
 """The Cuelight client: needs grpcio, protobuf and numpy, and lives beside tritonclient and riva.client."""
 
+from cuelight.client.async_channel import AsyncChannel
+from cuelight.client.async_recommender import AsyncRecommenderClient
 from cuelight.client.async_speech import stream_speech
 from cuelight.client.audio_log import FINALIZE, Control
 from cuelight.client.channel import Channel, Tls
@@ -16,11 +18,15 @@ from cuelight.client.errors import (
     Unsupported,
 )
 from cuelight.client.inference import InferenceClient
+from cuelight.client.interactions import Interaction, Recorded
 from cuelight.client.music import Beat, BeatPicker, BeatRules, beat_probabilities, detect_beats
 from cuelight.client.recognition import SpeechClient, SpeechModel, VoiceActivity
+from cuelight.client.recommendations import Item, Reason, Recommendation, RecommenderModels, Shelf, SimilarUser
+from cuelight.client.recommender import RecommenderClient
 from cuelight.client.retries import RetryPolicy
 from cuelight.client.sequence import ResumePolicy, ResumeToken, Sequence
 from cuelight.client.server_choice import SpeechResumePolicy
+from cuelight.client.shelf_options import ItemFilter, NumberRange, ShelfOptions
 from cuelight.client.speech import SegmentRules, SpeechSegment, SpeechSegmenter, detect_speech, speech_probabilities
 from cuelight.client.speech_options import AudioFormat, Endpointing, Phrase, RecognitionOptions
 from cuelight.client.speech_stream import SpeechStream
@@ -39,6 +45,8 @@ from cuelight.client.vision import Classification, classify
 __all__ = [
     "FINALIZE",
     "Alternative",
+    "AsyncChannel",
+    "AsyncRecommenderClient",
     "AudioFormat",
     "Beat",
     "BeatPicker",
@@ -50,20 +58,32 @@ __all__ = [
     "DeadlineExceeded",
     "Endpointing",
     "InferenceClient",
+    "Interaction",
     "InvalidRequest",
+    "Item",
+    "ItemFilter",
     "NotActive",
     "NotAllowed",
     "NotFound",
+    "NumberRange",
     "Overloaded",
     "Phrase",
+    "Reason",
     "RecognitionOptions",
     "RecognitionResult",
+    "Recommendation",
+    "RecommenderClient",
+    "RecommenderModels",
+    "Recorded",
     "ResumePolicy",
     "ResumeToken",
     "RetryPolicy",
     "SegmentRules",
     "Sequence",
     "ServerError",
+    "Shelf",
+    "ShelfOptions",
+    "SimilarUser",
     "SpeechClient",
     "SpeechEvent",
     "SpeechModel",

@@ -1,8 +1,6 @@
 """One connection to a server: address, TLS, message limits, deadlines and retries."""
 
-import random
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -10,10 +8,11 @@ from typing import Any
 
 import grpc
 
+from cuelight.client.attempts import Attempts
 from cuelight.client.errors import error_from
-from cuelight.client.retries import RetryPolicy, pushback_of
+from cuelight.client.retries import RetryPolicy
 
-__all__ = ["Channel", "Tls"]
+__all__ = ["MAX_MESSAGE_BYTES", "Channel", "Tls", "channel_options", "parser", "serialize"]
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """The server's own default; both sides of a call are bounded by it."""
@@ -61,21 +60,10 @@ class Channel:
         self.timeout_s = timeout_s
         self._retries = retries if retries is not None else RetryPolicy()
         self._closed = Event()
-        options: list[tuple[str, Any]] = [
-            ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", max_message_bytes),
-            ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
-            ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS[0]),
-            ("grpc.min_reconnect_backoff_ms", _RECONNECT_MS[0]),
-            ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS[1]),
-            # Retries are made here, where they can be bounded by the caller's deadline and seen by tests.
-            ("grpc.enable_retries", 0),
-        ]
+        options = channel_options(tls, max_message_bytes)
         if tls is None:
             self.grpc_channel = grpc.insecure_channel(address, options)
         else:
-            if tls.server_name is not None:
-                options.append(("grpc.ssl_target_name_override", tls.server_name))
             self.grpc_channel = grpc.secure_channel(address, tls.credentials(), options)
 
     def __enter__(self) -> "Channel":
@@ -95,21 +83,49 @@ class Channel:
         Raises: CuelightClientError of the kind that the last attempt failed with.
         """
         method = self.grpc_channel.unary_unary(
-            path, request_serializer=_serialize, response_deserializer=_parser(response_type)
+            path, request_serializer=serialize, response_deserializer=parser(response_type)
         )
-        timeout_s = self.timeout_s if timeout_s is None else timeout_s
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        attempt = 1
+        attempts = Attempts(self._retries, self.timeout_s if timeout_s is None else timeout_s)
+        return self._answered(lambda: method(request, timeout=attempts.left_s()), attempts)
+
+    def send(self, path: str, requests: Sequence[Any], response_type: type, timeout_s: float | None = None) -> Any:
+        """Make a client-streaming call, again where that may help, and return the one response.
+
+        All of `requests` are sent again, so sending them twice must do no harm.
+
+        Raises: CuelightClientError of the kind that the last attempt failed with.
+        """
+        method = self.grpc_channel.stream_unary(
+            path, request_serializer=serialize, response_deserializer=parser(response_type)
+        )
+        attempts = Attempts(self._retries, self.timeout_s if timeout_s is None else timeout_s, streamed=True)
+        return self._answered(lambda: method(iter(requests), timeout=attempts.left_s()), attempts)
+
+    def follow(
+        self, path: str, request: Any, response_type: type, timeout_s: float | None = None
+    ) -> Generator[Any, None, None]:
+        """Make a server-streaming call and yield its responses, for ever where `timeout_s` is None.
+
+        Leaving the iteration cancels the call. One that breaks is made again where that may help: what the server tells
+        first, it tells again then.
+
+        Raises: CuelightClientError of the kind that the last attempt failed with.
+        """
+        method = self.grpc_channel.unary_stream(
+            path, request_serializer=serialize, response_deserializer=parser(response_type)
+        )
+        attempts = Attempts(self._retries, timeout_s, streamed=True)
         while True:
-            remaining_s = None if deadline_s is None else max(deadline_s - time.monotonic(), 0.0)
+            call = method(request, timeout=attempts.left_s())
             try:
-                return method(request, timeout=remaining_s)
+                for response in call:
+                    attempts.progressed()
+                    yield response
+                return
             except grpc.RpcError as error:
-                left_s = None if deadline_s is None else deadline_s - time.monotonic()
-                delay_s = self._retries.delay_s(attempt, error.code(), pushback_of(error), left_s, random.random())
-                if delay_s is None or self._closed.wait(delay_s):
-                    raise error_from(error) from None
-                attempt += 1
+                self._wait_after(error, attempts)
+            finally:
+                call.cancel()
 
     def stream(
         self, path: str, requests: Iterable[Any], response_type: type, timeout_s: float | None = None
@@ -133,16 +149,48 @@ class Channel:
     ) -> Any:
         """Make a bidirectional call and return grpcio's call object, an iterator of responses that has `cancel`."""
         method = self.grpc_channel.stream_stream(
-            path, request_serializer=_serialize, response_deserializer=_parser(response_type)
+            path, request_serializer=serialize, response_deserializer=parser(response_type)
         )
         return method(iter(requests), timeout=timeout_s)
 
+    def _answered(self, attempt: Callable[[], Any], attempts: Attempts) -> Any:
+        while True:
+            try:
+                return attempt()
+            except grpc.RpcError as error:
+                self._wait_after(error, attempts)
 
-def _serialize(message: Any) -> bytes:
+    def _wait_after(self, error: grpc.RpcError, attempts: Attempts) -> None:
+        """Return when it is time for the next attempt, or raise what the last one means."""
+        delay_s = attempts.delay_s(error)
+        if delay_s is None or self._closed.wait(delay_s):
+            raise error_from(error) from None
+
+
+def channel_options(tls: Tls | None, max_message_bytes: int) -> list[tuple[str, Any]]:
+    """Return grpcio's options for a connection, of either of its parts."""
+    options: list[tuple[str, Any]] = [
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS[0]),
+        ("grpc.min_reconnect_backoff_ms", _RECONNECT_MS[0]),
+        ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS[1]),
+        # Retries are made here, where they can be bounded by the caller's deadline and seen by tests.
+        ("grpc.enable_retries", 0),
+    ]
+    if tls is not None and tls.server_name is not None:
+        options.append(("grpc.ssl_target_name_override", tls.server_name))
+    return options
+
+
+def serialize(message: Any) -> bytes:
+    """Return a message as it is sent."""
     data: bytes = message.SerializeToString()
     return data
 
 
-def _parser(response_type: Any) -> Callable[[bytes], Any]:
+def parser(response_type: Any) -> Callable[[bytes], Any]:
+    """Return what makes a message out of bytes."""
     parse: Callable[[bytes], Any] = response_type.FromString
     return parse

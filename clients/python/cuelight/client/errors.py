@@ -14,7 +14,7 @@ CuelightClientError
 
 import grpc
 
-from cuelight.client.retries import trailing_value
+from cuelight.client.retries import code_of, details_of, trailing_value
 
 __all__ = [
     "CuelightClientError",
@@ -103,8 +103,8 @@ def error_of_status(name: str, details: str) -> CuelightClientError:
 
 def error_from(error: grpc.RpcError) -> CuelightClientError:
     """Return the typed error of a failed call."""
-    code = error.code() if isinstance(error, grpc.Call) else None
-    details = error.details() if isinstance(error, grpc.Call) else None
+    code = code_of(error)
+    details = details_of(error)
     request_id = trailing_value(error, _REQUEST_ID_KEY)
     kind = _ERROR_OF_CODE.get(code, ServerError) if code is not None else ServerError
     return kind(details or str(error), code, request_id)

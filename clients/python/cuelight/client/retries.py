@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+import grpc.aio
 
-__all__ = ["RetryPolicy", "pushback_of", "trailing_value"]
+__all__ = ["RetryPolicy", "code_of", "details_of", "is_broken", "pushback_of", "trailing_value"]
 
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
+_BROKEN_TEXTS = ("RST_STREAM", "Stream removed", "Connection reset", "Socket closed")
+"""grpcio reports a connection that breaks in the middle as INTERNAL or UNKNOWN, depending on where it breaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,25 @@ class RetryPolicy:
         return delay_s if remaining_s is None or delay_s < remaining_s else None
 
 
+def code_of(error: grpc.RpcError) -> grpc.StatusCode | None:
+    """Return what a call failed with, made by either of grpcio's parts; None when it is not known."""
+    return error.code() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else None
+
+
+def details_of(error: grpc.RpcError) -> str | None:
+    """Return what the server, or grpcio, said of a failure; None when it is not known."""
+    return error.details() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else None
+
+
+def is_broken(error: grpc.RpcError) -> bool:
+    """Whether a stream broke in the middle.
+
+    CANCELLED, when we did not: that is how a connection looks whose server was stopped without grace.
+    """
+    details = details_of(error) or ""
+    return code_of(error) is grpc.StatusCode.CANCELLED or any(text in details for text in _BROKEN_TEXTS)
+
+
 def pushback_of(error: grpc.RpcError) -> str | None:
     """Return the server's retry hint in milliseconds, as sent, or None when it sent none."""
     return trailing_value(error, _PUSHBACK_KEY)
@@ -57,5 +79,6 @@ def pushback_of(error: grpc.RpcError) -> str | None:
 
 def trailing_value(error: grpc.RpcError, wanted: str) -> str | None:
     """Return a value of a failed call's trailing metadata, or None when it is not there."""
-    pairs: Any = error.trailing_metadata() if isinstance(error, grpc.Call) else None
+    told = isinstance(error, grpc.Call | grpc.aio.AioRpcError)
+    pairs: Any = error.trailing_metadata() if told else None
     return next((str(value) for key, value in pairs or () if key == wanted), None)

@@ -22,7 +22,7 @@ import grpc
 from cuelight.client.audio_log import FINALIZE, AudioLog, Claim, Control
 from cuelight.client.channel import Channel
 from cuelight.client.errors import CuelightClientError, NotActive, Unavailable, error_from
-from cuelight.client.retries import pushback_of
+from cuelight.client.retries import code_of, is_broken, pushback_of
 from cuelight.client.server_choice import ServerChoice, SpeechResumePolicy
 from cuelight.client.speech_options import RecognitionOptions, audio_message
 from cuelight.client.transcripts import SpeechEvent, SpeechUpdate, events_from, result_from, started_from
@@ -32,10 +32,7 @@ from cuelight.speech.v1 import speech_pb2 as pb
 __all__ = ["SpeechStream", "is_passing", "retry_hint_s"]
 
 _PATH = "/cuelight.speech.v1.SpeechService/StreamingRecognize"
-_PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED)
-"""CANCELLED, when we did not: that is how a connection looks whose server was stopped without grace."""
-_BROKEN_TEXTS = ("RST_STREAM", "Stream removed", "Connection reset", "Socket closed")
-"""grpcio reports a connection that breaks in the middle as INTERNAL or UNKNOWN, depending on where it breaks."""
+_PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
 class SpeechStream(Iterator[SpeechUpdate]):
@@ -232,12 +229,7 @@ class SpeechStream(Iterator[SpeechUpdate]):
 
 def is_passing(error: grpc.RpcError) -> bool:
     """Whether the same call may succeed elsewhere, or later."""
-    if isinstance(error, _EarlyEnd):
-        return True
-    if not isinstance(error, grpc.Call):
-        return False
-    details = error.details() or ""
-    return error.code() in _PASSING or any(text in details for text in _BROKEN_TEXTS)
+    return isinstance(error, _EarlyEnd) or code_of(error) in _PASSING or is_broken(error)
 
 
 def retry_hint_s(error: grpc.RpcError) -> float | None:

@@ -80,7 +80,7 @@ class Store:
         self.users = dict(self._connection.execute("SELECT id, place FROM users"))
         """Places by id. Read only, as `items`."""
         self.items = dict(self._connection.execute("SELECT id, place FROM items"))
-        if not read_only and self._connection.execute("SELECT 1 FROM due WHERE what = 'compaction'").fetchone():
+        if not read_only and self.compaction_due():
             self.compact()
 
     def close(self) -> None:
@@ -139,9 +139,14 @@ class Store:
             gone = {user: self.users[user] for user in ids if user in self.users}
             self._connection.executemany("DELETE FROM events WHERE user = ?", [(place,) for place in gone.values()])
             self._connection.executemany("DELETE FROM users WHERE place = ?", [(place,) for place in gone.values()])
-            self._connection.execute("INSERT OR IGNORE INTO due VALUES ('compaction')")
+            if gone:
+                self._connection.execute("INSERT OR IGNORE INTO due VALUES ('compaction')")
             places.forgotten = frozenset(gone)
         return frozenset(gone.values())
+
+    def compaction_due(self) -> bool:
+        """Whether somebody was forgotten and `compact` has not ended since."""
+        return self._connection.execute("SELECT 1 FROM due WHERE what = 'compaction'").fetchone() is not None
 
     def compact(self) -> None:
         """Rewrite the database without what was deleted, and empty the write-ahead log: no byte of it is left.
