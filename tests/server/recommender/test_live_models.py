@@ -155,6 +155,8 @@ def test_nothing_known_is_a_cold_shelf_of_what_everybody_likes(store: Store) -> 
         answer = shelf(models, query, model="ease")
         assert (answer.cold, answer.model) == (True, "popularity")
         assert answer.items
+        with pytest.raises(ModelNotFound, match="eaze"):
+            shelf(models, query, model="eaze")
 
 
 def test_a_write_that_fails_fails_alone_and_teaches_nothing(store: Store) -> None:

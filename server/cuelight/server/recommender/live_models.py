@@ -5,6 +5,7 @@ answer is made of one state: score, reasons and seen items agree.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -170,15 +171,14 @@ class LiveModels:
         """Return a shelf, or what is wrong with what was asked, for each; those of one model are scored together."""
         self._describe()
         answers: list[Shelf | Exception] = [InvalidRequest("not asked")] * len(asked)
-        groups: dict[tuple[str, tuple[tuple[str, float], ...]], list[int]] = {}
+        groups: dict[tuple[str, tuple[tuple[str, float], ...], bool], list[int]] = {}
         histories = [self._history(query) for query, _ in asked]
         for i, (_, options) in enumerate(asked):
             cold = not len(histories[i])
-            key = (_COLD_MODEL, ()) if cold else (options.model, tuple(sorted(options.blend.items())))
-            groups.setdefault(key, []).append(i)
-        for (name, blend), members in groups.items():
+            groups.setdefault((options.model, tuple(sorted(options.blend.items())), cold), []).append(i)
+        for (name, blend, cold), members in groups.items():
             try:
-                model = self._model(name, dict(blend))
+                model = self._cold_model(name, dict(blend)) if cold else self._model(name, dict(blend))
             except (InvalidRequest, ModelNotFound, ModelNotReady) as error:
                 for i in members:
                     answers[i] = error
@@ -186,6 +186,12 @@ class LiveModels:
             for i, scores in zip(members, model.scores([histories[i] for i in members]), strict=True):
                 answers[i] = self._shelf(model, histories[i], scores, asked[i][1])
         return answers
+
+    def _cold_model(self, name: str, blend: dict[str, float]) -> Scorer:
+        """Return what scores for somebody of whom nothing is known, if what was asked for is there, ready or not."""
+        with suppress(ModelNotReady):
+            self._model(name, blend)
+        return self._model(_COLD_MODEL, {})
 
     def similar_items(self, item: str, options: ShelfOptions) -> Shelf:
         """Return the shelf of whoever likes this item alone. Raises: ItemNotFound, ModelNotFound, InvalidRequest."""
