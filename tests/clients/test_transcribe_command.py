@@ -163,6 +163,28 @@ def test_a_server_that_refuses_is_a_failure_with_its_words(recording: Path, caps
         )
 
 
+def test_a_recording_that_is_none_is_named_and_the_others_are_done(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused: list[int] = []
+
+    def wrong(sample: int, context: Context) -> str | None:
+        refused.append(sample)
+        if len(refused) == 1:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "audio: got text")
+        return None
+
+    other = tmp_path / "other.wav"
+    other.write_bytes(recording.read_bytes())
+    with served(FakeSpeech(wrong)) as (channel, _):
+        code = main([str(recording), str(other), "--url", channel.address])
+
+    shown = capsys.readouterr()
+    assert code == 1
+    assert f"cuelight: error: {recording}: audio: got text\n" in shown.err
+    assert shown.out.splitlines() == LINES
+
+
 @pytest.mark.parametrize(
     ("words", "error"),
     [

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from cuelight.client.channel import Channel, Tls
-from cuelight.client.errors import CuelightClientError
+from cuelight.client.errors import CuelightClientError, InvalidRequest
 from cuelight.client.live_text import live_text
 from cuelight.client.microphone import MICROPHONE_FORMAT, Microphone, MicrophoneMissing
 from cuelight.client.recognition import SpeechClient
@@ -54,15 +54,29 @@ def main(words: Items[str]) -> int:
         with ExitStack() as stack:
             tls = Tls(arguments.tls_ca) if arguments.tls_ca else None
             channels = [stack.enter_context(Channel(url, tls=tls)) for url in arguments.url or [_DEFAULT_URL]]
-            for source in _sources(arguments, SpeechClient(channels)):
-                _write(arguments, source.name, _transcribed(arguments, source))
+            return _transcribe_all(arguments, SpeechClient(channels))
     except (_Unusable, MicrophoneMissing, OSError) as error:
         print(f"cuelight: error: {error}", file=sys.stderr)
         return 2
     except CuelightClientError as error:
         print(f"cuelight: error: {error}", file=sys.stderr)
         return 1
-    return 0
+
+
+def _transcribe_all(arguments: argparse.Namespace, client: SpeechClient) -> int:
+    """Transcribe one after the other; one that cannot be is named, and the others are done all the same."""
+    code = 0
+    for source in _sources(arguments, client):
+        try:
+            transcript = _transcribed(arguments, source)
+        except InvalidRequest as error:
+            print(f"cuelight: error: {source.name}: {error}", file=sys.stderr)
+            code = 1
+            continue
+        if not transcript.results:
+            print(f"cuelight: note: {source.name}: nothing was recognized", file=sys.stderr)
+        _write(arguments, source.name, transcript)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -222,6 +236,7 @@ def _as_json(name: str, transcript: Transcript) -> dict[str, Any]:
         "file": name,
         "model": started.model if started else "",
         "language": started.language if started else "",
+        "ignored": dict(started.ignored) if started else {},
         "duration_s": transcript.duration_s,
         "text": transcript.text,
         "results": [asdict(result) for result in transcript.results],
