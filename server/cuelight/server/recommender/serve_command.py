@@ -5,11 +5,8 @@ from time import monotonic
 from typing import Any
 
 from cuelight.server.announcement import listening_lines
-from cuelight.server.config_file import to_json
 from cuelight.server.recommender.config import RecommenderConfig
-from cuelight.server.rpc.front_config import FrontConfig
-from cuelight.server.rpc.log_format import LogOutput
-from cuelight.server.serve_command import choose_front
+from cuelight.server.serve_command import serve_on_front
 
 __all__ = ["serve_recommender"]
 
@@ -18,22 +15,8 @@ _FACTORY = "cuelight.server.recommender.app:build"
 
 def serve_recommender(config: RecommenderConfig, version: str) -> int:
     """Serve until asked to stop, and return the exit code. Raises: ConfigError."""
-    LogOutput(config.log).install()
     announcement = _Announcement(config, lambda line: print(line, flush=True))
-    front, reason = choose_front(config.server.front)
-    announcement.front(version, front, reason)
-    where = FrontConfig(config.server.host, config.server.port, config.limits.max_message_bytes, config.tls)
-    if front == "envoy":
-        from cuelight.server.rpc.envoy_front import run_envoy as run  # noqa: PLC0415
-    else:
-        from cuelight.server.rpc.grpcio_server import run_grpcio as run  # noqa: PLC0415
-    return run(
-        where,
-        factory=_FACTORY,
-        config_json=to_json(config),
-        grace_s=config.server.grace_period_s,
-        announce=announcement,
-    )
+    return serve_on_front(config, version, _FACTORY, announcement)
 
 
 class _Announcement:

@@ -69,6 +69,23 @@ def test_a_final_result_does_not_wait_for_interim_ones(
     run(moonshine_folder, scenario, patience_s)
 
 
+@pytest.mark.parametrize(("urgency", "waits"), [(Urgency.INTERIM, True), (Urgency.RECORDING, False)])
+def test_who_decodes_for_long_lets_no_other_in_unless_nobody_waits(
+    urgency: int, waits: bool, moonshine_folder: Path, utterances: list[Utterance]
+) -> None:
+    async def scenario(engine: SpeechEngine) -> None:
+        long = engine.transcribe(utterances[0].samples, urgency=urgency)
+        [member] = engine._members
+        late_s = member.admitted_s + 10
+        next_one = engine.transcribe(utterances[1].samples[:SHORT], urgency=urgency)
+        [window] = engine._waiting
+
+        assert engine._has_to_wait(window, late_s) == waits
+        await asyncio.gather(long, next_one)
+
+    run(moonshine_folder, scenario)
+
+
 def test_a_draft_saves_steps_and_changes_nothing(moonshine_folder: Path, utterances: list[Utterance]) -> None:
     async def scenario(engine: SpeechEngine) -> None:
         window = utterances[0].samples[:SHORT]

@@ -179,11 +179,12 @@ class SpeechEngine:
         return window
 
     def _has_to_wait(self, window: _Job, now_s: float) -> bool:
-        """Whether what is being decoded goes first: final results for a while, and whatever takes long by now."""
+        """Whether what is being decoded goes first: final results for a while, and whoever waits for long by now."""
         finals = any(job.order[0] == Urgency.FINAL for job in self._members)
         if finals and now_s - window.arrived_s < self._patience_s:
             return True
-        return any(now_s - job.admitted_s > _LONG_DECODE_S for job in self._members)
+        live = (job for job in self._members if job.order[0] != Urgency.RECORDING)
+        return any(now_s - job.admitted_s > _LONG_DECODE_S for job in live)
 
     def _turned(self, future: "asyncio.Future[_Turn]") -> None:
         self._running = False
