@@ -234,6 +234,50 @@ class Blend(_message.Message):
 Global___Blend: _TypeAlias = Blend  # noqa: Y015
 
 @_typing.final
+class Boost(_message.Message):
+    """A rule that lifts or lowers some items: those that are named and those that pass the filter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ITEM_IDS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    FACTOR_FIELD_NUMBER: _builtins.int
+    ADD_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What it is called in reasons; default "boost"."""
+    factor: _builtins.float
+    """Moves a score by (factor - 1) times its size, so that a factor above 1 lifts whatever the sign; above 0, default 1."""
+    add: _builtins.float
+    """Added to the score after that; default 0."""
+    @_builtins.property
+    def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Items by id; ids that are not known are passed over."""
+
+    @_builtins.property
+    def filter(self) -> Global___Filter:
+        """Items by attributes; not set: none but those named."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        item_ids: _abc.Iterable[_builtins.str] | None = ...,
+        filter: Global___Filter | None = ...,
+        factor: _builtins.float | None = ...,
+        add: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_factor", b"_factor", "factor", b"factor", "filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_factor", b"_factor", "add", b"add", "factor", b"factor", "filter", b"filter", "item_ids", b"item_ids", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__factor: _TypeAlias = _typing.Literal["factor"]  # noqa: Y015
+    _WhichOneofArgType__factor: _TypeAlias = _typing.Literal["_factor", b"_factor"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__factor) -> _WhichOneofReturnType__factor | None: ...
+
+Global___Boost: _TypeAlias = Boost  # noqa: Y015
+
+@_typing.final
 class ShelfOptions(_message.Message):
     """How a shelf is made."""
 
@@ -246,6 +290,11 @@ class ShelfOptions(_message.Message):
     INCLUDE_SEEN_FIELD_NUMBER: _builtins.int
     DIVERSITY_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
+    EXCLUDE_SEEN_SINCE_FIELD_NUMBER: _builtins.int
+    BOOSTS_FIELD_NUMBER: _builtins.int
+    EXPLORATION_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """One model, by its name in ListModels."""
     n: _builtins.int
@@ -258,6 +307,16 @@ class ShelfOptions(_message.Message):
     """
     explain: _builtins.bool
     """Whether to say why; default false."""
+    exploration: _builtins.float
+    """The share of places, 0 (default) to 1, that go to items from further down, drawn with a probability that falls with
+    the rank; they are marked `explored`.
+    """
+    seed: _builtins.int
+    """What is drawn with; the same seed and state give the same shelf. Default: the server's choice, told in the answer."""
+    experiment: _builtins.str
+    """An experiment of the server's configuration: the user's variant sets what is not set here. The user is assigned by a
+    hash and stays in the variant; a query by history has no user and takes no part.
+    """
     @_builtins.property
     def blend(self) -> Global___Blend:
         """Several."""
@@ -265,6 +324,17 @@ class ShelfOptions(_message.Message):
     @_builtins.property
     def filter(self) -> Global___Filter:
         """Which items; default all that are available."""
+
+    @_builtins.property
+    def exclude_seen_since(self) -> _timestamp_pb2.Timestamp:
+        """Items whose last event of this user, or in this history, is from then on or later stay off the shelf, older ones may
+        be on it again. Not together with include_seen. Items of a history that comes with the call have no time: all are
+        as if from now.
+        """
+
+    @_builtins.property
+    def boosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Boost]:
+        """Rules that lift or lower items, one after the other, before the best are chosen; at most 100."""
 
     def __init__(
         self,
@@ -276,13 +346,23 @@ class ShelfOptions(_message.Message):
         include_seen: _builtins.bool = ...,
         diversity: _builtins.float = ...,
         explain: _builtins.bool = ...,
+        exclude_seen_since: _timestamp_pb2.Timestamp | None = ...,
+        boosts: _abc.Iterable[Global___Boost] | None = ...,
+        exploration: _builtins.float = ...,
+        seed: _builtins.int | None = ...,
+        experiment: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["blend", b"blend", "by", b"by", "filter", b"filter", "model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "blend", b"blend", "by", b"by", "exclude_seen_since", b"exclude_seen_since", "filter", b"filter", "model", b"model", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blend", b"blend", "by", b"by", "diversity", b"diversity", "explain", b"explain", "filter", b"filter", "include_seen", b"include_seen", "model", b"model", "n", b"n"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "blend", b"blend", "boosts", b"boosts", "by", b"by", "diversity", b"diversity", "exclude_seen_since", b"exclude_seen_since", "experiment", b"experiment", "explain", b"explain", "exploration", b"exploration", "filter", b"filter", "include_seen", b"include_seen", "model", b"model", "n", b"n", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType_by: _TypeAlias = _typing.Literal["model", "blend"]  # noqa: Y015
     _WhichOneofArgType_by: _TypeAlias = _typing.Literal["by", b"by"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_by) -> _WhichOneofReturnType_by | None: ...
 
 Global___ShelfOptions: _TypeAlias = ShelfOptions  # noqa: Y015
@@ -328,10 +408,13 @@ class Recommendation(_message.Message):
     ITEM_ID_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    EXPLORED_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """Its id."""
     score: _builtins.float
     """Comparable within a shelf only."""
+    explored: _builtins.bool
+    """Whether it is there by exploration."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
         """Why, largest share first; empty unless asked for."""
@@ -342,10 +425,11 @@ class Recommendation(_message.Message):
         item_id: _builtins.str = ...,
         score: _builtins.float = ...,
         reasons: _abc.Iterable[Global___Reason] | None = ...,
+        explored: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "reasons", b"reasons", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explored", b"explored", "item_id", b"item_id", "reasons", b"reasons", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -361,12 +445,18 @@ class Shelf(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     COLD_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model that made it: popularity on a cold shelf."""
     model_version: _builtins.int
     """What the model has learned: the number of the last event."""
     cold: _builtins.bool
     """Whether nothing is known of what this user likes, so that it is what everybody likes."""
+    seed: _builtins.int
+    """What was drawn with; 0 without exploration."""
+    variant: _builtins.str
+    """The user's variant of the experiment asked for; empty without one."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Recommendation]:
         """Best first; fewer than asked for where no more pass the filter."""
@@ -378,10 +468,12 @@ class Shelf(_message.Message):
         model: _builtins.str = ...,
         model_version: _builtins.int = ...,
         cold: _builtins.bool = ...,
+        seed: _builtins.int = ...,
+        variant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cold", b"cold", "items", b"items", "model", b"model", "model_version", b"model_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cold", b"cold", "items", b"items", "model", b"model", "model_version", b"model_version", "seed", b"seed", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -546,6 +638,180 @@ class SimilarItemsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SimilarItemsResponse: _TypeAlias = SimilarItemsResponse  # noqa: Y015
+
+@_typing.final
+class Embedding(_message.Message):
+    """A vector in some space."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Finite, not all 0; only its direction counts."""
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Embedding: _TypeAlias = Embedding  # noqa: Y015
+
+@_typing.final
+class NearestQuery(_message.Message):
+    """What to be near to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMBEDDING_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.str
+    """An item; it is not in its own list."""
+    @_builtins.property
+    def embedding(self) -> Global___Embedding:
+        """A vector of the space's length."""
+
+    def __init__(
+        self,
+        *,
+        embedding: Global___Embedding | None = ...,
+        item_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["embedding", b"embedding", "item_id", b"item_id", "to", b"to"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedding", b"embedding", "item_id", b"item_id", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_to: _TypeAlias = _typing.Literal["embedding", "item_id"]  # noqa: Y015
+    _WhichOneofArgType_to: _TypeAlias = _typing.Literal["to", b"to"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_to) -> _WhichOneofReturnType_to | None: ...
+
+Global___NearestQuery: _TypeAlias = NearestQuery  # noqa: Y015
+
+@_typing.final
+class NearestItemsRequest(_message.Message):
+    """Near to what."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPACE_FIELD_NUMBER: _builtins.int
+    QUERIES_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    space: _builtins.str
+    """The space; may be empty where there is one alone."""
+    n: _builtins.int
+    """How many items at most, 1 to 1000; default (0) 10."""
+    exact: _builtins.bool
+    """Whether to look at every item even where there is an index; default false."""
+    @_builtins.property
+    def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___NearestQuery]:
+        """Near to what, 1 to 1000; searched together."""
+
+    @_builtins.property
+    def filter(self) -> Global___Filter:
+        """Which items; default all that are available."""
+
+    def __init__(
+        self,
+        *,
+        space: _builtins.str = ...,
+        queries: _abc.Iterable[Global___NearestQuery] | None = ...,
+        n: _builtins.int = ...,
+        filter: Global___Filter | None = ...,
+        exact: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exact", b"exact", "filter", b"filter", "n", b"n", "queries", b"queries", "space", b"space"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NearestItemsRequest: _TypeAlias = NearestItemsRequest  # noqa: Y015
+
+@_typing.final
+class NearestItem(_message.Message):
+    """An item that is near."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    COSINE_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.str
+    """Its id."""
+    cosine: _builtins.float
+    """The cosine, -1 to 1."""
+    def __init__(
+        self,
+        *,
+        item_id: _builtins.str = ...,
+        cosine: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cosine", b"cosine", "item_id", b"item_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NearestItem: _TypeAlias = NearestItem  # noqa: Y015
+
+@_typing.final
+class NearestList(_message.Message):
+    """What is near to one query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___NearestItem]:
+        """Nearest first."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___NearestItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NearestList: _TypeAlias = NearestList  # noqa: Y015
+
+@_typing.final
+class NearestItemsResponse(_message.Message):
+    """What is near."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LISTS_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    exact: _builtins.bool
+    """Whether every item was looked at, so that none nearer was missed."""
+    @_builtins.property
+    def lists(self) -> _containers.RepeatedCompositeFieldContainer[Global___NearestList]:
+        """One a query, in their order."""
+
+    def __init__(
+        self,
+        *,
+        lists: _abc.Iterable[Global___NearestList] | None = ...,
+        exact: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exact", b"exact", "lists", b"lists"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NearestItemsResponse: _TypeAlias = NearestItemsResponse  # noqa: Y015
 
 @_typing.final
 class SimilarUsersRequest(_message.Message):
@@ -851,11 +1117,33 @@ class Item(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class EmbeddingsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___Embedding: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___Embedding | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ITEM_ID_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     NUMBERS_FIELD_NUMBER: _builtins.int
     UNAVAILABLE_FIELD_NUMBER: _builtins.int
+    EMBEDDINGS_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """Its id."""
     title: _builtins.str
@@ -870,6 +1158,12 @@ class Item(_message.Message):
     def numbers(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Numbers such as a year or a price, finite; for filters."""
 
+    @_builtins.property
+    def embeddings(self) -> _containers.MessageMap[_builtins.str, Global___Embedding]:
+        """Vectors of its text, picture or sound by space, a name of the caller's choice of 1 to 64 bytes. All vectors of a space
+        are of one length, 1 to 4096. They count for the similarity of `content_cosine` and are found by NearestItems.
+        """
+
     def __init__(
         self,
         *,
@@ -878,10 +1172,11 @@ class Item(_message.Message):
         tags: _abc.Iterable[_builtins.str] | None = ...,
         numbers: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         unavailable: _builtins.bool = ...,
+        embeddings: _abc.Mapping[_builtins.str, Global___Embedding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "numbers", b"numbers", "tags", b"tags", "title", b"title", "unavailable", b"unavailable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embeddings", b"embeddings", "item_id", b"item_id", "numbers", b"numbers", "tags", b"tags", "title", b"title", "unavailable", b"unavailable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1132,19 +1427,23 @@ class Model(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     READY_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     ready: _builtins.bool
     """Whether it can be asked now."""
+    detail: _builtins.str
+    """Why it cannot; empty if it can."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         ready: _builtins.bool = ...,
+        detail: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "ready", b"ready"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "name", b"name", "ready", b"ready"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1189,3 +1488,114 @@ class ListModelsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
+
+@_typing.final
+class ListExperimentsRequest(_message.Message):
+    """Nothing to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExperimentsRequest: _TypeAlias = ListExperimentsRequest  # noqa: Y015
+
+@_typing.final
+class Variant(_message.Message):
+    """What came of a variant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    SHELVES_FIELD_NUMBER: _builtins.int
+    LIKES_FIELD_NUMBER: _builtins.int
+    HITS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    share: _builtins.float
+    """Which share of the users is assigned to it, 0 to 1."""
+    users: _builtins.int
+    """How many users have got a shelf of it."""
+    shelves: _builtins.int
+    """How many shelves they have got."""
+    likes: _builtins.int
+    """How many likes they have told of since their first shelf."""
+    hits: _builtins.int
+    """How many of these likes were of an item that a shelf had shown them before."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        share: _builtins.float = ...,
+        users: _builtins.int = ...,
+        shelves: _builtins.int = ...,
+        likes: _builtins.int = ...,
+        hits: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hits", b"hits", "likes", b"likes", "name", b"name", "share", b"share", "shelves", b"shelves", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Variant: _TypeAlias = Variant  # noqa: Y015
+
+@_typing.final
+class Experiment(_message.Message):
+    """An experiment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VARIANTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    @_builtins.property
+    def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Variant]:
+        """Its variants, in the configuration's order."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        variants: _abc.Iterable[Global___Variant] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "variants", b"variants"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Experiment: _TypeAlias = Experiment  # noqa: Y015
+
+@_typing.final
+class ListExperimentsResponse(_message.Message):
+    """The experiments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def experiments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Experiment]:
+        """In the configuration's order."""
+
+    def __init__(
+        self,
+        *,
+        experiments: _abc.Iterable[Global___Experiment] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiments", b"experiments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExperimentsResponse: _TypeAlias = ListExperimentsResponse  # noqa: Y015

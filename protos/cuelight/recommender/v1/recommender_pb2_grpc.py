@@ -50,6 +50,11 @@ class RecommenderServiceStub(object):
                 request_serializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.SimilarItemsRequest.SerializeToString,
                 response_deserializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.SimilarItemsResponse.FromString,
                 _registered_method=True)
+        self.NearestItems = channel.unary_unary(
+                '/cuelight.recommender.v1.RecommenderService/NearestItems',
+                request_serializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.NearestItemsRequest.SerializeToString,
+                response_deserializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.NearestItemsResponse.FromString,
+                _registered_method=True)
         self.SimilarUsers = channel.unary_unary(
                 '/cuelight.recommender.v1.RecommenderService/SimilarUsers',
                 request_serializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.SimilarUsersRequest.SerializeToString,
@@ -95,6 +100,11 @@ class RecommenderServiceStub(object):
                 request_serializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.ListExperiments = channel.unary_unary(
+                '/cuelight.recommender.v1.RecommenderService/ListExperiments',
+                request_serializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.ListExperimentsRequest.SerializeToString,
+                response_deserializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.ListExperimentsResponse.FromString,
+                _registered_method=True)
 
 
 class RecommenderServiceServicer(object):
@@ -124,6 +134,17 @@ class RecommenderServiceServicer(object):
         """Returns the items that whoever likes a given one alone will like.
 
         Errors: INVALID_ARGUMENT (a bad option), NOT_FOUND (no such item or model).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def NearestItems(self, request, context):
+        """Returns the items whose embeddings are nearest to those of several queries, by cosine. Exact where a space is small
+        enough to be searched item by item or the filter leaves few; else by an index that finds almost all of them.
+
+        Errors: INVALID_ARGUMENT (no query, too many, a length that is not the space's, a bad option), NOT_FOUND (no such
+        space, no such item, or one without an embedding in the space).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,6 +233,13 @@ class RecommenderServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListExperiments(self, request, context):
+        """Returns the experiments that run and what came of each variant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecommenderServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -229,6 +257,11 @@ def add_RecommenderServiceServicer_to_server(servicer, server):
                     servicer.SimilarItems,
                     request_deserializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.SimilarItemsRequest.FromString,
                     response_serializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.SimilarItemsResponse.SerializeToString,
+            ),
+            'NearestItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.NearestItems,
+                    request_deserializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.NearestItemsRequest.FromString,
+                    response_serializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.NearestItemsResponse.SerializeToString,
             ),
             'SimilarUsers': grpc.unary_unary_rpc_method_handler(
                     servicer.SimilarUsers,
@@ -274,6 +307,11 @@ def add_RecommenderServiceServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.ListModelsRequest.FromString,
                     response_serializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'ListExperiments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExperiments,
+                    request_deserializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.ListExperimentsRequest.FromString,
+                    response_serializer=cuelight_dot_recommender_dot_v1_dot_recommender__pb2.ListExperimentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -358,6 +396,33 @@ class RecommenderService(object):
             '/cuelight.recommender.v1.RecommenderService/SimilarItems',
             cuelight_dot_recommender_dot_v1_dot_recommender__pb2.SimilarItemsRequest.SerializeToString,
             cuelight_dot_recommender_dot_v1_dot_recommender__pb2.SimilarItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NearestItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cuelight.recommender.v1.RecommenderService/NearestItems',
+            cuelight_dot_recommender_dot_v1_dot_recommender__pb2.NearestItemsRequest.SerializeToString,
+            cuelight_dot_recommender_dot_v1_dot_recommender__pb2.NearestItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -601,6 +666,33 @@ class RecommenderService(object):
             '/cuelight.recommender.v1.RecommenderService/ListModels',
             cuelight_dot_recommender_dot_v1_dot_recommender__pb2.ListModelsRequest.SerializeToString,
             cuelight_dot_recommender_dot_v1_dot_recommender__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExperiments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cuelight.recommender.v1.RecommenderService/ListExperiments',
+            cuelight_dot_recommender_dot_v1_dot_recommender__pb2.ListExperimentsRequest.SerializeToString,
+            cuelight_dot_recommender_dot_v1_dot_recommender__pb2.ListExperimentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

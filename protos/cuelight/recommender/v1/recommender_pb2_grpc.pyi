@@ -56,6 +56,13 @@ class RecommenderServiceStub:
 
     Errors: INVALID_ARGUMENT (a bad option), NOT_FOUND (no such item or model).
     """
+    NearestItems: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.NearestItemsRequest, _recommender_pb2.NearestItemsResponse]
+    """Returns the items whose embeddings are nearest to those of several queries, by cosine. Exact where a space is small
+    enough to be searched item by item or the filter leaves few; else by an index that finds almost all of them.
+
+    Errors: INVALID_ARGUMENT (no query, too many, a length that is not the space's, a bad option), NOT_FOUND (no such
+    space, no such item, or one without an embedding in the space).
+    """
     SimilarUsers: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.SimilarUsersRequest, _recommender_pb2.SimilarUsersResponse]
     """Returns the users whose likes are most alike, by cosine; users with nothing in common are left out.
 
@@ -102,6 +109,8 @@ class RecommenderServiceStub:
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.ListModelsRequest, _recommender_pb2.ListModelsResponse]
     """Returns the models there are."""
+    ListExperiments: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.ListExperimentsRequest, _recommender_pb2.ListExperimentsResponse]
+    """Returns the experiments that run and what came of each variant."""
 
 @_typing.type_check_only
 class RecommenderServiceAsyncStub(RecommenderServiceStub):
@@ -123,6 +132,13 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     """Returns the items that whoever likes a given one alone will like.
 
     Errors: INVALID_ARGUMENT (a bad option), NOT_FOUND (no such item or model).
+    """
+    NearestItems: _aio.UnaryUnaryMultiCallable[_recommender_pb2.NearestItemsRequest, _recommender_pb2.NearestItemsResponse]  # type: ignore[assignment]
+    """Returns the items whose embeddings are nearest to those of several queries, by cosine. Exact where a space is small
+    enough to be searched item by item or the filter leaves few; else by an index that finds almost all of them.
+
+    Errors: INVALID_ARGUMENT (no query, too many, a length that is not the space's, a bad option), NOT_FOUND (no such
+    space, no such item, or one without an embedding in the space).
     """
     SimilarUsers: _aio.UnaryUnaryMultiCallable[_recommender_pb2.SimilarUsersRequest, _recommender_pb2.SimilarUsersResponse]  # type: ignore[assignment]
     """Returns the users whose likes are most alike, by cosine; users with nothing in common are left out.
@@ -170,6 +186,8 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_recommender_pb2.ListModelsRequest, _recommender_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Returns the models there are."""
+    ListExperiments: _aio.UnaryUnaryMultiCallable[_recommender_pb2.ListExperimentsRequest, _recommender_pb2.ListExperimentsResponse]  # type: ignore[assignment]
+    """Returns the experiments that run and what came of each variant."""
 
 class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
     """Recommendations and what they are made of."""
@@ -206,6 +224,19 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns the items that whoever likes a given one alone will like.
 
         Errors: INVALID_ARGUMENT (a bad option), NOT_FOUND (no such item or model).
+        """
+
+    @_abc_1.abstractmethod
+    def NearestItems(
+        self,
+        request: _recommender_pb2.NearestItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_recommender_pb2.NearestItemsResponse, _abc.Awaitable[_recommender_pb2.NearestItemsResponse]]:
+        """Returns the items whose embeddings are nearest to those of several queries, by cosine. Exact where a space is small
+        enough to be searched item by item or the filter leaves few; else by an index that finds almost all of them.
+
+        Errors: INVALID_ARGUMENT (no query, too many, a length that is not the space's, a bad option), NOT_FOUND (no such
+        space, no such item, or one without an embedding in the space).
         """
 
     @_abc_1.abstractmethod
@@ -307,5 +338,13 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_recommender_pb2.ListModelsResponse, _abc.Awaitable[_recommender_pb2.ListModelsResponse]]:
         """Returns the models there are."""
+
+    @_abc_1.abstractmethod
+    def ListExperiments(
+        self,
+        request: _recommender_pb2.ListExperimentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_recommender_pb2.ListExperimentsResponse, _abc.Awaitable[_recommender_pb2.ListExperimentsResponse]]:
+        """Returns the experiments that run and what came of each variant."""
 
 def add_RecommenderServiceServicer_to_server(servicer: RecommenderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

