@@ -65,6 +65,16 @@ class FakeRecommender(pb_grpc.RecommenderServiceServicer):
         self._ask(request, context)
         return pb.SimilarItemsResponse(shelf=self._shelf(request.item_id))
 
+    def NearestItems(self, request: pb.NearestItemsRequest, context: Context) -> pb.NearestItemsResponse:
+        self._ask(request, context)
+        nearest = [pb.NearestItem(item_id=item, cosine=0.5) for item in self.shelf]
+        return pb.NearestItemsResponse(lists=[pb.NearestList(items=nearest) for _ in request.queries], exact=True)
+
+    def ListExperiments(self, request: pb.ListExperimentsRequest, context: Context) -> pb.ListExperimentsResponse:
+        self._ask(request, context)
+        variants = [pb.Variant(name="control", share=1.0, users=3, shelves=9, likes=2, hits=1)]
+        return pb.ListExperimentsResponse(experiments=[pb.Experiment(name="trial", variants=variants)])
+
     def SimilarUsers(self, request: pb.SimilarUsersRequest, context: Context) -> pb.SimilarUsersResponse:
         self._ask(request, context)
         return pb.SimilarUsersResponse(users=[pb.SimilarUser(user_id="twin", similarity=0.5)])

@@ -314,8 +314,8 @@ class ShelfOptions(_message.Message):
     seed: _builtins.int
     """What is drawn with; the same seed and state give the same shelf. Default: the server's choice, told in the answer."""
     experiment: _builtins.str
-    """An experiment of the server's configuration: the user's variant sets what is not set here. The user is assigned by a
-    hash and stays in the variant; a query by history has no user and takes no part.
+    """An experiment of the server's configuration: the user's variant sets what is not set here. The user is assigned by
+    a hash and stays in the variant; a query by history has no user and takes no part.
     """
     @_builtins.property
     def blend(self) -> Global___Blend:
@@ -327,9 +327,8 @@ class ShelfOptions(_message.Message):
 
     @_builtins.property
     def exclude_seen_since(self) -> _timestamp_pb2.Timestamp:
-        """Items whose last event of this user, or in this history, is from then on or later stay off the shelf, older ones may
-        be on it again. Not together with include_seen. Items of a history that comes with the call have no time: all are
-        as if from now.
+        """Items of which this user told from then on stay off the shelf, older ones may be on it again. Not together with
+        include_seen. Items of a history that comes with the call have no time: all are as if from now.
         """
 
     @_builtins.property
@@ -1160,8 +1159,8 @@ class Item(_message.Message):
 
     @_builtins.property
     def embeddings(self) -> _containers.MessageMap[_builtins.str, Global___Embedding]:
-        """Vectors of its text, picture or sound by space, a name of the caller's choice of 1 to 64 bytes. All vectors of a space
-        are of one length, 1 to 4096. They count for the similarity of `content_cosine` and are found by NearestItems.
+        """Vectors of its text, picture or sound by space, a name of the caller's choice of 1 to 64 bytes. All vectors of a
+        space are of one length, 1 to 4096. They count for the similarity of `content_cosine`; NearestItems finds them.
         """
 
     def __init__(
