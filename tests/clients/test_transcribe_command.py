@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import subprocess
 import sys
 import wave
@@ -161,6 +162,21 @@ def test_a_server_that_refuses_is_a_failure_with_its_words(recording: Path, caps
             1,
             'cuelight: note: sums ignores phrases: cannot\ncuelight: error: no model "m"\n',
         )
+
+
+def test_that_no_server_answers_is_said_while_it_is_waited_for(recording: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        closed = f"127.0.0.1:{nobody.getsockname()[1]}"
+        command = [sys.executable, "-m", "cuelight.server", "transcribe", str(recording), "--url", closed]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment()) as waiting:
+            assert waiting.stderr is not None
+            said = waiting.stderr.readline()
+            still_trying = waiting.poll() is None
+            waiting.kill()
+
+    assert said == f"cuelight: note: no server answers at {closed} yet; still trying\n"
+    assert still_trying
 
 
 def test_a_recording_that_is_none_is_named_and_the_others_are_done(

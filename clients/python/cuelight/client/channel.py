@@ -77,6 +77,14 @@ class Channel:
         self._closed.set()
         self.grpc_channel.close()
 
+    def wait_connected(self, timeout_s: float) -> bool:
+        """Connect, and return whether the server has answered within `timeout_s`; calls need not wait for it."""
+        try:
+            grpc.channel_ready_future(self.grpc_channel).result(timeout_s)
+        except grpc.FutureTimeoutError:
+            return False
+        return True
+
     def call(self, path: str, request: Any, response_type: type, timeout_s: float | None = None) -> Any:
         """Make a unary call, again where that may help, and return the response.
 

@@ -31,6 +31,8 @@ _DEFAULT_URL = "127.0.0.1:8001"
 _STANDARD_INPUT = "-"
 _STANDARD_OUTPUT = "-"
 _READ_BYTES = 3200
+_SILENCE_S = 1.0
+"""How long nobody answers before that is said; trying goes on."""
 
 
 class _Unusable(Exception):
@@ -54,6 +56,9 @@ def main(words: Items[str]) -> int:
         with ExitStack() as stack:
             tls = Tls(arguments.tls_ca) if arguments.tls_ca else None
             channels = [stack.enter_context(Channel(url, tls=tls)) for url in arguments.url or [_DEFAULT_URL]]
+            if not any(channel.wait_connected(_SILENCE_S) for channel in channels):
+                addresses = ", ".join(channel.address for channel in channels)
+                print(f"cuelight: note: no server answers at {addresses} yet; still trying", file=sys.stderr)
             return _transcribe_all(arguments, SpeechClient(channels))
     except (_Unusable, MicrophoneMissing, OSError) as error:
         print(f"cuelight: error: {error}", file=sys.stderr)
