@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cuelight.server.errors import InvalidRequest, ItemNotFound, ModelNotFound, ModelNotReady, UserNotFound
 from cuelight.server.recommender.catalogue import Catalogue
@@ -26,8 +25,9 @@ from cuelight.server.recommender.models.item_cosine import ItemCosine
 from cuelight.server.recommender.models.scorer import Scorer
 from cuelight.server.recommender.models.user_cosine import UserCosine
 from cuelight.server.recommender.names import Names
-from cuelight.server.recommender.ranking import diverse, top
-from cuelight.server.recommender.shelves import Query, Recommendation, Shelf, ShelfOptions, ShownReason
+from cuelight.server.recommender.ranking import top
+from cuelight.server.recommender.shelf_maker import ShelfMaker
+from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.store.store import Said
 
 __all__ = ["LiveModels", "Loaded", "News"]
@@ -37,8 +37,6 @@ _CHANGES_PER_MEASURE = 1000
 _ALS_MISSES_LEAST = 50
 _ALS_MISSES_SHARE = 10
 """Of the users, one in so many."""
-_POOL = 5
-"""A diverse shelf is chosen from so many times as many items as it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +170,7 @@ class LiveModels:
         self._describe()
         answers: list[Shelf | Exception] = [InvalidRequest("not asked")] * len(asked)
         groups: dict[tuple[str, tuple[tuple[str, float], ...], bool], list[int]] = {}
+        maker = self._shelf_maker()
         histories = [self._history(query) for query, _ in asked]
         for i, (_, options) in enumerate(asked):
             cold = not len(histories[i])
@@ -184,7 +183,7 @@ class LiveModels:
                     answers[i] = error
                 continue
             for i, scores in zip(members, model.scores([histories[i] for i in members]), strict=True):
-                answers[i] = self._shelf(model, histories[i], scores, asked[i][1])
+                answers[i] = maker.shelf(model, histories[i], scores, asked[i][1])
         return answers
 
     def _cold_model(self, name: str, blend: dict[str, float]) -> Scorer:
@@ -199,7 +198,7 @@ class LiveModels:
         model = self._model(options.model, options.blend)
         history = History.of([self._item(item)])
         [scores] = model.scores([history])
-        return self._shelf(model, history, scores, options)
+        return self._shelf_maker().shelf(model, history, scores, options)
 
     def similar_users(self, user: str, n: int) -> list[tuple[str, float]]:
         """Return the most similar users with anything in common, most similar first. Raises: UserNotFound."""
@@ -264,28 +263,8 @@ class LiveModels:
         }
         return History.of(list(known), list(known.values()))
 
-    def _shelf(self, model: Scorer, history: History, scores: NDArray[np.float64], options: ShelfOptions) -> Shelf:
-        allowed = self._catalogue.allowed(options.conditions)
-        if not options.include_seen:
-            allowed[history.items] = False
-        places = top(scores, options.n * (_POOL if options.diversity else 1), allowed)
-        if options.diversity:
-            places = diverse(places, scores, self._features.matrix, options.n, options.diversity)
-        items = tuple(
-            Recommendation(
-                self._items.id_at(int(place)),
-                float(scores[place]),
-                self._reasons(model, history, int(place)) if options.explain else (),
-            )
-            for place in places
-        )
-        return Shelf(items, model.name, self.version, cold=not len(history))
-
-    def _reasons(self, model: Scorer, history: History, place: int) -> tuple[ShownReason, ...]:
-        return tuple(
-            ShownReason(reason.share, None if reason.item is None else self._items.id_at(reason.item), reason.feature)
-            for reason in model.reasons(history, place)
-        )
+    def _shelf_maker(self) -> ShelfMaker:
+        return ShelfMaker(self._catalogue, self._features, self._items, self.version)
 
     def _user(self, user: str) -> int:
         place = self._users.place(user)
