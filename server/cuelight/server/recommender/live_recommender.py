@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cuelight.server.errors import ModelNotReady
-from cuelight.server.recommender.liking import MIN_VALUE, liked_rows, min_value_of
+from cuelight.server.recommender.liking import MIN_VALUE, min_value_of, told_rows
 from cuelight.server.recommender.live_models import LiveModels, Loaded
 from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
@@ -197,6 +197,6 @@ def _loaded(store: Store, min_value: float | None) -> Loaded:
     if min_value is not None:
         store.set_setting(MIN_VALUE, min_value)
     least = min_value_of(store)
-    return Loaded(
-        dict(store.users), dict(store.items), liked_rows(store, least), store.attributes(), least, store.last_sequence()
-    )
+    liked, unliked = told_rows(store, least)
+    attributes, version = store.attributes(), store.last_sequence()
+    return Loaded(dict(store.users), dict(store.items), liked, attributes, least, version, unliked)

@@ -68,9 +68,8 @@ class RecommenderServicer:
 
     async def SimilarItems(self, request: pb.SimilarItemsRequest, context: RpcContext) -> pb.SimilarItemsResponse:
         """Return items like one; see the proto for its errors."""
+        _check_no_user(request.options)
         options = options_of(request.options, default_model="item_cosine")
-        if options.include_seen:
-            raise InvalidRequest("include_seen: expected false, an item is not similar to itself")
         shelf = await self._recommender.ask_models(lambda models: models.similar_items(request.item_id, options))
         return pb.SimilarItemsResponse(shelf=shelf_message(shelf))
 
@@ -164,6 +163,16 @@ def _similarity(models: LiveModels, pair: pb.Pair) -> float:
             return models.similarity_of_users(pair.users.first_id, pair.users.second_id)
         case _:
             raise InvalidRequest("pair: expected items or users, got neither")
+
+
+def _check_no_user(options: pb.ShelfOptions) -> None:
+    """Refuse what is about a user where there is none."""
+    if options.include_seen:
+        raise InvalidRequest("include_seen: expected false, an item is not similar to itself")
+    if options.HasField("exclude_seen_since"):
+        raise InvalidRequest("exclude_seen_since: expected none, an item has seen nothing")
+    if options.experiment:
+        raise InvalidRequest(f'experiment: expected none, an item has no variant, got "{options.experiment}"')
 
 
 def _check_count(name: str, count: int) -> None:
