@@ -13,6 +13,7 @@ from cuelight.server.recommender.exploration import new_seed
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions, check_n
 from cuelight.server.recommender.store.events import Event, check_event, check_id
+from cuelight.server.recommender.store.exposures import VariantKey
 
 __all__ = [
     "attributes_of",
@@ -22,6 +23,7 @@ __all__ = [
     "options_of",
     "query_of",
     "shelf_message",
+    "time_message",
 ]
 
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
@@ -58,9 +60,11 @@ def options_of(message: pb.ShelfOptions, default_model: str = "hybrid") -> Shelf
     )
 
 
-def shelf_message(shelf: Shelf) -> pb.Shelf:
-    """Return a shelf as a message."""
+def shelf_message(shelf: Shelf, key: VariantKey | None = None) -> pb.Shelf:
+    """Return a shelf, of a variant of an experiment or of none, as a message."""
     message = pb.Shelf(model=shelf.model, model_version=shelf.version, cold=shelf.cold, seed=shelf.seed)
+    if key is not None:
+        message.variant = key.variant
     for item in shelf.items:
         added = message.items.add(item_id=item.item, score=item.score, explored=item.explored)
         for reason in item.reasons:
@@ -83,14 +87,20 @@ def event_of(message: pb.Interaction, now_s: float) -> Event:
 
 def interaction_message(event: Event) -> pb.Interaction:
     """Return an event as a message."""
-    time = Timestamp()
-    time.FromNanoseconds(round(event.time_s * 1e6) * 1000)
+    time = time_message(event.time_s)
     message = pb.Interaction(event_id=event.id, user_id=event.user, item_id=event.item, time=time)
     if event.value is None:
         message.withdrawn = True
     else:
         message.value = event.value
     return message
+
+
+def time_message(time_s: float) -> Timestamp:
+    """Return a Unix time as a message, to the microsecond."""
+    time = Timestamp()
+    time.FromNanoseconds(round(time_s * 1e6) * 1000)
+    return time
 
 
 def attributes_of(message: pb.Item) -> ItemAttributes:
