@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cuelight.server.errors import CuelightError, ItemNotFound, ModelNotFound, ModelNotReady, Unavailable, UserNotFound
 from cuelight.server.recommender.catalogue import Catalogue, ItemFilter, NumberRange
 from cuelight.server.recommender.features import ItemAttributes
-from cuelight.server.recommender.liking import liked_rows
+from cuelight.server.recommender.liking import told_rows
 from cuelight.server.recommender.live_models import LiveModels, Loaded
 from cuelight.server.recommender.model_set import ModelSettings
 from cuelight.server.recommender.models.als import ImplicitAls
@@ -27,8 +27,8 @@ ASKING = Query(history={"i1": 1.0, "i3": 2.0})
 
 
 def started(store: Store) -> LiveModels:
-    rows = liked_rows(store, 1.0)
-    loaded = Loaded(store.users, store.items, rows, store.attributes(), 1.0, store.last_sequence())
+    liked, unliked = told_rows(store, 1.0)
+    loaded = Loaded(store.users, store.items, liked, store.attributes(), 1.0, store.last_sequence(), unliked)
     models = LiveModels(loaded, SETTINGS)
     models.fit()
     return models
@@ -100,6 +100,12 @@ def test_after_any_writes_answers_are_those_of_a_fresh_start(
             assert found == pytest.approx(
                 scores_of(shelf(fresh, query, model=name, n=100, include_seen=True)), rel=1e-6, abs=1e-9
             )
+            for since_s in (-np.inf, 12.0):
+                shown, expected = (
+                    scores_of(shelf(one, query, model=name, n=100, exclude_seen_since_s=since_s))
+                    for one in (models, fresh)
+                )
+                assert shown.keys() == expected.keys()
     store.close()
 
 

@@ -1384,22 +1384,102 @@ class ExportUserResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INTERACTIONS_FIELD_NUMBER: _builtins.int
+    EXPOSURES_FIELD_NUMBER: _builtins.int
+    SHOWN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def interactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interaction]:
         """Every event, in the order they came, those that no longer count included."""
+
+    @_builtins.property
+    def exposures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Exposure]:
+        """The user's part in experiments, in the order it came."""
+
+    @_builtins.property
+    def shown(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShownItem]:
+        """What shelves of experiments have shown the user, in the order it came."""
 
     def __init__(
         self,
         *,
         interactions: _abc.Iterable[Global___Interaction] | None = ...,
+        exposures: _abc.Iterable[Global___Exposure] | None = ...,
+        shown: _abc.Iterable[Global___ShownItem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["interactions", b"interactions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exposures", b"exposures", "interactions", b"interactions", "shown", b"shown"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExportUserResponse: _TypeAlias = ExportUserResponse  # noqa: Y015
+
+@_typing.final
+class Exposure(_message.Message):
+    """A user's part in an experiment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    FIRST_TIME_FIELD_NUMBER: _builtins.int
+    SHELVES_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """The experiment's name."""
+    variant: _builtins.str
+    """The user's variant."""
+    shelves: _builtins.int
+    """How many shelves of it the user has got."""
+    @_builtins.property
+    def first_time(self) -> _timestamp_pb2.Timestamp:
+        """When the user got the first shelf of it."""
+
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        variant: _builtins.str = ...,
+        first_time: _timestamp_pb2.Timestamp | None = ...,
+        shelves: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "first_time", b"first_time", "shelves", b"shelves", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Exposure: _TypeAlias = Exposure  # noqa: Y015
+
+@_typing.final
+class ShownItem(_message.Message):
+    """An item that a shelf of an experiment has shown a user."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENT_FIELD_NUMBER: _builtins.int
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    FIRST_TIME_FIELD_NUMBER: _builtins.int
+    experiment: _builtins.str
+    """The experiment's name."""
+    item_id: _builtins.str
+    """The item."""
+    @_builtins.property
+    def first_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was shown first."""
+
+    def __init__(
+        self,
+        *,
+        experiment: _builtins.str = ...,
+        item_id: _builtins.str = ...,
+        first_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "first_time", b"first_time", "item_id", b"item_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShownItem: _TypeAlias = ShownItem  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):

@@ -11,6 +11,7 @@ from typing import Any
 from prometheus_client import PROCESS_COLLECTOR
 
 from cuelight.server.recommender.config import RecommenderConfig, build_recommender_config
+from cuelight.server.recommender.experiments.experiments import Experiments
 from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.live_recommender import LiveRecommender
 from cuelight.server.recommender.metrics import RecommenderMetrics
@@ -46,20 +47,22 @@ class RecommenderApplication:
         self._learned = Changes()
         self._loaded = asyncio.Event()
         self._counts = (0, 0)
+        experiments = Experiments(config.experiments)
         self._recommender = LiveRecommender(
             config.data.folder,
             config.data.min_value,
             config.limits.max_queue_size,
             self._tasks.create,
             self._learned.notify,
+            experiments.shares,
         )
-        self._servicer = RecommenderServicer(self._recommender, self._learned)
+        self._servicer = RecommenderServicer(self._recommender, self._learned, experiments)
         self._health = HealthServicer(self._is_ready, self._changes)
         self.services = self._mounted(config)
         self._operations = OperationsPort(
             config.server.host,
             config.server.metrics_port,
-            (CallMetrics(self.ledger), RecommenderMetrics(self._recommender), PROCESS_COLLECTOR),
+            (CallMetrics(self.ledger), RecommenderMetrics(self._recommender, experiments.shares), PROCESS_COLLECTOR),
             self._ready,
         )
 

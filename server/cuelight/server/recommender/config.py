@@ -7,6 +7,7 @@ from pathlib import Path
 from cuelight.server.config import LimitsConfig, LogConfig, ServerConfig
 from cuelight.server.config_file import Sections, build, merge
 from cuelight.server.errors import ConfigError
+from cuelight.server.recommender.experiments.config import ExperimentConfig, check_distinct
 from cuelight.server.rpc.tls import TlsFiles
 
 __all__ = ["DataConfig", "RecommenderConfig", "build_recommender_config"]
@@ -38,6 +39,10 @@ class RecommenderConfig:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     log: LogConfig = field(default_factory=LogConfig)
     tls: TlsFiles | None = None
+    experiments: tuple[ExperimentConfig, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_distinct("experiments: name", [experiment.name for experiment in self.experiments])
 
 
 def build_recommender_config(sections: Sections) -> RecommenderConfig:

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cuelight.server.errors import InvalidRequest, ItemNotFound, ModelNotFound, ModelNotReady, UserNotFound
 from cuelight.server.recommender.catalogue import Catalogue
@@ -17,7 +16,7 @@ from cuelight.server.recommender.features import ItemAttributes, ItemFeatures
 from cuelight.server.recommender.gram import DRIFT_LIMIT, InverseUpdate
 from cuelight.server.recommender.history import NOBODY, History
 from cuelight.server.recommender.interaction_table import InteractionTable
-from cuelight.server.recommender.liking import changed_row
+from cuelight.server.recommender.liking import changed_row, changed_unliked
 from cuelight.server.recommender.low_rank_inverse import LowRankInverse
 from cuelight.server.recommender.model_names import MODEL_NAMES
 from cuelight.server.recommender.model_set import ModelSet, ModelSettings
@@ -26,8 +25,9 @@ from cuelight.server.recommender.models.item_cosine import ItemCosine
 from cuelight.server.recommender.models.scorer import Scorer
 from cuelight.server.recommender.models.user_cosine import UserCosine
 from cuelight.server.recommender.names import Names
-from cuelight.server.recommender.ranking import diverse, top
-from cuelight.server.recommender.shelves import Query, Recommendation, Shelf, ShelfOptions, ShownReason
+from cuelight.server.recommender.ranking import top
+from cuelight.server.recommender.shelf_maker import Asker, ShelfMaker
+from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.store.store import Said
 
 __all__ = ["LiveModels", "Loaded", "News"]
@@ -37,8 +37,6 @@ _CHANGES_PER_MEASURE = 1000
 _ALS_MISSES_LEAST = 50
 _ALS_MISSES_SHARE = 10
 """Of the users, one in so many."""
-_POOL = 5
-"""A diverse shelf is chosen from so many times as many items as it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +49,8 @@ class Loaded:
     attributes: Sequence[ItemAttributes | None]
     min_value: float
     version: int
+    unliked: Sequence[History] = ()
+    """What users told of and do not like, as `rows`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class LiveModels:
         self._outdated: list[ItemAttributes | None] | None = None
         self._features = _features_of(loaded.attributes)
         self._table = InteractionTable(len(loaded.attributes), loaded.rows)
+        self._unliked = InteractionTable(len(loaded.attributes), loaded.unliked)
         self._models = ModelSet(self._table, self._features, settings)
         self._min_value = loaded.min_value
         self._als_withheld = True
@@ -112,6 +113,7 @@ class LiveModels:
         rows |= {place: NOBODY for user in news.forgotten if (place := self._users.place(user)) is not None}
         self._models.learn([self._table.replace(user, row) for user, row in rows.items()])
         self._als_missed += len(rows)
+        self._learn_unliked(news)
         for user in news.forgotten:
             self._users.remove(user)
         if news.forgotten:
@@ -172,6 +174,7 @@ class LiveModels:
         self._describe()
         answers: list[Shelf | Exception] = [InvalidRequest("not asked")] * len(asked)
         groups: dict[tuple[str, tuple[tuple[str, float], ...], bool], list[int]] = {}
+        maker = self._shelf_maker()
         histories = [self._history(query) for query, _ in asked]
         for i, (_, options) in enumerate(asked):
             cold = not len(histories[i])
@@ -184,7 +187,11 @@ class LiveModels:
                     answers[i] = error
                 continue
             for i, scores in zip(members, model.scores([histories[i] for i in members]), strict=True):
-                answers[i] = self._shelf(model, histories[i], scores, asked[i][1])
+                query, options = asked[i]
+                try:
+                    answers[i] = maker.shelf(model, self._asker(query, histories[i], options), scores, options)
+                except InvalidRequest as error:
+                    answers[i] = error
         return answers
 
     def _cold_model(self, name: str, blend: dict[str, float]) -> Scorer:
@@ -199,7 +206,7 @@ class LiveModels:
         model = self._model(options.model, options.blend)
         history = History.of([self._item(item)])
         [scores] = model.scores([history])
-        return self._shelf(model, history, scores, options)
+        return self._shelf_maker().shelf(model, Asker(history, history.items, f"item {item}"), scores, options)
 
     def similar_users(self, user: str, n: int) -> list[tuple[str, float]]:
         """Return the most similar users with anything in common, most similar first. Raises: UserNotFound."""
@@ -242,6 +249,12 @@ class LiveModels:
         self._describe()
         return len(self._users), sum(item is not None for item in self._catalogue.attributes)
 
+    def _learn_unliked(self, news: News) -> None:
+        for place, said in news.said.items():
+            self._unliked.replace(place, changed_unliked(self._unliked.row(place), place, said, self._min_value))
+        for user in news.forgotten:
+            self._unliked.replace(self._user(user), NOBODY)
+
     def _describe(self) -> None:
         """Take in attributes that came since the last question: what came in a hundred writes is sorted once."""
         if self._outdated is not None:
@@ -264,28 +277,18 @@ class LiveModels:
         }
         return History.of(list(known), list(known.values()))
 
-    def _shelf(self, model: Scorer, history: History, scores: NDArray[np.float64], options: ShelfOptions) -> Shelf:
-        allowed = self._catalogue.allowed(options.conditions)
-        if not options.include_seen:
-            allowed[history.items] = False
-        places = top(scores, options.n * (_POOL if options.diversity else 1), allowed)
-        if options.diversity:
-            places = diverse(places, scores, self._features.matrix, options.n, options.diversity)
-        items = tuple(
-            Recommendation(
-                self._items.id_at(int(place)),
-                float(scores[place]),
-                self._reasons(model, history, int(place)) if options.explain else (),
-            )
-            for place in places
-        )
-        return Shelf(items, model.name, self.version, cold=not len(history))
+    def _asker(self, query: Query, history: History, options: ShelfOptions) -> Asker:
+        if options.include_seen:
+            return Asker(history, NOBODY.items, query.who)
+        place = None if query.user is None else self._users.place(query.user)
+        if place is None:
+            return Asker(history, history.items, query.who)  # a history that comes with the call is as if from now
+        rows = (history, self._unliked.row(place))
+        seen = np.concatenate([row.items[row.times_s >= options.exclude_seen_since_s] for row in rows])
+        return Asker(history, seen, query.who)
 
-    def _reasons(self, model: Scorer, history: History, place: int) -> tuple[ShownReason, ...]:
-        return tuple(
-            ShownReason(reason.share, None if reason.item is None else self._items.id_at(reason.item), reason.feature)
-            for reason in model.reasons(history, place)
-        )
+    def _shelf_maker(self) -> ShelfMaker:
+        return ShelfMaker(self._catalogue, self._features, self._items, self.version)
 
     def _user(self, user: str) -> int:
         place = self._users.place(user)

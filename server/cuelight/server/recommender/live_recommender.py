@@ -2,6 +2,7 @@
 
     write   waiting line -> store thread: one transaction, fsync -> model thread: learn -> acknowledged, watchers told
     read    waiting line -> model thread: all that wait, one matrix product a model
+    shown   noted on the event loop -> store thread, each second: who got which variant of an experiment, and what on it
     beside  EASE's inverse follows in updates, ALS is fitted at the start and when somebody was forgotten: a thread each
 
 A write is acknowledged when it is durable and in the histories and counts, so whoever has the acknowledgement finds it
@@ -10,17 +11,22 @@ forgets is acknowledged when the inverse has forgotten too.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cuelight.server.errors import ModelNotReady
-from cuelight.server.recommender.liking import MIN_VALUE, liked_rows, min_value_of
+from cuelight.server.errors import ModelNotReady, Overloaded
+from cuelight.server.recommender.experiments.exposure_log import ExposureLog
+from cuelight.server.recommender.experiments.outcomes import Outcomes
+from cuelight.server.recommender.liking import MIN_VALUE, min_value_of, told_rows
 from cuelight.server.recommender.live_models import LiveModels, Loaded
 from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
+from cuelight.server.recommender.store.exposures import VariantKey
+from cuelight.server.recommender.store.outcomes import Outcome
 from cuelight.server.recommender.store.store import Store
 from cuelight.server.recommender.waiting_line import WaitingLine
 from cuelight.server.recommender.writes import ForgetUsers, Write, carry_out
@@ -34,6 +40,8 @@ _MAX_WRITES_AT_ONCE = 256
 CreateTask = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 Result = TypeVar("Result")
 
+_log = logging.getLogger("cuelight.recommender")
+
 
 class LiveRecommender:
     """Owns the two lines and the threads; lives on the event loop."""
@@ -45,7 +53,9 @@ class LiveRecommender:
         max_waiting: int,
         create_task: CreateTask,
         changed: Callable[[], None],
+        shares: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
+        """`shares` are those of the experiments that run: by variant, by experiment."""
         self._folder = folder
         self._min_value = min_value
         self._create_task = create_task
@@ -57,6 +67,10 @@ class LiveRecommender:
         self._reads: WaitingLine[tuple[Query, ShelfOptions], Shelf] = WaitingLine(
             self._read, max_waiting, _MAX_READS_AT_ONCE
         )
+        self._shares = shares or {}
+        self._outcomes: Outcomes | None = None
+        self.exposures = ExposureLog()
+        """To note shelves of experiments in."""
         self._als_outdated = asyncio.Event()
         self._inverse_outdated = asyncio.Event()
         self._inverse_follows = Changes()
@@ -72,6 +86,9 @@ class LiveRecommender:
         """Fit the models to what is stored, and begin to answer."""
         assert self._store is not None, "load() before open()"
         loaded = await self._on(self._store_thread, partial(_loaded, self._store, self._min_value))
+        self._outcomes = await self._on(
+            self._store_thread, partial(_outcomes, self._store, loaded.min_value, self._shares)
+        )
         models = LiveModels(loaded)
         await self._on(self._model_thread, models.fit)
         self._models = models
@@ -79,6 +96,7 @@ class LiveRecommender:
         self._create_task(self._reads.serve(), "recommender reads")
         self._create_task(self._keep_als(), "ALS fits")
         self._create_task(self._keep_inverse(), "EASE refits")
+        self._create_task(self._keep_exposures(), "recommender exposures")
         self.ready = True
         self._als_outdated.set()
         self._changed()
@@ -100,10 +118,22 @@ class LiveRecommender:
         return await self._on(self._model_thread, partial(question, self._models))
 
     async def ask_store(self, question: Callable[[Store], Result]) -> Result:
-        """Return what a function makes of the store, called on its thread, after the writes under way."""
+        """Return what a function makes of the store, called on its thread, after the writes under way.
+
+        What was shown until now is in the store, too.
+        """
         self._check_ready()
         assert self._store is not None
+        await self._store_exposures()
         return await self._on(self._store_thread, partial(question, self._store))
+
+    async def outcomes(self) -> Mapping[VariantKey, Outcome]:
+        """Return what came of every variant until now. Raises: ModelNotReady."""
+        return await self.ask_store(lambda _: self.counted_outcomes())
+
+    def counted_outcomes(self) -> Mapping[VariantKey, Outcome]:
+        """Return what is stored of what came of every variant, for metrics."""
+        return self._outcomes.counts if self._outcomes is not None else {}
 
     def figures(self) -> dict[str, float]:
         """Return what is learned, what waits and how far EASE has drifted, for metrics."""
@@ -114,6 +144,7 @@ class LiveRecommender:
             "drift": models.drift if models else 0.0,
             "reads_waiting": self._reads.waiting,
             "writes_waiting": self._writes.waiting,
+            "exposures_dropped": self.exposures.dropped,
         }
 
     async def stop(self) -> None:
@@ -122,6 +153,7 @@ class LiveRecommender:
         self._writes.close()
         self._reads.close()
         if self._store is not None:
+            await self._store_exposures()
             await self._on(self._store_thread, self._store.close)
         for thread in (self._store_thread, self._model_thread, self._fit_thread):
             thread.shutdown(wait=False, cancel_futures=True)
@@ -135,9 +167,14 @@ class LiveRecommender:
         return await self._on(self._model_thread, partial(self._models.recommend, asked))
 
     async def _write(self, writes: Sequence[Write]) -> Sequence[int | Exception]:
+        forgotten = {user for write in writes if isinstance(write, ForgetUsers) for user in write.ids}
+        with self.exposures.forgetting(forgotten):
+            return await self._written(writes)
+
+    async def _written(self, writes: Sequence[Write]) -> Sequence[int | Exception]:
         assert self._store is not None
         assert self._models is not None
-        written = await self._on(self._store_thread, partial(carry_out, self._store, writes))
+        written = await self._on(self._store_thread, partial(carry_out, self._store, writes, self._outcomes))
         try:
             for news in written.news:
                 await self._on(self._model_thread, partial(self._models.learn, news))
@@ -176,6 +213,27 @@ class LiveRecommender:
                 self._changed()
             self._inverse_follows.notify()
 
+    async def _keep_exposures(self) -> None:
+        """Store what was shown, a second after it was."""
+        while True:
+            await self.exposures.due.wait()
+            await self._store_exposures()
+
+    async def _store_exposures(self) -> None:
+        """Store what was shown and is not stored yet; on a full disk it waits for the next time.
+
+        Between taking it and handing it to the store's thread nothing can come: who is forgotten next is forgotten
+        after it is stored.
+        """
+        exposed = self.exposures.take()
+        if not exposed or self._outcomes is None:
+            return
+        try:
+            await self._on(self._store_thread, partial(self._outcomes.expose, exposed))
+        except Overloaded as error:
+            self.exposures.put_back(exposed)
+            _log.warning("exposures are kept in memory: %s", error.message)
+
     async def _inverse_knows(self, learned: int) -> None:
         """Return once EASE's inverse knows so many writes."""
         assert self._models is not None
@@ -193,10 +251,15 @@ async def _fail(error: Exception) -> None:
     raise error
 
 
+def _outcomes(store: Store, min_value: float, shares: Mapping[str, Mapping[str, float]]) -> Outcomes:
+    store.declare_experiments(shares)
+    return Outcomes(store, min_value)
+
+
 def _loaded(store: Store, min_value: float | None) -> Loaded:
     if min_value is not None:
         store.set_setting(MIN_VALUE, min_value)
     least = min_value_of(store)
-    return Loaded(
-        dict(store.users), dict(store.items), liked_rows(store, least), store.attributes(), least, store.last_sequence()
-    )
+    liked, unliked = told_rows(store, least)
+    attributes, version = store.attributes(), store.last_sequence()
+    return Loaded(dict(store.users), dict(store.items), liked, attributes, least, version, unliked)

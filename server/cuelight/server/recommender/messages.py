@@ -7,10 +7,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from cuelight.recommender.v1 import recommender_pb2 as pb
 from cuelight.server.errors import InvalidRequest
+from cuelight.server.recommender.boosts import DEFAULT_BOOST_NAME, Boost
 from cuelight.server.recommender.catalogue import ItemFilter, NumberRange
+from cuelight.server.recommender.exploration import new_seed
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions, check_n
 from cuelight.server.recommender.store.events import Event, check_event, check_id
+from cuelight.server.recommender.store.exposures import VariantKey
 
 __all__ = [
     "attributes_of",
@@ -20,7 +23,11 @@ __all__ = [
     "options_of",
     "query_of",
     "shelf_message",
+    "time_message",
 ]
+
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+"""What a Timestamp may hold: years 1 to 9999. Source: google/protobuf/timestamp.proto."""
 
 
 def query_of(message: pb.Query) -> Query:
@@ -38,29 +45,28 @@ def options_of(message: pb.ShelfOptions, default_model: str = "hybrid") -> Shelf
     """Return how. Raises: InvalidRequest."""
     if message.WhichOneof("by") == "blend" and not message.blend.weights:
         raise InvalidRequest("blend: expected weights of one model or more, got none")
-    wanted = message.filter
     return ShelfOptions(
         model=message.model or default_model,
         blend=dict(message.blend.weights),
         n=check_n(message.n),
-        conditions=ItemFilter(
-            tuple(wanted.any_tags),
-            tuple(wanted.all_tags),
-            tuple(wanted.none_tags),
-            tuple(_range_of(bounds) for bounds in wanted.ranges),
-            wanted.include_unavailable,
-        ),
+        conditions=_filter_of(message.filter),
         include_seen=message.include_seen,
         diversity=message.diversity,
         explain=message.explain,
+        exclude_seen_since_s=_since_s(message),
+        boosts=tuple(_boost_of(boost) for boost in message.boosts),
+        exploration=message.exploration,
+        seed=_seed_of(message),
     )
 
 
-def shelf_message(shelf: Shelf) -> pb.Shelf:
-    """Return a shelf as a message."""
-    message = pb.Shelf(model=shelf.model, model_version=shelf.version, cold=shelf.cold)
+def shelf_message(shelf: Shelf, key: VariantKey | None = None) -> pb.Shelf:
+    """Return a shelf, of a variant of an experiment or of none, as a message."""
+    message = pb.Shelf(model=shelf.model, model_version=shelf.version, cold=shelf.cold, seed=shelf.seed)
+    if key is not None:
+        message.variant = key.variant
     for item in shelf.items:
-        added = message.items.add(item_id=item.item, score=item.score)
+        added = message.items.add(item_id=item.item, score=item.score, explored=item.explored)
         for reason in item.reasons:
             if reason.item is None:
                 added.reasons.add(share=reason.share, feature=reason.feature)
@@ -81,14 +87,20 @@ def event_of(message: pb.Interaction, now_s: float) -> Event:
 
 def interaction_message(event: Event) -> pb.Interaction:
     """Return an event as a message."""
-    time = Timestamp()
-    time.FromNanoseconds(round(event.time_s * 1e6) * 1000)
+    time = time_message(event.time_s)
     message = pb.Interaction(event_id=event.id, user_id=event.user, item_id=event.item, time=time)
     if event.value is None:
         message.withdrawn = True
     else:
         message.value = event.value
     return message
+
+
+def time_message(time_s: float) -> Timestamp:
+    """Return a Unix time as a message, to the microsecond."""
+    time = Timestamp()
+    time.FromNanoseconds(round(time_s * 1e6) * 1000)
+    return time
 
 
 def attributes_of(message: pb.Item) -> ItemAttributes:
@@ -122,6 +134,41 @@ def _history_of(items: Iterable[pb.LikedItem]) -> dict[str, float]:
             raise InvalidRequest(f'history: "{item.item_id}": expected once, got it twice')
         history[item.item_id] = weight
     return history
+
+
+def _since_s(message: pb.ShelfOptions) -> float:
+    if not message.HasField("exclude_seen_since"):
+        return -math.inf
+    since = message.exclude_seen_since
+    if not _FIRST_SECOND <= since.seconds <= _LAST_SECOND:
+        raise InvalidRequest(f"exclude_seen_since: expected a time of years 1 to 9999, got {since.seconds} s")
+    return since.seconds + since.nanos / 1e9
+
+
+def _seed_of(message: pb.ShelfOptions) -> int:
+    if message.HasField("seed"):
+        return message.seed
+    return new_seed() if message.exploration else 0
+
+
+def _boost_of(message: pb.Boost) -> Boost:
+    return Boost(
+        message.name or DEFAULT_BOOST_NAME,
+        tuple(message.item_ids),
+        _filter_of(message.filter) if message.HasField("filter") else None,
+        message.factor if message.HasField("factor") else 1.0,
+        message.add,
+    )
+
+
+def _filter_of(message: pb.Filter) -> ItemFilter:
+    return ItemFilter(
+        tuple(message.any_tags),
+        tuple(message.all_tags),
+        tuple(message.none_tags),
+        tuple(_range_of(bounds) for bounds in message.ranges),
+        message.include_unavailable,
+    )
 
 
 def _range_of(message: pb.Range) -> NumberRange:

@@ -6,19 +6,21 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from cuelight.recommender.v1 import recommender_pb2 as pb
 from cuelight.server.errors import InvalidRequest, ItemNotFound, ShuttingDown
+from cuelight.server.recommender.experiments.experiments import Experiments, OptionsByQuery
+from cuelight.server.recommender.experiments.messages import experiments_message, export_message
 from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.live_recommender import LiveRecommender
 from cuelight.server.recommender.messages import (
     attributes_of,
     event_of,
-    interaction_message,
     item_message,
     options_of,
     query_of,
     shelf_message,
 )
-from cuelight.server.recommender.shelves import check_n
+from cuelight.server.recommender.shelves import Query, Shelf, check_n
 from cuelight.server.recommender.store.events import check_id
+from cuelight.server.recommender.store.exposures import VariantKey
 from cuelight.server.recommender.writes import DeleteItems, ForgetUsers, Record, UpsertItems
 from cuelight.server.rpc.changes import Changes
 from cuelight.server.rpc.context import RpcContext
@@ -37,40 +39,50 @@ def recommender_service(servicer: "RecommenderServicer") -> Service:
 class RecommenderServicer:
     """Translates. `changes` is notified when the recommender has learned something."""
 
-    def __init__(self, recommender: LiveRecommender, changes: Changes) -> None:
+    def __init__(self, recommender: LiveRecommender, changes: Changes, experiments: Experiments) -> None:
         self._recommender = recommender
         self._changes = changes
+        self._experiments = experiments
         self._closed = False
 
     async def Recommend(self, request: pb.RecommendRequest, context: RpcContext) -> pb.RecommendResponse:
         """Return shelves; see the proto for its errors."""
         _check_count("queries", len(request.queries))
-        options = options_of(request.options)
+        options = OptionsByQuery(request.options, self._experiments)
         queries = [query_of(query) for query in request.queries]
-        shelves = await asyncio.gather(*(self._recommender.recommend(query, options) for query in queries))
-        return pb.RecommendResponse(shelves=map(shelf_message, shelves))
+        asked = [options.of(query) for query in queries]
+        shelves = await asyncio.gather(
+            *(self._recommender.recommend(query, how) for query, (how, _) in zip(queries, asked, strict=True))
+        )
+        keys = [key for _, key in asked]
+        for query, key, shelf in zip(queries, keys, shelves, strict=True):
+            self._note(query, key, shelf)
+        return pb.RecommendResponse(shelves=map(shelf_message, shelves, keys))
 
     async def WatchRecommendations(
         self, request: pb.WatchRecommendationsRequest, context: RpcContext
     ) -> AsyncGenerator[pb.WatchRecommendationsResponse, None]:
         """Yield a shelf whenever it changes; see the proto for its errors."""
-        query, options = query_of(request.query), options_of(request.options)
+        query = query_of(request.query)
+        options, key = OptionsByQuery(request.options, self._experiments).of(query)
         sent: list[str] | None = None
-        while not self._closed:
-            changed = self._changes.next()
-            shelf = await self._recommender.recommend(query, options)
-            items = [item.item for item in shelf.items]
-            if items != sent:
-                yield pb.WatchRecommendationsResponse(shelf=shelf_message(shelf))
-                sent = items
-            await changed.wait()
+        with self._recommender.exposures.watching(query.user) as watched:
+            while not self._closed:
+                changed = self._changes.next()
+                shelf = await self._recommender.recommend(query, options)
+                items = [item.item for item in shelf.items]
+                if items != sent:
+                    if not watched.forgotten:
+                        self._note(query, key, shelf)
+                    yield pb.WatchRecommendationsResponse(shelf=shelf_message(shelf, key))
+                    sent = items
+                await changed.wait()
         raise ShuttingDown("the server is shutting down")
 
     async def SimilarItems(self, request: pb.SimilarItemsRequest, context: RpcContext) -> pb.SimilarItemsResponse:
         """Return items like one; see the proto for its errors."""
+        _check_no_user(request.options)
         options = options_of(request.options, default_model="item_cosine")
-        if options.include_seen:
-            raise InvalidRequest("include_seen: expected false, an item is not similar to itself")
         shelf = await self._recommender.ask_models(lambda models: models.similar_items(request.item_id, options))
         return pb.SimilarItemsResponse(shelf=shelf_message(shelf))
 
@@ -132,8 +144,7 @@ class RecommenderServicer:
     async def ExportUser(self, request: pb.ExportUserRequest, context: RpcContext) -> pb.ExportUserResponse:
         """Return everything stored of a user; see the proto for its errors."""
         user = check_id("user_id", request.user_id)
-        events = await self._recommender.ask_store(lambda store: store.export_user(user))
-        return pb.ExportUserResponse(interactions=map(interaction_message, events))
+        return await self._recommender.ask_store(lambda store: export_message(store, user))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: RpcContext) -> pb.ListModelsResponse:
         """Return the models and what they have learned."""
@@ -148,7 +159,12 @@ class RecommenderServicer:
         self, request: pb.ListExperimentsRequest, context: RpcContext
     ) -> pb.ListExperimentsResponse:
         """Return the experiments and what came of them."""
-        return pb.ListExperimentsResponse()
+        counts = await self._recommender.outcomes()
+        return experiments_message(self._experiments.shares, counts)
+
+    def _note(self, query: Query, key: VariantKey | None, shelf: Shelf) -> None:
+        if key is not None and query.user is not None:
+            self._recommender.exposures.note(key, query.user, [item.item for item in shelf.items], time.time())
 
     def close(self) -> None:
         """End every watch: the server is about to leave."""
@@ -164,6 +180,16 @@ def _similarity(models: LiveModels, pair: pb.Pair) -> float:
             return models.similarity_of_users(pair.users.first_id, pair.users.second_id)
         case _:
             raise InvalidRequest("pair: expected items or users, got neither")
+
+
+def _check_no_user(options: pb.ShelfOptions) -> None:
+    """Refuse what is about a user where there is none."""
+    if options.include_seen:
+        raise InvalidRequest("include_seen: expected false, an item is not similar to itself")
+    if options.HasField("exclude_seen_since"):
+        raise InvalidRequest("exclude_seen_since: expected none, an item has seen nothing")
+    if options.experiment:
+        raise InvalidRequest(f'experiment: expected none, an item has no variant, got "{options.experiment}"')
 
 
 def _check_count(name: str, count: int) -> None:

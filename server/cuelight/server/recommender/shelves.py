@@ -1,9 +1,11 @@
 """What is asked for and what is answered, in the callers' own ids."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cuelight.server.errors import InvalidRequest
+from cuelight.server.recommender.boosts import MAX_BOOSTS, Boost
 from cuelight.server.recommender.catalogue import ItemFilter
 
 __all__ = ["MAX_N", "Query", "Recommendation", "Shelf", "ShelfOptions", "ShownReason", "check_n"]
@@ -25,10 +27,23 @@ class ShelfOptions:
     diversity: float = 0.0
     """0 (best scores first) to 1."""
     explain: bool = False
+    exclude_seen_since_s: float = -math.inf
+    """Unix time; what the user told of before may be on the shelf again."""
+    boosts: tuple[Boost, ...] = ()
+    exploration: float = 0.0
+    """The share of places, 0 to 1, that go to items from further down."""
+    seed: int = 0
+    """What is drawn with."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.diversity <= 1:
             raise InvalidRequest(f"diversity: expected 0 to 1, got {self.diversity}")
+        if not 0 <= self.exploration <= 1:
+            raise InvalidRequest(f"exploration: expected 0 to 1, got {self.exploration}")
+        if len(self.boosts) > MAX_BOOSTS:
+            raise InvalidRequest(f"boosts: expected {MAX_BOOSTS} at most, got {len(self.boosts)}")
+        if self.include_seen and self.exclude_seen_since_s > -math.inf:
+            raise InvalidRequest("exclude_seen_since: expected without include_seen, got both")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +52,11 @@ class Query:
 
     user: str | None = None
     history: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def who(self) -> str:
+        """What tells this asker from others; of one user always the same."""
+        return f"user {self.user}" if self.user is not None else f"history {sorted(self.history)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +75,8 @@ class Recommendation:
     item: str
     score: float
     reasons: tuple[ShownReason, ...] = ()
+    explored: bool = False
+    """Whether it is there by exploration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +88,8 @@ class Shelf:
     version: int
     cold: bool = False
     """Whether nothing is known of what is liked, so that it is what everybody likes."""
+    seed: int = 0
+    """What was drawn with; 0 without exploration."""
 
 
 def check_n(n: int) -> int:

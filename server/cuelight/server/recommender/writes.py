@@ -1,13 +1,16 @@
 """What can be written, and how a group of writes is carried out on the store's thread."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 
 from cuelight.server.errors import CuelightError
+from cuelight.server.recommender.experiments.outcomes import Outcomes, Scope
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.live_models import News
 from cuelight.server.recommender.store.events import Event
+from cuelight.server.recommender.store.outcomes import ITEM, PAIR
 from cuelight.server.recommender.store.store import Pair, Said, Store
 
 __all__ = ["DeleteItems", "ForgetUsers", "Record", "UpsertItems", "Write", "Written", "carry_out"]
@@ -52,16 +55,16 @@ class Written:
     news: Sequence[News]
 
 
-def carry_out(store: Store, writes: Sequence[Write]) -> Written:
+def carry_out(store: Store, writes: Sequence[Write], outcomes: Outcomes | None = None) -> Written:
     """Carry out writes in their order, each durable on return; events that follow each other share one transaction.
 
-    A write that fails answers with its error, and changes nothing.
+    A write that fails answers with its error, and changes nothing. `outcomes` follow, where there are any to follow.
     """
     answers: list[int | Exception] = []
     news: list[News] = []
     for run in _runs(writes):
         try:
-            answered, learned = _carried_out(store, run)
+            answered, learned = _carried_out(store, run, outcomes)
             news.append(learned)
             answers += answered
         except CuelightError as error:
@@ -77,22 +80,25 @@ def _runs(writes: Iterable[Write]) -> Iterator[list[Write]]:
             yield from ([write] for write in members)
 
 
-def _carried_out(store: Store, run: Sequence[Write]) -> tuple[list[int | Exception], News]:
+def _carried_out(store: Store, run: Sequence[Write], outcomes: Outcomes | None) -> tuple[list[int | Exception], News]:
     match run[0]:
         case Record():
-            return _recorded(store, [write for write in run if isinstance(write, Record)])
+            return _recorded(store, [write for write in run if isinstance(write, Record)], outcomes)
         case UpsertItems(items):
             new = store.upsert_items(items)
             return [len(items)], News(store.last_sequence(), items=new, attributes=store.attributes())
         case DeleteItems(ids):
-            said = _by_user(dict.fromkeys(store.delete_items(ids)))
+            with _following(outcomes, ((ITEM, item) for item in ids)):
+                said = _by_user(dict.fromkeys(store.delete_items(ids)))
             return [len(ids)], News(store.last_sequence(), said=said, attributes=store.attributes())
         case ForgetUsers(ids):
-            return _forgotten(store, ids)
+            return _forgotten(store, ids, outcomes)
 
 
-def _recorded(store: Store, run: Sequence[Record]) -> tuple[list[int | Exception], News]:
-    recorded = store.record([event for write in run for event in write.events])
+def _recorded(store: Store, run: Sequence[Record], outcomes: Outcomes | None) -> tuple[list[int | Exception], News]:
+    events = [event for write in run for event in write.events]
+    with _following(outcomes, ((PAIR, event.user, event.item) for event in events)):
+        recorded = store.record(events)
     answers: list[int | Exception] = []
     start = 0
     for write in run:
@@ -102,10 +108,12 @@ def _recorded(store: Store, run: Sequence[Record]) -> tuple[list[int | Exception
     return answers, News(store.last_sequence(), recorded.new_users, recorded.new_items, said)
 
 
-def _forgotten(store: Store, ids: Sequence[str]) -> tuple[list[int | Exception], News]:
-    known = frozenset(user for user in ids if user in store.users)
+def _forgotten(store: Store, ids: Sequence[str], outcomes: Outcomes | None) -> tuple[list[int | Exception], News]:
+    known = frozenset(user for user in ids if store.knows(user))
+    news = News(store.last_sequence(), forgotten=known & store.users.keys())
     store.forget_users(known)
-    news = News(store.last_sequence(), forgotten=known)
+    if outcomes is not None:
+        outcomes.recount()
     # Asked for again after a compaction that failed, there is nobody to forget, and still something to compact.
     if not store.compaction_due():
         return [0], news
@@ -114,6 +122,10 @@ def _forgotten(store: Store, ids: Sequence[str]) -> tuple[list[int | Exception],
     except CuelightError as error:
         return [error], news  # forgotten all the same: the models must hear of it
     return [len(known)], news
+
+
+def _following(outcomes: Outcomes | None, scopes: Iterable[Scope]) -> AbstractContextManager[None]:
+    return nullcontext() if outcomes is None else outcomes.following(scopes)
 
 
 def _by_user(said: Mapping[Pair, Said | None]) -> dict[int, dict[int, Said | None]]:

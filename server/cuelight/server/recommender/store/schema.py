@@ -31,9 +31,38 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE due (what TEXT PRIMARY KEY) WITHOUT ROWID",
         "CREATE TABLE settings (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID",
     ),
+    (
+        "CREATE TABLE experiments (place INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+        """CREATE TABLE variants (
+            place INTEGER PRIMARY KEY,
+            experiment INTEGER NOT NULL REFERENCES experiments (place),
+            name TEXT NOT NULL,
+            position INTEGER,
+            share REAL,
+            UNIQUE (experiment, name)
+        )""",
+        "CREATE TABLE subjects (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE)",
+        """CREATE TABLE exposures (
+            subject INTEGER NOT NULL REFERENCES subjects (place),
+            variant INTEGER NOT NULL REFERENCES variants (place),
+            first_s REAL NOT NULL,
+            shelves INTEGER NOT NULL,
+            PRIMARY KEY (subject, variant)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE shown (
+            subject INTEGER NOT NULL REFERENCES subjects (place),
+            experiment INTEGER NOT NULL REFERENCES experiments (place),
+            item INTEGER NOT NULL REFERENCES items (place),
+            first_s REAL NOT NULL,
+            PRIMARY KEY (subject, experiment, item)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX shown_by_item ON shown (item)",
+    ),
 )
 """`place` is the row or column of the matrix users x items, from 0 on; a forgotten user's may be given to another.
 `attributes` is JSON, NULL for an item that was deleted. `value` is NULL for a withdrawal.
+`subjects` are users who have got a shelf of an experiment, whether or not anything else is known of them; `first_s` is
+Unix time; `position` and `share` are NULL for variants that the configuration has no longer.
 `due` names work that a crash must not lose; `settings` are what the data is to be read with."""
 
 

@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from cuelight.server.errors import ConfigError, Overloaded, Unavailable, UserNotFound
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.store.events import Event
+from cuelight.server.recommender.store.exposures import Exposed, ExposureRows, VariantKey
 from cuelight.server.recommender.store.folder_lock import FolderLock
+from cuelight.server.recommender.store.outcomes import ALL, Outcome, count_exposures, count_outcomes
 from cuelight.server.recommender.store.schema import migrate
 
 __all__ = ["DATABASE_NAME", "Pair", "Recorded", "Said", "Store"]
@@ -79,6 +81,8 @@ class Store:
             raise
         self.users = dict(self._connection.execute("SELECT id, place FROM users"))
         """Places by id. Read only, as `items`."""
+        self.exposures = ExposureRows(self._connection)
+        """To read from; what changes them is here."""
         self.items = dict(self._connection.execute("SELECT id, place FROM items"))
         if not read_only and self.compaction_due():
             self.compact()
@@ -128,6 +132,7 @@ class Store:
             pairs = {(user, *place) for place in gone for (user,) in self._connection.execute(_USERS_OF_ITEM, place)}
             self._connection.executemany("DELETE FROM events WHERE item = ?", gone)
             self._connection.executemany("UPDATE items SET attributes = NULL WHERE place = ?", gone)
+            self.exposures.delete_items(gone)
         return frozenset(pairs)
 
     def forget_users(self, ids: Iterable[str]) -> frozenset[int]:
@@ -136,13 +141,44 @@ class Store:
         What SQLite left of them elsewhere in the file goes with `compact`, or at the next start if that never comes.
         """
         with self._transaction() as places:
-            gone = {user: self.users[user] for user in ids if user in self.users}
+            known = [user for user in ids if self.knows(user)]
+            gone = {user: self.users[user] for user in known if user in self.users}
+            self.exposures.forget(known)
             self._connection.executemany("DELETE FROM events WHERE user = ?", [(place,) for place in gone.values()])
             self._connection.executemany("DELETE FROM users WHERE place = ?", [(place,) for place in gone.values()])
-            if gone:
+            if known:
                 self._connection.execute("INSERT OR IGNORE INTO due VALUES ('compaction')")
             places.forgotten = frozenset(gone)
         return frozenset(gone.values())
+
+    def knows(self, user: str) -> bool:
+        """Whether anything is stored of a user."""
+        return user in self.users or self.exposures.is_subject(user)
+
+    def declare_experiments(self, shares: Mapping[str, Mapping[str, float]]) -> None:
+        """Take over the configuration's experiments: shares by variant, by experiment; durable on return."""
+        with self._transaction():
+            self.exposures.declare(shares)
+
+    def record_exposures(self, exposed: Sequence[Exposed]) -> list[bool]:
+        """Keep who got which shelves; durable on return. Return for each whether it is the first one to its variant.
+
+        Raises: Overloaded when the disk is full: then none is kept.
+        """
+        with self._transaction():
+            return self.exposures.add(exposed)
+
+    def count_exposures(self) -> dict[VariantKey, Outcome]:
+        """Return users and shelves of every variant there ever was."""
+        return count_exposures(self._connection)
+
+    def count_outcomes(self, min_value: float, which: str = ALL, *ids: str) -> dict[VariantKey, Outcome]:
+        """Return what came of variants, over all pairs of user and item or some; see `outcomes.count_outcomes`."""
+        return count_outcomes(self._connection, min_value, which, *ids)
+
+    def told_since(self, user: str, time_s: float) -> list[str]:
+        """Return items of which a user told at a time or later."""
+        return [item for (item,) in self._connection.execute(_TOLD_SINCE, (user, time_s))]
 
     def compaction_due(self) -> bool:
         """Whether somebody was forgotten and `compact` has not ended since."""
@@ -185,10 +221,10 @@ class Store:
         return frozenset(item for (item,) in self._connection.execute(_ITEMS_WITH_EVENTS))
 
     def export_user(self, user: str) -> list[Event]:
-        """Return everything stored of a user, in the order it came. Raises: UserNotFound."""
-        if user not in self.users:
+        """Return every event of a user, in the order it came. Raises: UserNotFound when nothing is stored of them."""
+        if not self.knows(user):
             raise UserNotFound(f'user "{user}": nothing is stored')
-        found = self._connection.execute(_EVENTS_OF_USER, (self.users[user],))
+        found = self._connection.execute(_EVENTS_OF_USER, (self.users.get(user),))
         return [Event(event, user, item, value, time_s) for event, item, value, time_s in found]
 
     def last_sequence(self) -> int:
@@ -245,6 +281,10 @@ class Store:
 
 
 _USERS_OF_ITEM = "SELECT DISTINCT user FROM events WHERE item = ?"
+_TOLD_SINCE = """
+    SELECT DISTINCT items.id FROM users JOIN events ON events.user = users.place JOIN items ON items.place = events.item
+    WHERE users.id = ? AND time_s >= ?
+"""
 _ITEMS_WITH_EVENTS = "SELECT id FROM items WHERE EXISTS (SELECT 1 FROM events WHERE item = place)"
 _EVENTS_OF_USER = """
     SELECT events.id, items.id, value, time_s FROM events JOIN items ON items.place = events.item

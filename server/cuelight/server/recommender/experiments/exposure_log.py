@@ -1,0 +1,113 @@
+"""What was shown and is not stored yet: noted while a shelf is answered, stored in groups beside it.
+
+    note        a shelf of a variant went to a user; repeated ones add up in one entry
+    due         set a second after the first note since the last `take`
+    take        all that is noted, to be stored; `put_back` what could not be
+    forgetting  while users are forgotten nothing of them is noted, and nothing noted before is left
+
+Bounded: beyond a number of entries further ones are dropped and counted. A crash loses what is not stored, a second of
+it or so; the counters agree with what is stored all the same.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from cuelight.server.recommender.store.exposures import Exposed, VariantKey
+
+__all__ = ["ExposureLog", "Watched"]
+
+_DELAY_S = 1.0
+_MAX_NOTED = 50_000
+"""Users and items; storing so many takes the store's thread well under a second."""
+
+
+@dataclass(slots=True, eq=False)
+class Watched:
+    """A watch of a user, who may be forgotten while it lasts: then its shelves are no longer noted."""
+
+    user: str
+    forgotten: bool = False
+
+
+class ExposureLog:
+    """Entries by variant and user. The event loop owns it."""
+
+    def __init__(self, max_noted: int = _MAX_NOTED, delay_s: float = _DELAY_S) -> None:
+        self._max_noted = max_noted
+        self._delay_s = delay_s
+        self._noted: dict[tuple[VariantKey, str], Exposed] = {}
+        self._count = 0
+        self._forgetting: set[str] = set()
+        self._watches: dict[str, set[Watched]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self.due = asyncio.Event()
+        self.dropped = 0
+        """Shelves that were not noted because too much waits to be stored."""
+
+    def note(self, key: VariantKey, user: str, items: Iterable[str], now_s: float) -> None:
+        """Note that a user got a shelf of a variant at a time (Unix)."""
+        self._add(Exposed(key, user, now_s, 1, dict.fromkeys(items, now_s)))
+
+    def take(self) -> list[Exposed]:
+        """Return all that is noted, and note anew from here."""
+        taken = list(self._noted.values())
+        self._noted = {}
+        self._count = 0
+        self.due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        return taken
+
+    def put_back(self, exposed: Sequence[Exposed]) -> None:
+        """Note again what could not be stored."""
+        for one in exposed:
+            self._add(one)
+
+    @contextmanager
+    def watching(self, user: str | None) -> Iterator[Watched]:
+        """Keep in touch with a watch: if its user is forgotten while it lasts, it is told."""
+        watch = Watched(user or "")
+        self._watches.setdefault(watch.user, set()).add(watch)
+        try:
+            yield watch
+        finally:
+            self._watches[watch.user].discard(watch)
+            if not self._watches[watch.user]:
+                del self._watches[watch.user]
+
+    @contextmanager
+    def forgetting(self, users: Collection[str]) -> Iterator[None]:
+        """Drop what is noted of users, and note nothing of them until this is left."""
+        self._forgetting.update(users)
+        if users:
+            kept = [one for one in self.take() if one.user not in self._forgetting]
+            self.put_back(kept)
+        for user in users:
+            for watch in self._watches.get(user, ()):
+                watch.forgotten = True
+        try:
+            yield
+        finally:
+            self._forgetting.difference_update(users)
+
+    def _add(self, exposed: Exposed) -> None:
+        if exposed.user in self._forgetting:
+            return
+        there = self._noted.get((exposed.key, exposed.user))
+        new = len(exposed.items.keys() - there.items.keys()) if there else 1 + len(exposed.items)
+        if self._count + new > self._max_noted:
+            self.dropped += exposed.shelves
+            return
+        self._count += new
+        if there is None:
+            self._noted[exposed.key, exposed.user] = exposed
+        else:
+            there.first_s = min(there.first_s, exposed.first_s)
+            there.shelves += exposed.shelves
+            for item, first_s in exposed.items.items():
+                there.items[item] = min(first_s, there.items.get(item, first_s))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._delay_s, self.due.set)

@@ -1,0 +1,128 @@
+"""From scores to a shelf, step by step: boosts, who may be on it, the best of them, diversity, exploration, reasons."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuelight.server.recommender.boosts import BoostRule, boosted, rules_of, shares_of_boosts
+from cuelight.server.recommender.catalogue import Catalogue
+from cuelight.server.recommender.exploration import draw, generator_of, mixed
+from cuelight.server.recommender.features import ItemFeatures
+from cuelight.server.recommender.history import History
+from cuelight.server.recommender.models.scorer import Scorer
+from cuelight.server.recommender.names import Names
+from cuelight.server.recommender.ranking import diverse, top
+from cuelight.server.recommender.shelves import Recommendation, Shelf, ShelfOptions, ShownReason
+
+__all__ = ["Asker", "ShelfMaker"]
+
+_POOL = 5
+"""A diverse shelf is chosen from so many times as many items as it holds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asker:
+    """For whom a shelf is: the likes it comes from, the places that stay off it, (s,), and what tells askers apart."""
+
+    history: History
+    left_off: NDArray[np.int64]
+    who: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rules:
+    """What options come to in one state: items that pass the filter, (items,), and the boosts."""
+
+    allowed: NDArray[np.bool_]
+    boosts: tuple[BoostRule, ...]
+
+
+class ShelfMaker:
+    """Makes shelves of one state of items and models, of which `version` is the number of the last event.
+
+    Askers with the same options share what these come to.
+    """
+
+    def __init__(self, catalogue: Catalogue, features: ItemFeatures, items: Names, version: int) -> None:
+        self._catalogue = catalogue
+        self._features = features
+        self._items = items
+        self._version = version
+        self._rules: dict[int, tuple[ShelfOptions, _Rules]] = {}
+
+    def shelf(self, model: Scorer, asker: Asker, scores: NDArray[np.float64], options: ShelfOptions) -> Shelf:
+        """Return the shelf of somebody to whom a model gave `scores` (items,).
+
+        Raises: InvalidRequest when boosts lead beyond finite scores.
+        """
+        rules = self._rules_of(options)
+        final = boosted(scores, rules.boosts)
+        allowed = rules.allowed.copy()
+        allowed[asker.left_off] = False
+        best = self._best(final, allowed, options)
+        shelf, explored = _explored(best, final, allowed, asker, options)
+        items = tuple(
+            Recommendation(
+                self._items.id_at(place),
+                float(final[place]),
+                self._reasons(model, asker.history, place, float(scores[place]), rules.boosts)
+                if options.explain
+                else (),
+                place in explored,
+            )
+            for place in shelf.tolist()
+        )
+        seed = options.seed if options.exploration else 0
+        return Shelf(items, model.name, self._version, not len(asker.history), seed)
+
+    def _rules_of(self, options: ShelfOptions) -> _Rules:
+        # By identity: comparing options costs more than most of them do. The options are kept, so no id comes twice.
+        found = self._rules.get(id(options))
+        if found is None:
+            allowed = self._catalogue.allowed(options.conditions)
+            boosts = rules_of(options.boosts, self._catalogue, self._items)
+            found = self._rules[id(options)] = (options, _Rules(allowed, boosts))
+        return found[1]
+
+    def _best(
+        self, scores: NDArray[np.float64], allowed: NDArray[np.bool_], options: ShelfOptions
+    ) -> NDArray[np.int64]:
+        if not options.diversity:
+            return top(scores, options.n, allowed)
+        pool = top(scores, options.n * _POOL, allowed)
+        return diverse(pool, scores, self._features.matrix, options.n, options.diversity)
+
+    def _reasons(
+        self, model: Scorer, history: History, place: int, score: float, boosts: Sequence[BoostRule]
+    ) -> tuple[ShownReason, ...]:
+        reasons = [
+            ShownReason(reason.share, None if reason.item is None else self._items.id_at(reason.item), reason.feature)
+            for reason in model.reasons(history, place)
+        ]
+        moved = shares_of_boosts(score, place, boosts)
+        if moved:
+            reasons += [ShownReason(share, feature=name) for name, share in moved.items()]
+            reasons.sort(key=lambda reason: -reason.share)
+        return tuple(reasons)
+
+
+def _explored(
+    best: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    allowed: NDArray[np.bool_],
+    asker: Asker,
+    options: ShelfOptions,
+) -> tuple[NDArray[np.int64], frozenset[int]]:
+    """Return the shelf with drawn items from below it in some places, and which items those are."""
+    if not options.exploration:
+        return best, frozenset()
+    below = allowed.copy()
+    below[best] = False
+    drawn = draw(generator_of(options.seed, asker.who), len(best), int(below.sum()), options.exploration)
+    if not len(drawn):
+        return best, frozenset()
+    ranked = top(scores, int(drawn.below.max()) + 1, below)
+    items = ranked[drawn.below]
+    return mixed(best, drawn, items), frozenset(items.tolist())

@@ -1,0 +1,76 @@
+"""Options of a shelf from the wire, and a shelf back onto it."""
+
+import math
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from cuelight.recommender.v1 import recommender_pb2 as pb
+from cuelight.server.errors import InvalidRequest
+from cuelight.server.recommender.boosts import Boost
+from cuelight.server.recommender.catalogue import ItemFilter, NumberRange
+from cuelight.server.recommender.messages import options_of, shelf_message
+from cuelight.server.recommender.shelves import Recommendation, Shelf, ShelfOptions
+
+
+def test_what_is_not_set_has_its_default() -> None:
+    assert options_of(pb.ShelfOptions()) == ShelfOptions()
+    assert options_of(pb.ShelfOptions(boosts=[pb.Boost()])).boosts == (Boost("boost", (), None, 1.0, 0.0),)
+    assert options_of(pb.ShelfOptions()).exclude_seen_since_s == -math.inf
+
+
+def test_every_option_arrives() -> None:
+    new = pb.Filter(any_tags=["new"], ranges=[pb.Range(name="year", min=2020)])
+    message = pb.ShelfOptions(
+        exclude_seen_since=Timestamp(seconds=1_700_000_000, nanos=500_000_000),
+        boosts=[pb.Boost(name="new", filter=new, factor=1.5), pb.Boost(item_ids=["a", "b"], add=-2.0)],
+        exploration=0.1,
+        seed=2**64 - 1,
+    )
+
+    options = options_of(message)
+
+    conditions = ItemFilter(any_tags=("new",), ranges=(NumberRange("year", 2020.0),))
+    assert options.exclude_seen_since_s == 1_700_000_000.5
+    assert options.boosts == (Boost("new", (), conditions, 1.5), Boost("boost", ("a", "b"), None, 1.0, -2.0))
+    assert (options.exploration, options.seed) == (0.1, 2**64 - 1)
+
+
+def test_a_filter_that_is_set_and_empty_is_for_all_items() -> None:
+    [boost] = options_of(pb.ShelfOptions(boosts=[pb.Boost(filter=pb.Filter())])).boosts
+
+    assert boost.conditions == ItemFilter()
+
+
+def test_the_server_chooses_a_seed_where_there_is_exploration_without_one() -> None:
+    chosen = {options_of(pb.ShelfOptions(exploration=0.5)).seed for _ in range(10)}
+
+    assert len(chosen) == 10
+    assert 0 not in chosen
+    assert options_of(pb.ShelfOptions(exploration=0.5, seed=0)).seed == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"boosts": [pb.Boost(name="sale", factor=0.0)]}, 'boost "sale": factor: expected a number above 0, got 0.0'),
+        ({"boosts": [pb.Boost(add=math.nan)]}, 'boost "boost": add: expected a finite number, got nan'),
+        ({"boosts": [pb.Boost()] * 101}, "boosts: expected 100 at most, got 101"),
+        ({"exploration": 1.5}, "exploration: expected 0 to 1, got 1.5"),
+        ({"include_seen": True, "exclude_seen_since": Timestamp()}, "exclude_seen_since: expected without"),
+        ({"exclude_seen_since": Timestamp(seconds=2**62)}, "exclude_seen_since: expected a time of years 1 to 9999"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidRequest, match=told):
+        options_of(pb.ShelfOptions(**options))
+
+
+def test_a_shelf_tells_its_seed_and_what_is_explored() -> None:
+    shelf = Shelf((Recommendation("a", 1.0), Recommendation("b", 0.5, (), True)), "ease", 7, seed=2**64 - 1)
+
+    message = shelf_message(shelf)
+
+    assert [item.explored for item in message.items] == [False, True]
+    assert message.seed == 2**64 - 1
