@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cuelight.server.errors import InvalidRequest, ModelNotFound
+from cuelight.server.recommender.embeddings import SpaceVectors
 from cuelight.server.recommender.features import ItemAttributes, ItemFeatures, words_of
 from cuelight.server.recommender.gram import Gram
 from cuelight.server.recommender.history import History
@@ -123,10 +124,10 @@ def test_content_is_the_mean_similarity_and_its_features_add_up_too() -> None:
 def test_blocks_of_features_weigh_the_same() -> None:
     features = ItemFeatures.of(
         [ItemAttributes("Night", ("x", "y")), ItemAttributes("Day", ("x", "y")), ItemAttributes("Night")],
-        embeddings=np.array([[2.0, 0.0], [0.0, 1.0], [5.0, 0.0]]),
+        embeddings={"text": SpaceVectors(np.arange(3), np.array([[2.0, 0.0], [0.0, 1.0], [5.0, 0.0]], np.float32))},
     )
 
-    similarity = (features.matrix @ features.matrix.T).toarray()
+    similarity = features.between(np.arange(3), np.arange(3))
 
     np.testing.assert_allclose(similarity, [[1, 1 / 3, 2 / 3], [1 / 3, 1, 0], [2 / 3, 0, 2 / 3]], atol=1e-12)
 

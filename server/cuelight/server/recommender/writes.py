@@ -1,10 +1,11 @@
 """What can be written, and how a group of writes is carried out on the store's thread."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from cuelight.server.errors import CuelightError
+from cuelight.server.recommender.embeddings import ItemEmbeddings, Vector
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.live_models import News
 from cuelight.server.recommender.store.events import Event
@@ -22,9 +23,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class UpsertItems:
-    """Set attributes; the answer is how many items there were."""
+    """Set attributes and embeddings; the answer is how many items there were."""
 
     items: Mapping[str, ItemAttributes]
+    embeddings: Mapping[str, Mapping[str, Vector]] = field(default_factory=dict)
+    """By item and space; items without one lose what they had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +84,16 @@ def _carried_out(store: Store, run: Sequence[Write]) -> tuple[list[int | Excepti
     match run[0]:
         case Record():
             return _recorded(store, [write for write in run if isinstance(write, Record)])
-        case UpsertItems(items):
-            new = store.upsert_items(items)
-            return [len(items)], News(store.last_sequence(), items=new, attributes=store.attributes())
+        case UpsertItems(items, embeddings):
+            new = store.upsert_items(items, embeddings)
+            changed = {store.items[item]: _embeddings_of(item, items, embeddings) for item in items}
+            return [len(items)], News(
+                store.last_sequence(), items=new, attributes=store.attributes(), embeddings=changed
+            )
         case DeleteItems(ids):
             said = _by_user(dict.fromkeys(store.delete_items(ids)))
-            return [len(ids)], News(store.last_sequence(), said=said, attributes=store.attributes())
+            gone = {store.items[item]: None for item in ids if item in store.items}
+            return [len(ids)], News(store.last_sequence(), said=said, attributes=store.attributes(), embeddings=gone)
         case ForgetUsers(ids):
             return _forgotten(store, ids)
 
@@ -114,6 +121,12 @@ def _forgotten(store: Store, ids: Sequence[str]) -> tuple[list[int | Exception],
     except CuelightError as error:
         return [error], news  # forgotten all the same: the models must hear of it
     return [len(known)], news
+
+
+def _embeddings_of(
+    item: str, items: Mapping[str, ItemAttributes], embeddings: Mapping[str, Mapping[str, Vector]]
+) -> ItemEmbeddings:
+    return ItemEmbeddings(item, items[item].available, embeddings.get(item, {}))
 
 
 def _by_user(said: Mapping[Pair, Said | None]) -> dict[int, dict[int, Said | None]]:

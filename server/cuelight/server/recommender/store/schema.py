@@ -31,9 +31,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE due (what TEXT PRIMARY KEY) WITHOUT ROWID",
         "CREATE TABLE settings (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID",
     ),
+    (
+        "CREATE TABLE spaces (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+        """CREATE TABLE embeddings (
+            space INTEGER NOT NULL REFERENCES spaces (number),
+            item INTEGER NOT NULL REFERENCES items (place),
+            vector BLOB NOT NULL,
+            PRIMARY KEY (space, item)
+        )""",
+    ),
 )
 """`place` is the row or column of the matrix users x items, from 0 on; a forgotten user's may be given to another.
 `attributes` is JSON, NULL for an item that was deleted. `value` is NULL for a withdrawal.
+`vector` is little-endian float32, all of one space of one length.
 `due` names work that a crash must not lose; `settings` are what the data is to be read with."""
 
 
