@@ -113,7 +113,7 @@ def test_a_vector_of_another_length_is_refused_and_nothing_of_its_call_is_kept(t
         words = 'item "d": embeddings: space "text": expected 2 numbers as the others there have, got 3'
         with pytest.raises(InvalidRequest, match=words):
             await recommender.write(upsert({"c": [1, 1], "d": [1, 1, 1]}))
-        with pytest.raises(InvalidRequest, match='item "a".*expected 2.*got 3'):
+        with pytest.raises(InvalidRequest, match=r'item "a".*expected 2.*got 3'):
             await recommender.write(upsert({"a": [1, 0, 0]}))
         assert await near(recommender, vector(1, 0)) == [["a", "b"]]
         await recommender.write(upsert({"a": [1, 0, 0], "b": [1, 1, 0]}))
@@ -238,9 +238,8 @@ def test_questions_that_ask_alike_are_answered_like_alone() -> None:
     together = spaces.answer(questions)
 
     assert isinstance(together[9], InvalidRequest)
-    for question, answer in zip(questions, together, strict=True):
-        [alone] = spaces.answer([question])
-        assert alone == answer or isinstance(alone, InvalidRequest)
+    for at in {*range(15)} - {9}:
+        assert spaces.answer([questions[at]]) == [together[at]]
 
 
 def test_an_item_without_vectors_is_not_in_the_way() -> None:
@@ -250,4 +249,6 @@ def test_an_item_without_vectors_is_not_in_the_way() -> None:
 
     [answer] = spaces.answer([NearestQuestion("", (vector(1, 2),), 5)])
     assert not isinstance(answer, Exception)
-    assert answer.lists == ((("c", pytest.approx(1.0)),),)
+    [[(item, cosine)]] = answer.lists
+    assert item == "c"
+    assert cosine == pytest.approx(1.0)

@@ -106,17 +106,15 @@ class VectorTable:
         self._rows = {place: row for row, place in enumerate(places[: len(rows)].tolist())}
 
 
-def check_space(item: str, space: str) -> str:
+def check_space(space: str) -> str:
     """Return the name of a space. Raises: InvalidRequest when it is empty or too long."""
     if not 1 <= len(space.encode()) <= MAX_SPACE_BYTES:
         shown = space if len(space) <= MAX_SPACE_BYTES else f"{len(space.encode())} bytes"
-        raise InvalidRequest(
-            f'item "{item}": embeddings: space: expected 1 to {MAX_SPACE_BYTES} bytes of UTF-8, got "{shown}"'
-        )
+        raise InvalidRequest(f'embeddings: space: expected 1 to {MAX_SPACE_BYTES} bytes of UTF-8, got "{shown}"')
     return space
 
 
-def check_vector(of_what: str, values: Sequence[float]) -> Vector:
+def check_vector(of_what: str, values: Sequence[float] | Vector) -> Vector:
     """Return a vector (d,). Raises: InvalidRequest naming `of_what` when it is no direction in 1 to 4096 numbers."""
     if not 1 <= len(values) <= MAX_LENGTH:
         raise InvalidRequest(f"{of_what}: expected 1 to {MAX_LENGTH} numbers, got {len(values)}")

@@ -101,11 +101,13 @@ def attributes_of(message: pb.Item) -> ItemAttributes:
 
 def embeddings_of(message: pb.Item) -> dict[str, Vector]:
     """Return an item's embeddings by space. Raises: InvalidRequest."""
-    item = message.item_id
-    return {
-        check_space(item, space): check_vector(f'item "{item}": embeddings: space "{space}"', embedding.values)
-        for space, embedding in message.embeddings.items()
-    }
+    try:
+        return {
+            check_space(space): check_vector(f'embeddings: space "{space}"', embedding.values)
+            for space, embedding in message.embeddings.items()
+        }
+    except InvalidRequest as error:
+        raise InvalidRequest(f'item "{message.item_id}": {error.message}') from error
 
 
 def nearest_question_of(message: pb.NearestItemsRequest) -> NearestQuestion:
