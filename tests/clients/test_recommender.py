@@ -16,6 +16,8 @@ from cuelight.client import (
     InvalidRequest,
     Item,
     ItemFilter,
+    Nearest,
+    NearItem,
     NotFound,
     NumberRange,
     Overloaded,
@@ -147,6 +149,21 @@ def test_what_is_alike(client: RecommenderClient, fake: FakeRecommender) -> None
     assert [fake.asked[0].options.model, fake.asked[1].n] == ["ease", 5]
 
 
+def test_what_is_near_is_a_list_for_each_query(client: RecommenderClient, fake: FakeRecommender) -> None:
+    queries: list[str | tuple[float, ...]] = ["i", (0.5, -1.0), *(str(number) for number in range(1000))]
+
+    nearest = client.nearest_items(queries, "text", 3, filter=ItemFilter(any_tags=("rock",)), exact=True)
+
+    assert nearest == Nearest(((NearItem("a", 0.5), NearItem("b", 0.5)),) * 1002, exact=True)
+    first, second = fake.asked
+    assert (len(first.queries), len(second.queries)) == (1000, 2)
+    assert first.queries[:2] == [
+        pb.NearestQuery(item_id="i"),
+        pb.NearestQuery(embedding=pb.Embedding(values=[0.5, -1.0])),
+    ]
+    assert (first.space, first.n, first.exact, first.filter) == ("text", 3, True, pb.Filter(any_tags=["rock"]))
+
+
 def test_interactions_are_sent_in_batches_and_come_back_as_they_were(
     client: RecommenderClient, fake: FakeRecommender
 ) -> None:
@@ -223,7 +240,8 @@ def test_attempts_end(client: RecommenderClient, fake: FakeRecommender) -> None:
 
 
 def test_items_go_and_come(client: RecommenderClient, fake: FakeRecommender) -> None:
-    item = Item("i", "A Song", ("rock", "live"), {"year": 1980.0}, unavailable=True)
+    embeddings = {"sound": (0.5, -2.0), "text": (1.0,)}
+    item = Item("i", "A Song", ("rock", "live"), {"year": 1980.0}, unavailable=True, embeddings=embeddings)
 
     client.upsert_items([item, *(Item(str(number)) for number in range(6000))])
     client.delete_items(["gone"])

@@ -166,6 +166,111 @@ def test_what_is_alike(stub: pb_grpc.RecommenderServiceStub) -> None:
     assert neighbours == pytest.approx(8 / (9 + 10))
 
 
+def embedded(item: str, numbers: Iterable[float], space: str = "text", **fields: object) -> pb.Item:
+    embeddings = {space: pb.Embedding(values=numbers)}
+    return pb.Item(item_id=item, embeddings=embeddings, **fields)  # type: ignore[arg-type]
+
+
+def test_what_is_near_by_embedding(stub: pb_grpc.RecommenderServiceStub) -> None:
+    items = [embedded(f"item {i}", [float(i), 1.0], tags=["even" if i % 2 == 0 else "odd"]) for i in range(N)]
+    items[3].unavailable = True
+    stub.UpsertItems(pb.UpsertItemsRequest(items=items), timeout=TIMEOUT_S)
+    assert stub.GetItem(pb.GetItemRequest(item_id="item 7"), timeout=TIMEOUT_S).item == items[7]
+
+    request = pb.NearestItemsRequest(n=3, filter=pb.Filter(any_tags=["odd"]))
+    request.queries.add(embedding=pb.Embedding(values=[6.0, 2.0]))
+    request.queries.add(item_id="item 1")
+    answer = stub.NearestItems(request, timeout=TIMEOUT_S)
+    lists = [[item.item_id for item in near.items] for near in answer.lists]
+    assert lists == [["item 5", "item 7", "item 9"]] * 2
+    assert answer.lists[0].items[0].cosine == pytest.approx(32 / (26 * 40) ** 0.5)
+    assert answer.exact
+
+    stub.UpsertItems(pb.UpsertItemsRequest(items=[pb.Item(item_id="item 5", tags=["odd"])]), timeout=TIMEOUT_S)
+    stub.DeleteItems(pb.DeleteItemsRequest(item_ids=["item 7"]), timeout=TIMEOUT_S)
+    answer = stub.NearestItems(request, timeout=TIMEOUT_S)
+    assert [item.item_id for item in answer.lists[0].items] == ["item 9", "item 11", "item 13"]
+
+
+TOO_LONG = "x" * 65
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        (embedded("a", [1.0, 2.0, 3.0]), 'item "a": embeddings: space "text": expected 2 numbers as the others there'),
+        (embedded("a", []), 'item "a": embeddings: space "text": expected 1 to 4096 numbers, got 0'),
+        (embedded("a", [1.0] * 4097), 'item "a": embeddings: space "text": expected 1 to 4096 numbers, got 4097'),
+        (embedded("a", [0.0, 0.0]), 'item "a": embeddings: space "text": expected a direction, got nothing but 0'),
+        (embedded("a", [1.0, float("nan")]), 'item "a": embeddings: space "text": expected finite numbers, got nan'),
+        (embedded("a", [1.0, 2.0], ""), 'item "a": embeddings: space: expected 1 to 64 bytes of UTF-8, got ""'),
+        (embedded("a", [1.0, 2.0], TOO_LONG), 'item "a": embeddings: space: expected 1 to 64 bytes of UTF-8, got "65'),
+    ],
+    ids=["another length", "none", "too many", "nothing but 0", "nan", "no name", "a long name"],
+)
+def test_an_embedding_that_cannot_be_is_refused_with_all_of_its_call(
+    stub: pb_grpc.RecommenderServiceStub, item: pb.Item, said: str
+) -> None:
+    stub.UpsertItems(pb.UpsertItemsRequest(items=[embedded("b", [1.0, 2.0])]), timeout=TIMEOUT_S)
+
+    with pytest.raises(grpc.RpcError) as raised:
+        stub.UpsertItems(pb.UpsertItemsRequest(items=[embedded("c", [1.0, 1.0]), item]), timeout=TIMEOUT_S)
+
+    assert code_of(raised.value) is grpc.StatusCode.INVALID_ARGUMENT
+    assert said in str(raised.value)
+    near = stub.NearestItems(pb.NearestItemsRequest(queries=[pb.NearestQuery(item_id="b")]), timeout=TIMEOUT_S)
+    assert not near.lists[0].items
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "said"),
+    [
+        (pb.NearestItemsRequest(), grpc.StatusCode.INVALID_ARGUMENT, "queries: expected 1 to 1000, got 0"),
+        (
+            pb.NearestItemsRequest(queries=[pb.NearestQuery()]),
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "queries[0]: expected embedding or item_id, got neither",
+        ),
+        (
+            pb.NearestItemsRequest(queries=[pb.NearestQuery(item_id="b")] * 1001),
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "queries: expected 1 to 1000, got 1001",
+        ),
+        (
+            pb.NearestItemsRequest(n=1001, queries=[pb.NearestQuery(item_id="b")]),
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "n: expected 1 to 1000",
+        ),
+        (
+            pb.NearestItemsRequest(queries=[pb.NearestQuery(embedding=pb.Embedding(values=[1.0]))]),
+            grpc.StatusCode.INVALID_ARGUMENT,
+            'queries[0]: embedding: expected 2 numbers as space "text" has, got 1',
+        ),
+        (
+            pb.NearestItemsRequest(space="sound", queries=[pb.NearestQuery(item_id="b")]),
+            grpc.StatusCode.NOT_FOUND,
+            'space "sound": there are "text"',
+        ),
+        (
+            pb.NearestItemsRequest(queries=[pb.NearestQuery(item_id="nothing")]),
+            grpc.StatusCode.NOT_FOUND,
+            'item "nothing": it has no embedding in space "text"',
+        ),
+    ],
+    ids=["no query", "an empty query", "too many", "n", "another length", "no such space", "no such item"],
+)
+def test_what_cannot_be_near_is_refused(
+    stub: pb_grpc.RecommenderServiceStub, request_: pb.NearestItemsRequest, code: grpc.StatusCode, said: str
+) -> None:
+    stub.UpsertItems(pb.UpsertItemsRequest(items=[embedded("b", [1.0, 2.0])]), timeout=TIMEOUT_S)
+
+    with pytest.raises(grpc.RpcError) as raised:
+        stub.NearestItems(request_, timeout=TIMEOUT_S)
+
+    assert code_of(raised.value) is code
+    assert said in str(raised.value)
+
+
 def test_a_watched_shelf_changes_as_feedback_arrives(stub: pb_grpc.RecommenderServiceStub) -> None:
     record(stub, checkerboard())
     options = pb.ShelfOptions(model="item_cosine", n=3)

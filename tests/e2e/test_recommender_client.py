@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cuelight.client import (
@@ -89,6 +90,24 @@ def test_items_filters_and_what_is_alike(client: RecommenderClient) -> None:
     client.delete_items(["item 4"])
     assert "item 4" not in client.recommend("user 4", ShelfOptions(n=100)).item_ids
     assert client.models().items == N - 1
+
+
+def test_what_is_near_by_embedding(client: RecommenderClient) -> None:
+    text = [np.array([i, 1.0], np.float32) for i in range(N)]
+    client.upsert_items(
+        [Item(f"item {i}", tags=(("low", "high")[i > 9],), embeddings={"text": text[i]}) for i in range(N)]
+    )
+
+    nearest = client.nearest_items(["item 3", (100.0, 1.0)], n=2, filter=ItemFilter(any_tags=("low",)))
+
+    ids = [[item.item_id for item in near] for near in nearest.lists]
+    assert ids == [["item 4", "item 5"], ["item 9", "item 8"]]
+    assert nearest.lists[1][0].cosine == pytest.approx(float(text[9] @ [100, 1] / np.linalg.norm(text[9]) / 100.005))
+    assert nearest.exact
+    assert client.get_item("item 3").embeddings == {"text": (3.0, 1.0)}
+    assert client.recommend(["item 3"], ShelfOptions(model="content_cosine", n=1)).item_ids == ("item 4",)
+    with pytest.raises(NotFound, match='space "sound": there are "text"'):
+        client.nearest_items(["item 3"], "sound")
 
 
 def test_what_cannot_be_is_refused_with_the_servers_words(client: RecommenderClient) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cuelight.server.recommender.embeddings import SpaceVectors, VectorTable
 from cuelight.server.recommender.features import ItemAttributes, ItemFeatures
 from cuelight.server.recommender.history import History
 from cuelight.server.recommender.interaction_table import InteractionTable
@@ -32,14 +33,20 @@ def checkerboard(n: int = 20) -> InteractionTable:
 
 
 def some_features(n_items: int, seed: int = 0) -> ItemFeatures:
-    """Each item has a tag or two and a title of two words, one of them its own."""
+    """Each item has a tag or two and a title of two words, one of them its own; most have a text's and a few a sound's
+    embedding."""
     generator = np.random.default_rng(seed)
-    return ItemFeatures.of(
-        [
-            ItemAttributes(f"Song {item}", tuple(generator.choice(TAGS, generator.integers(1, 3), replace=False)))
-            for item in range(n_items)
-        ]
-    )
+    attributes = [
+        ItemAttributes(f"Song {item}", tuple(generator.choice(TAGS, generator.integers(1, 3), replace=False)))
+        for item in range(n_items)
+    ]
+    texts = VectorTable.empty(5)
+    for item in range(n_items):
+        texts.put(item, generator.standard_normal(5, dtype=np.float32))
+    texts.drop(2)
+    texts.put(3, generator.standard_normal(5, dtype=np.float32))
+    sounds = SpaceVectors(np.array([7, 1]), generator.standard_normal((2, 3), dtype=np.float32))
+    return ItemFeatures.of(attributes, {"text": texts.seen(), "sound": sounds})
 
 
 def parity_features(n_items: int) -> ItemFeatures:

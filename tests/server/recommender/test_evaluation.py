@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from cuelight.server.recommender.evaluation.metrics import coverage, diversity, ndcg, novelty, recall
 from cuelight.server.recommender.evaluation.protocol import evaluate
 from cuelight.server.recommender.evaluation.split import leave_last_out, per_user_split
+from cuelight.server.recommender.features import ItemFeatures
 from cuelight.server.recommender.history import History
 from cuelight.server.recommender.model_names import MODEL_NAMES
 from cuelight.server.recommender.model_set import ModelSettings
@@ -49,7 +50,7 @@ def test_recall_counts_all_that_is_relevant() -> None:
 
 def test_coverage_diversity_and_novelty() -> None:
     lists = [np.array([0, 1]), np.array([1, 2])]
-    features = csr_array(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]))
+    features = ItemFeatures(csr_array(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])), ("a", "b"))
 
     assert coverage(lists, 4) == 3 / 4
     assert diversity(lists, features) == (0 + 1) / 2

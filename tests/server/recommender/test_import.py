@@ -41,6 +41,24 @@ def test_every_format_tells_the_same_events(tmp_path: Path, form: str) -> None:
     assert list(read_interactions(write_ratings(tmp_path, form)).events()) == EVENTS
 
 
+def test_columns_of_lists_of_numbers_are_embeddings(tmp_path: Path) -> None:
+    halves = pyarrow.array([[0.5, 1.5], None, [2.0, 0.0], [0.0, 4.0]], pyarrow.list_(pyarrow.float64()))
+    fixed = pyarrow.array([[1, 2, 3]] * 3 + [None], pyarrow.list_(pyarrow.float32(), 3))
+    columns = {"item": ["a", "b", "c", "a"], "year": [1, 2, 3, 4], "text": halves, "sound": fixed, "words": [["x"]] * 4}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "items.parquet")
+
+    import_files(tmp_path / "data", None, tmp_path / "items.parquet", None)
+
+    store = Store(tmp_path / "data")
+    told = {item: store.embeddings_of(item) for item in "abc"}
+    store.close()
+    assert {item: {space: vector.tolist() for space, vector in vectors.items()} for item, vectors in told.items()} == {
+        "a": {"text": [0.0, 4.0]},
+        "b": {"sound": [1.0, 2.0, 3.0]},
+        "c": {"text": [2.0, 0.0], "sound": [1.0, 2.0, 3.0]},
+    }
+
+
 def test_likes_alone_have_the_value_1_and_their_own_ids(tmp_path: Path) -> None:
     path = tmp_path / "likes.csv"
     path.write_text("user,item,event_id\nann,x,1\n")

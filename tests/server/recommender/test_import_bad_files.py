@@ -1,5 +1,6 @@
 """What is wrong with a file is said with its line; nothing of such a file is recorded."""
 
+import re
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -91,6 +92,34 @@ def test_without_pyarrow_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: p
 
     with pytest.raises(ConfigError, match=r'import needs pyarrow: pip install "cuelight\[recommender\]"'):
         read_interactions(tmp_path / "told.csv")
+
+
+@pytest.mark.parametrize(
+    ("vectors", "said"),
+    [
+        ([[1.0, 2.0], [1.0]], 'row 2: embeddings: space "text": expected 2 numbers as the first vector has, got 1'),
+        ([[1.0, None], [1.0, 2.0]], 'row 1: embeddings: space "text": expected finite numbers, got nan in place 1'),
+        ([[1.0, 2.0], [1e300, 2.0]], 'row 2: embeddings: space "text": expected finite numbers, got inf in place 0'),
+        ([None, [0.0, 0.0]], 'row 2: embeddings: space "text": expected a direction, got nothing but 0'),
+        ([[], [1.0]], 'row 1: embeddings: space "text": expected 1 to 4096 numbers, got 0'),
+    ],
+)
+def test_vectors_that_cannot_be_are_named_with_their_row(tmp_path: Path, vectors: object, said: str) -> None:
+    columns = {"item": ["a", "b"], "text": pyarrow.array(vectors, pyarrow.list_(pyarrow.float64()))}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "items.parquet")
+
+    with pytest.raises(ConfigError, match=re.escape(f"items.parquet, {said}")):
+        read_items(tmp_path / "items.parquet")
+
+
+def test_vectors_of_another_length_than_those_that_are_stored_are_refused(tmp_path: Path) -> None:
+    for name, numbers in (("two", [1.0, 2.0]), ("three", [1.0, 2.0, 3.0])):
+        table = pyarrow.table({"item": [name], "text": pyarrow.array([numbers], pyarrow.list_(pyarrow.float32()))})
+        parquet.write_table(table, tmp_path / f"{name}.parquet")
+    import_files(tmp_path / "data", None, tmp_path / "two.parquet", None)
+
+    with pytest.raises(ConfigError, match=r'three.parquet: item "three".*expected 2 numbers'):
+        import_files(tmp_path / "data", None, tmp_path / "three.parquet", None)
 
 
 def test_what_is_no_parquet_whatever_its_name(tmp_path: Path) -> None:

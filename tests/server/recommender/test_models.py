@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cuelight.server.errors import InvalidRequest, ModelNotFound
+from cuelight.server.recommender.embeddings import SpaceVectors, VectorTable
 from cuelight.server.recommender.features import ItemAttributes, ItemFeatures, words_of
 from cuelight.server.recommender.gram import Gram
 from cuelight.server.recommender.history import History
@@ -110,11 +111,11 @@ def test_content_is_the_mean_similarity_and_its_features_add_up_too() -> None:
     features = some_features(12)
     model = ContentCosine(features)
     history = History.of([2, 9], [1.0, 3.0])
-    dense = features.matrix.toarray()
+    similarities = features.between(np.arange(12), np.arange(12))
 
     [scores] = model.scores([history])
 
-    np.testing.assert_allclose(scores, dense @ (dense[2] + 3 * dense[9]) / 4, atol=1e-12)
+    np.testing.assert_allclose(scores, (similarities[2] + 3 * similarities[9]) / 4, atol=1e-12)
     for item in range(12):
         reasons = model.feature_reasons(history, item)
         assert sum(reason.share for reason in reasons) == pytest.approx(scores[item])
@@ -123,12 +124,30 @@ def test_content_is_the_mean_similarity_and_its_features_add_up_too() -> None:
 def test_blocks_of_features_weigh_the_same() -> None:
     features = ItemFeatures.of(
         [ItemAttributes("Night", ("x", "y")), ItemAttributes("Day", ("x", "y")), ItemAttributes("Night")],
-        embeddings=np.array([[2.0, 0.0], [0.0, 1.0], [5.0, 0.0]]),
+        embeddings={"text": SpaceVectors(np.arange(3), np.array([[2.0, 0.0], [0.0, 1.0], [5.0, 0.0]], np.float32))},
     )
 
-    similarity = (features.matrix @ features.matrix.T).toarray()
+    similarity = features.between(np.arange(3), np.arange(3))
 
     np.testing.assert_allclose(similarity, [[1, 1 / 3, 2 / 3], [1 / 3, 1, 0], [2 / 3, 0, 2 / 3]], atol=1e-12)
+
+
+def test_an_item_is_like_itself_by_as_many_blocks_as_know_it() -> None:
+    """Of four blocks, tags, titles, texts and sounds: item 2 has no text, items 1 and 7 alone have a sound."""
+    features = some_features(12)
+
+    own = features.between(np.arange(12), np.arange(12)).diagonal()
+
+    np.testing.assert_allclose(own, [1 if i in {1, 7} else 0.5 if i == 2 else 0.75 for i in range(12)], atol=1e-12)
+
+
+def test_similarity_by_embeddings_alone_is_their_cosine() -> None:
+    told = SpaceVectors(np.array([3, 0, 1]), np.array([[3, 4], [1e-30, 0], [-2e20, 0]], np.float32))
+    features = ItemFeatures.of([ItemAttributes()] * 4, {"text": told, "empty": VectorTable.empty(2).seen()})
+
+    similarity = features.between(np.array([0]), np.arange(4))
+
+    np.testing.assert_allclose(similarity, [[1, -1, 0, 0.6]], atol=1e-12)
 
 
 @pytest.mark.parametrize(

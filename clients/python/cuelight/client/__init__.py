@@ -21,7 +21,16 @@ from cuelight.client.inference import InferenceClient
 from cuelight.client.interactions import Interaction, Recorded
 from cuelight.client.music import Beat, BeatPicker, BeatRules, beat_probabilities, detect_beats
 from cuelight.client.recognition import SpeechClient, SpeechModel, VoiceActivity
-from cuelight.client.recommendations import Item, Reason, Recommendation, RecommenderModels, Shelf, SimilarUser
+from cuelight.client.recommendations import (
+    Item,
+    Nearest,
+    NearItem,
+    Reason,
+    Recommendation,
+    RecommenderModels,
+    Shelf,
+    SimilarUser,
+)
 from cuelight.client.recommender import RecommenderClient
 from cuelight.client.retries import RetryPolicy
 from cuelight.client.sequence import ResumePolicy, ResumeToken, Sequence
@@ -62,6 +71,8 @@ __all__ = [
     "InvalidRequest",
     "Item",
     "ItemFilter",
+    "NearItem",
+    "Nearest",
     "NotActive",
     "NotAllowed",
     "NotFound",

@@ -7,8 +7,17 @@ from typing import TypeVar
 from cuelight.client import recommender_calls as calls
 from cuelight.client.async_channel import AsyncChannel
 from cuelight.client.interactions import Interaction, Recorded, recording_calls
-from cuelight.client.recommendations import Item, RecommenderModels, Shelf, SimilarUser, shelf_from
-from cuelight.client.shelf_options import ShelfOptions, Who
+from cuelight.client.recommendations import (
+    Item,
+    Nearest,
+    Numbers,
+    RecommenderModels,
+    Shelf,
+    SimilarUser,
+    joined,
+    shelf_from,
+)
+from cuelight.client.shelf_options import ItemFilter, ShelfOptions, Who
 from cuelight.recommender.v1 import recommender_pb2 as pb
 
 __all__ = ["AsyncRecommenderClient"]
@@ -57,6 +66,20 @@ class AsyncRecommenderClient:
     ) -> Shelf:
         """Return what whoever likes this item alone will like."""
         return await self._answered(calls.similar_items_call(item_id, options), timeout_s)
+
+    async def nearest_items(
+        self,
+        queries: Iterable[str | Numbers],
+        space: str = "",
+        n: int = 10,
+        *,
+        filter: ItemFilter | None = None,  # noqa: A002
+        exact: bool = False,
+        timeout_s: float | None = None,
+    ) -> Nearest:
+        """Return the items whose embeddings in a space are nearest to each query."""
+        made = calls.nearest_calls(queries, space, n, filter, exact)
+        return joined([await self._answered(call, timeout_s) for call in made])
 
     async def similar_users(
         self, user_id: str, n: int = 10, *, timeout_s: float | None = None

@@ -1,23 +1,36 @@
 """What the recommender answers: shelves, reasons, items, users, models; plain values."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cuelight.recommender.v1 import recommender_pb2 as pb
 
 __all__ = [
     "Item",
+    "NearItem",
+    "Nearest",
+    "Numbers",
     "Reason",
     "Recommendation",
     "RecommenderModels",
     "Shelf",
     "SimilarUser",
+    "embedding_message",
     "item_from",
     "item_message",
+    "joined",
     "models_from",
+    "nearest_from",
     "shelf_from",
     "users_from",
 ]
+
+
+Numbers = Sequence[float] | NDArray[np.float32] | NDArray[np.float64]
+"""A vector; sent as float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +83,10 @@ class SimilarUser:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What is known of an item. Tags and words of the title make items alike; filters use tags and numbers.
+    """What is known of an item. Tags, words of the title and embeddings make items alike; filters use tags and numbers.
 
-    An item that is `unavailable` is learned from, but never recommended.
+    An item that is `unavailable` is learned from, but never recommended. `embeddings`: vectors by space, a name of your
+    choice of 1 to 64 bytes; in a space all are of one length, 1 to 4096, and only their direction counts.
     """
 
     item_id: str
@@ -80,6 +94,23 @@ class Item:
     tags: tuple[str, ...] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
     unavailable: bool = False
+    embeddings: Mapping[str, Numbers] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NearItem:
+    """An item near to a query; `cosine` -1 to 1."""
+
+    item_id: str
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """A list for each query, nearest first. `exact`: every item was looked at, so none nearer was missed."""
+
+    lists: tuple[tuple[NearItem, ...], ...]
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +140,8 @@ def users_from(response: pb.SimilarUsersResponse) -> tuple[SimilarUser, ...]:
 
 def item_from(item: pb.Item) -> Item:
     """Return an item of the wire as a plain value."""
-    return Item(item.item_id, item.title, tuple(item.tags), dict(item.numbers), item.unavailable)
+    embeddings = {space: tuple(embedding.values) for space, embedding in item.embeddings.items()}
+    return Item(item.item_id, item.title, tuple(item.tags), dict(item.numbers), item.unavailable, embeddings)
 
 
 def item_message(item: Item) -> pb.Item:
@@ -120,7 +152,14 @@ def item_message(item: Item) -> pb.Item:
         tags=item.tags,
         numbers=item.numbers,
         unavailable=item.unavailable,
+        embeddings={space: embedding_message(values) for space, values in item.embeddings.items()},
     )
+
+
+def nearest_from(response: pb.NearestItemsResponse) -> Nearest:
+    """Return what is near as plain values."""
+    lists = (tuple(NearItem(item.item_id, item.cosine) for item in near.items) for near in response.lists)
+    return Nearest(tuple(lists), response.exact)
 
 
 def models_from(response: pb.ListModelsResponse) -> RecommenderModels:
@@ -133,3 +172,13 @@ def _reason_from(reason: pb.Reason) -> Reason:
     if reason.WhichOneof("because") == "item_id":
         return Reason(reason.share, item_id=reason.item_id)
     return Reason(reason.share, feature=reason.feature)
+
+
+def joined(parts: Iterable[Nearest]) -> Nearest:
+    """Return the answers of several calls as one."""
+    answers = list(parts)
+    return Nearest(tuple(near for part in answers for near in part.lists), all(part.exact for part in answers))
+
+
+def embedding_message(values: Numbers) -> pb.Embedding:
+    return pb.Embedding(values=np.asarray(values, np.float32).tolist())

@@ -11,8 +11,17 @@ from typing import TypeVar
 from cuelight.client import recommender_calls as calls
 from cuelight.client.channel import Channel
 from cuelight.client.interactions import Interaction, Recorded, recording_calls
-from cuelight.client.recommendations import Item, RecommenderModels, Shelf, SimilarUser, shelf_from
-from cuelight.client.shelf_options import ShelfOptions, Who
+from cuelight.client.recommendations import (
+    Item,
+    Nearest,
+    Numbers,
+    RecommenderModels,
+    Shelf,
+    SimilarUser,
+    joined,
+    shelf_from,
+)
+from cuelight.client.shelf_options import ItemFilter, ShelfOptions, Who
 from cuelight.recommender.v1 import recommender_pb2 as pb
 
 __all__ = ["RecommenderClient"]
@@ -65,6 +74,27 @@ class RecommenderClient:
         Raises: InvalidRequest, NotFound for an item or a model that is not there.
         """
         return self._answered(calls.similar_items_call(item_id, options), timeout_s)
+
+    def nearest_items(
+        self,
+        queries: Iterable[str | Numbers],
+        space: str = "",
+        n: int = 10,
+        *,
+        filter: ItemFilter | None = None,  # noqa: A002
+        exact: bool = False,
+        timeout_s: float | None = None,
+    ) -> Nearest:
+        """Return the items whose embeddings in a space are nearest to each query, by cosine, up to 1000 at once.
+
+        A query is a vector, or the id of an item that has one; it is not in its own list. `space` may be left out where
+        there is one alone. `exact` looks at every item even where there is an index that finds almost all.
+
+        Raises: InvalidRequest, also for a vector of another length than the space's; NotFound for the space, or for an
+        item that is not there or has no embedding in it.
+        """
+        made = calls.nearest_calls(queries, space, n, filter, exact)
+        return joined([self._answered(call, timeout_s) for call in made])
 
     def similar_users(self, user_id: str, n: int = 10, *, timeout_s: float | None = None) -> tuple[SimilarUser, ...]:
         """Return users with likes in common, most alike first. Raises: InvalidRequest, NotFound for the user."""

@@ -8,16 +8,20 @@ from typing import Any, Generic, TypeVar
 from cuelight.client.interactions import Interaction, Recorded, interaction_from
 from cuelight.client.recommendations import (
     Item,
+    Nearest,
+    Numbers,
     RecommenderModels,
     Shelf,
     SimilarUser,
+    embedding_message,
     item_from,
     item_message,
     models_from,
+    nearest_from,
     shelf_from,
     users_from,
 )
-from cuelight.client.shelf_options import ShelfOptions, Who, options_message, query_message
+from cuelight.client.shelf_options import ItemFilter, ShelfOptions, Who, options_message, query_message
 from cuelight.recommender.v1 import recommender_pb2 as pb
 
 __all__ = [
@@ -29,6 +33,7 @@ __all__ = [
     "forget_call",
     "item_call",
     "models_call",
+    "nearest_calls",
     "recommend_calls",
     "recorded_from",
     "similar_items_call",
@@ -76,6 +81,16 @@ def similar_items_call(item_id: str, options: ShelfOptions | None) -> Call[Shelf
     request = pb.SimilarItemsRequest(item_id=item_id, options=_options(options))
     path = f"{_SERVICE}/SimilarItems"
     return Call(path, request, pb.SimilarItemsResponse, lambda response: shelf_from(response.shelf))
+
+
+def nearest_calls(
+    queries: Iterable[str | Numbers], space: str, n: int, conditions: ItemFilter | None, exact: bool
+) -> Iterator[Call[Nearest]]:
+    """Yield the calls for the items near to vectors, or to items by id, in their order."""
+    options = options_message(ShelfOptions(n=n, filter=conditions or ItemFilter()))
+    for cut in _cut(map(_near_to, queries), _MAX_AT_ONCE):
+        request = pb.NearestItemsRequest(space=space, queries=cut, n=n, filter=options.filter, exact=exact)
+        yield Call(f"{_SERVICE}/NearestItems", request, pb.NearestItemsResponse, nearest_from)
 
 
 def similar_users_call(user_id: str, n: int) -> Call[tuple[SimilarUser, ...]]:
@@ -135,6 +150,12 @@ def recorded_from(response: pb.RecordInteractionsResponse) -> Recorded:
 
 def _options(options: ShelfOptions | None) -> pb.ShelfOptions:
     return options_message(options if options is not None else ShelfOptions())
+
+
+def _near_to(query: str | Numbers) -> pb.NearestQuery:
+    if isinstance(query, str):
+        return pb.NearestQuery(item_id=query)
+    return pb.NearestQuery(embedding=embedding_message(query))
 
 
 def _cut(pieces: Iterable[Piece], size: int) -> Iterator[list[Piece]]:

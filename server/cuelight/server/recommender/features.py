@@ -1,7 +1,7 @@
 """What is known of items themselves, as vectors whose products are similarities.
 
-Each kind of knowledge is a *block*: tags, title, embeddings. Within a block an item is a vector of length 1, or 0 where
-nothing is known; the similarity of two items is the mean of the blocks' cosines, as the blocks' weights have it.
+Each kind of knowledge is a *block*: tags, title, and each space of embeddings. Within a block an item is a vector of
+length 1, or 0 where nothing is known; the similarity of two items is the mean of the blocks' cosines.
 """
 
 import re
@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array, hstack
+
+from cuelight.server.recommender.dense_block import DenseBlock
+from cuelight.server.recommender.embeddings import SpaceVectors
 
 __all__ = ["ItemAttributes", "ItemFeatures", "words_of"]
 
@@ -30,14 +33,20 @@ class ItemAttributes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemFeatures:
-    """`matrix` (items, features) sparse float64, products of rows are similarities; `names` (features,)."""
+    """Tags and titles as `matrix` (items, features) sparse float64, with `names` (features,); embeddings as `dense`.
+
+    Similarities are products of rows of the matrix, plus those of the dense blocks.
+    """
 
     matrix: Any
     names: tuple[str, ...]
+    dense: tuple[DenseBlock, ...] = ()
 
     @classmethod
-    def of(cls, items: Sequence[ItemAttributes], embeddings: NDArray[np.float64] | None = None) -> "ItemFeatures":
-        """Build the features of all items: tags and words of the title by tf-idf, and `embeddings` (items, d) if any.
+    def of(
+        cls, items: Sequence[ItemAttributes], embeddings: Mapping[str, SpaceVectors] | None = None
+    ) -> "ItemFeatures":
+        """Build the features of all items: tags and words of the title by tf-idf, and embeddings by space if any.
 
         Source: Salton and Buckley, Term-weighting approaches in automatic text retrieval, 1988; idf smoothed as
         log((1 + n) / (1 + df)) + 1.
@@ -46,14 +55,28 @@ class ItemFeatures:
             _tf_idf([[f"tag {tag}" for tag in item.tags] for item in items]),
             _tf_idf([[f"title {word}" for word in words_of(item.title)] for item in items]),
         ]
-        if embeddings is not None:
-            names = tuple(f"embedding {i}" for i in range(embeddings.shape[1]))
-            blocks.append((_unit_rows(csr_array(embeddings)), names))
         blocks = [block for block in blocks if block[1]]
+        told = {space: known for space, known in (embeddings or {}).items() if (known.places >= 0).any()}
+        weight = 1 / max(len(blocks) + len(told), 1)
+        dense = tuple(DenseBlock.of(space, known, len(items), weight) for space, known in told.items())
         if not blocks:
-            return cls(csr_array((len(items), 0)), ())
-        matrix = hstack([block for block, _ in blocks], format="csr") / np.sqrt(len(blocks))
-        return cls(matrix, tuple(name for _, names in blocks for name in names))
+            return cls(csr_array((len(items), 0)), (), dense)
+        matrix = hstack([block for block, _ in blocks], format="csr") * np.sqrt(weight)
+        return cls(matrix, tuple(name for _, names in blocks for name in names), dense)
+
+    def to_all(self, weights: Any) -> NDArray[np.float64]:
+        """Return the sums of similarities to every item: `weights` (n, items) sparse, times all pairs', (n, items)."""
+        sums: NDArray[np.float64] = (weights @ self.matrix @ self.matrix.T).toarray()
+        for block in self.dense:
+            block.add_to_all(weights, sums)
+        return sums
+
+    def between(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the similarities of the items in some places to those in others: (first, second)."""
+        similarities: NDArray[np.float64] = (self.matrix[first] @ self.matrix[second].T).toarray()
+        for block in self.dense:
+            similarities += block.between(first, second)
+        return similarities
 
 
 def words_of(title: str) -> list[str]:

@@ -30,11 +30,12 @@ def fit_folder(data: Path, models: Sequence[str]) -> int:
     try:
         started_s = perf_counter()
         rows = liked_rows(store, min_value_of(store))
+        embeddings = store.embeddings()
         attributes = [item or ItemAttributes() for item in store.attributes()]
         read_s = perf_counter() - started_s
     finally:
         store.close()
-    features = ItemFeatures.of(attributes)
+    features = ItemFeatures.of(attributes, embeddings)
 
     def new_models() -> ModelSet:
         return ModelSet(InteractionTable(len(attributes), rows), features)

@@ -9,9 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cuelight.server.errors import InvalidRequest, ItemNotFound, ModelNotFound, ModelNotReady, UserNotFound
-from cuelight.server.recommender.catalogue import Catalogue
+from cuelight.server.recommender.catalogue import Catalogue, ItemFilter
+from cuelight.server.recommender.embeddings import ItemEmbeddings, SpaceVectors, VectorTable
 from cuelight.server.recommender.features import ItemAttributes, ItemFeatures
 from cuelight.server.recommender.gram import DRIFT_LIMIT, InverseUpdate
 from cuelight.server.recommender.history import NOBODY, History
@@ -51,6 +53,8 @@ class Loaded:
     version: int
     unliked: Sequence[History] = ()
     """What users told of and do not like, as `rows`."""
+    embeddings: Mapping[str, SpaceVectors] = field(default_factory=dict)
+    """Vectors by space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class News:
     """How things stand with what was told of, by the user's and then the item's place; None where it was taken back."""
     attributes: Sequence[ItemAttributes | None] | None = None
     """Of all items by place, where any changed."""
+    embeddings: Mapping[int, ItemEmbeddings | None] = field(default_factory=dict)
+    """All vectors anew of items whose attributes changed, by the items' places; None where one was deleted."""
     forgotten: frozenset[str] = frozenset()
 
 
@@ -76,7 +82,8 @@ class LiveModels:
         self._items = Names(loaded.items)
         self._catalogue = Catalogue(loaded.attributes)
         self._outdated: list[ItemAttributes | None] | None = None
-        self._features = _features_of(loaded.attributes)
+        self._spaces = {space: VectorTable(told) for space, told in loaded.embeddings.items()}
+        self._features = _features_of(loaded.attributes, self._spaces)
         self._table = InteractionTable(len(loaded.attributes), loaded.rows)
         self._unliked = InteractionTable(len(loaded.attributes), loaded.unliked)
         self._models = ModelSet(self._table, self._features, settings)
@@ -107,6 +114,7 @@ class LiveModels:
             self._outdated = known + [ItemAttributes()] * (self._items.width - len(known))
             self._table.widen(self._items.width)
             self._models.widen()
+        self._learn_embeddings(news.embeddings)
         rows = {
             user: changed_row(self._table.row(user), user, said, self._min_value) for user, said in news.said.items()
         }
@@ -122,6 +130,11 @@ class LiveModels:
             self._forgets += 1
         self.version = news.version
         self.learned += 1
+
+    def allowed(self, conditions: ItemFilter) -> NDArray[np.bool_]:
+        """Return which items meet the conditions, by place."""
+        self._describe()
+        return self._catalogue.allowed(conditions)
 
     def als_due(self) -> bool:
         """Whether ALS does not know so many changed rows that it is time to fit it anew."""
@@ -259,9 +272,19 @@ class LiveModels:
         """Take in attributes that came since the last question: what came in a hundred writes is sorted once."""
         if self._outdated is not None:
             self._catalogue = Catalogue(self._outdated)
-            self._features = _features_of(self._outdated)
+            self._features = _features_of(self._outdated, self._spaces)
             self._models.describe(self._features)
             self._outdated = None
+
+    def _learn_embeddings(self, changed: Mapping[int, ItemEmbeddings | None]) -> None:
+        for table in self._spaces.values():
+            for place in changed:
+                table.drop(place)
+        for place, item in changed.items():
+            for space, vector in item.vectors.items() if item else ():
+                if not len(self._spaces.get(space, ())):
+                    self._spaces[space] = VectorTable.empty(len(vector))
+                self._spaces[space].put(place, vector)
 
     def _model(self, name: str, blend: Mapping[str, float]) -> Scorer:
         if self._als_withheld and (name == "als" or "als" in blend):
@@ -303,5 +326,6 @@ class LiveModels:
         return place
 
 
-def _features_of(attributes: Sequence[ItemAttributes | None]) -> ItemFeatures:
-    return ItemFeatures.of([item or ItemAttributes() for item in attributes])
+def _features_of(attributes: Sequence[ItemAttributes | None], spaces: Mapping[str, VectorTable]) -> ItemFeatures:
+    embeddings = {space: table.seen() for space, table in spaces.items()}
+    return ItemFeatures.of([item or ItemAttributes() for item in attributes], embeddings)

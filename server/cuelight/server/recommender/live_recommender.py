@@ -3,6 +3,7 @@
     write   waiting line -> store thread: one transaction, fsync -> model thread: learn -> acknowledged, watchers told
     read    waiting line -> model thread: all that wait, one matrix product a model
     shown   noted on the event loop -> store thread, each second: who got which variant of an experiment, and what on it
+    search  the same with embeddings, on a thread of its own (`retrieval`)
     beside  EASE's inverse follows in updates, ALS is fitted at the start and when somebody was forgotten: a thread each
 
 A write is acknowledged when it is durable and in the histories and counts, so whoever has the acknowledgement finds it
@@ -24,6 +25,9 @@ from cuelight.server.recommender.experiments.outcomes import Outcomes
 from cuelight.server.recommender.liking import MIN_VALUE, min_value_of, told_rows
 from cuelight.server.recommender.live_models import LiveModels, Loaded
 from cuelight.server.recommender.models.als import ImplicitAls
+from cuelight.server.recommender.retrieval.live_retrieval import LiveRetrieval
+from cuelight.server.recommender.retrieval.questions import Nearest, NearestQuestion
+from cuelight.server.recommender.retrieval.spaces import Spaces
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.store.exposures import VariantKey
 from cuelight.server.recommender.store.outcomes import Outcome
@@ -71,6 +75,9 @@ class LiveRecommender:
         self._outcomes: Outcomes | None = None
         self.exposures = ExposureLog()
         """To note shelves of experiments in."""
+        self._retrieval = LiveRetrieval(
+            max_waiting, lambda conditions: self.ask_models(lambda models: models.allowed(conditions))
+        )
         self._als_outdated = asyncio.Event()
         self._inverse_outdated = asyncio.Event()
         self._inverse_follows = Changes()
@@ -91,7 +98,9 @@ class LiveRecommender:
         )
         models = LiveModels(loaded)
         await self._on(self._model_thread, models.fit)
+        await self._retrieval.load(partial(_spaces_of, loaded))
         self._models = models
+        self._create_task(self._retrieval.serve(), "nearest items")
         self._create_task(self._writes.serve(), "recommender writes")
         self._create_task(self._reads.serve(), "recommender reads")
         self._create_task(self._keep_als(), "ALS fits")
@@ -105,6 +114,11 @@ class LiveRecommender:
         """Return a shelf. Raises: InvalidRequest, ModelNotFound, ModelNotReady, Overloaded, ShuttingDown."""
         self._check_ready()
         return await self._reads.ask((query, options))
+
+    async def nearest(self, question: NearestQuestion) -> Nearest:
+        """Return what is near. Raises: InvalidRequest, NotFound, ModelNotReady, Overloaded, ShuttingDown."""
+        self._check_ready()
+        return await self._retrieval.nearest(question)
 
     async def write(self, write: Write) -> int:
         """Return the write's answer once it is durable and learned. Raises: Overloaded, Unavailable, ShuttingDown."""
@@ -143,6 +157,7 @@ class LiveRecommender:
             "inverse_behind": models.learned - models.inverse_learned if models else 0,
             "drift": models.drift if models else 0.0,
             "reads_waiting": self._reads.waiting,
+            "searches_waiting": self._retrieval.waiting,
             "writes_waiting": self._writes.waiting,
             "exposures_dropped": self.exposures.dropped,
         }
@@ -152,6 +167,7 @@ class LiveRecommender:
         self.ready = False
         self._writes.close()
         self._reads.close()
+        self._retrieval.close()
         if self._store is not None:
             await self._store_exposures()
             await self._on(self._store_thread, self._store.close)
@@ -178,6 +194,7 @@ class LiveRecommender:
         try:
             for news in written.news:
                 await self._on(self._model_thread, partial(self._models.learn, news))
+                await self._retrieval.learn(news.embeddings)
         except Exception as error:
             # The store knows what the models do not: to answer on would be wrong, a new start is right again.
             self._create_task(_fail(error), "learning")
@@ -262,4 +279,11 @@ def _loaded(store: Store, min_value: float | None) -> Loaded:
     least = min_value_of(store)
     liked, unliked = told_rows(store, least)
     attributes, version = store.attributes(), store.last_sequence()
-    return Loaded(dict(store.users), dict(store.items), liked, attributes, least, version, unliked)
+    users, items = dict(store.users), dict(store.items)
+    return Loaded(users, items, liked, attributes, least, version, unliked, store.embeddings())
+
+
+def _spaces_of(loaded: Loaded) -> Spaces:
+    ids = {place: item for item, place in loaded.items.items()}
+    unavailable = {place for place, item in enumerate(loaded.attributes) if item is not None and not item.available}
+    return Spaces(ids, unavailable, loaded.embeddings)

@@ -1,7 +1,7 @@
 """Between messages of `cuelight.recommender.v1` and what they mean here."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -9,17 +9,22 @@ from cuelight.recommender.v1 import recommender_pb2 as pb
 from cuelight.server.errors import InvalidRequest
 from cuelight.server.recommender.boosts import DEFAULT_BOOST_NAME, Boost
 from cuelight.server.recommender.catalogue import ItemFilter, NumberRange
+from cuelight.server.recommender.embeddings import Vector, check_space, check_vector
 from cuelight.server.recommender.exploration import new_seed
 from cuelight.server.recommender.features import ItemAttributes
+from cuelight.server.recommender.retrieval.questions import Nearest, NearestQuestion
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions, check_n
 from cuelight.server.recommender.store.events import Event, check_event, check_id
 from cuelight.server.recommender.store.exposures import VariantKey
 
 __all__ = [
     "attributes_of",
+    "embeddings_of",
     "event_of",
     "interaction_message",
     "item_message",
+    "nearest_message",
+    "nearest_question_of",
     "options_of",
     "query_of",
     "shelf_message",
@@ -113,7 +118,35 @@ def attributes_of(message: pb.Item) -> ItemAttributes:
     return ItemAttributes(message.title, tags, dict(message.numbers), not message.unavailable)
 
 
-def item_message(item: str, attributes: ItemAttributes) -> pb.Item:
+def embeddings_of(message: pb.Item) -> dict[str, Vector]:
+    """Return an item's embeddings by space. Raises: InvalidRequest."""
+    try:
+        return {
+            check_space(space): check_vector(f'embeddings: space "{space}"', embedding.values)
+            for space, embedding in message.embeddings.items()
+        }
+    except InvalidRequest as error:
+        raise InvalidRequest(f'item "{message.item_id}": {error.message}') from error
+
+
+def nearest_question_of(message: pb.NearestItemsRequest) -> NearestQuestion:
+    """Return what is asked. Raises: InvalidRequest."""
+    queries = tuple(_near_to(query, at) for at, query in enumerate(message.queries))
+    return NearestQuestion(message.space, queries, check_n(message.n), _filter_of(message.filter), exact=message.exact)
+
+
+def nearest_message(nearest: Nearest) -> pb.NearestItemsResponse:
+    """Return what is near as a message."""
+    return pb.NearestItemsResponse(
+        lists=[
+            pb.NearestList(items=[pb.NearestItem(item_id=item, cosine=cosine) for item, cosine in near])
+            for near in nearest.lists
+        ],
+        exact=nearest.exact,
+    )
+
+
+def item_message(item: str, attributes: ItemAttributes, embeddings: Mapping[str, Vector]) -> pb.Item:
     """Return an item as a message."""
     return pb.Item(
         item_id=item,
@@ -121,6 +154,7 @@ def item_message(item: str, attributes: ItemAttributes) -> pb.Item:
         tags=attributes.tags,
         numbers=attributes.numbers,
         unavailable=not attributes.available,
+        embeddings={space: pb.Embedding(values=vector.tolist()) for space, vector in embeddings.items()},
     )
 
 
@@ -134,6 +168,16 @@ def _history_of(items: Iterable[pb.LikedItem]) -> dict[str, float]:
             raise InvalidRequest(f'history: "{item.item_id}": expected once, got it twice')
         history[item.item_id] = weight
     return history
+
+
+def _near_to(message: pb.NearestQuery, at: int) -> Vector | str:
+    match message.WhichOneof("to"):
+        case "embedding":
+            return check_vector(f"queries[{at}]: embedding", message.embedding.values)
+        case "item_id":
+            return check_id("item_id", message.item_id)
+        case _:
+            raise InvalidRequest(f"queries[{at}]: expected embedding or item_id, got neither")
 
 
 def _since_s(message: pb.ShelfOptions) -> float:

@@ -27,6 +27,7 @@ class RecommenderMetrics:
             "inverse_behind": "Writes that were learned and that EASE's inverse does not know yet.",
             "drift": "Largest entry of (G + lambda I) P - I when last measured; 0 without rounding.",
             "reads_waiting": "Shelves that were asked for and are not being made yet.",
+            "searches_waiting": "Searches for nearest items that were asked for and are not being made yet.",
             "writes_waiting": "Writes that came and are not being carried out yet.",
         }
         for name, text in texts.items():

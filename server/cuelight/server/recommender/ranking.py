@@ -1,7 +1,5 @@
 """From scores to a list: who may be in it, and in which order."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,17 +22,15 @@ def top(scores: NDArray[np.float64], n: int, allowed: NDArray[np.bool_] | None =
 
 
 def diverse(
-    ranked: NDArray[np.int64], scores: NDArray[np.float64], features: Any, n: int, diversity: float
+    ranked: NDArray[np.int64], scores: NDArray[np.float64], similarities: NDArray[np.float64], n: int, diversity: float
 ) -> NDArray[np.int64]:
     """Return `n` of the places in `ranked`, chosen one by one for their score and for being unlike those before.
 
     The next is the one with the highest (1 - diversity) * score - diversity * similarity, where scores are stretched to
-    0 to 1 over `ranked` and the similarity is that to the most similar one chosen; `features` (items, f) is sparse.
+    0 to 1 over `ranked` and the similarity is that to the most similar one chosen; `similarities` (ranked, ranked).
 
     Source: Carbonell and Goldstein, The use of MMR, SIGIR 1998.
     """
-    rows = features[ranked]
-    similarities = (rows @ rows.T).toarray()
     worth = scores[ranked] - scores[ranked].min(initial=np.inf)
     worth = worth / (worth.max(initial=0) or 1)
     nearest = np.zeros(len(ranked))

@@ -5,15 +5,18 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from cuelight.recommender.v1 import recommender_pb2 as pb
-from cuelight.server.errors import InvalidRequest, ItemNotFound, ShuttingDown
+from cuelight.server.errors import InvalidRequest, ShuttingDown
 from cuelight.server.recommender.experiments.experiments import Experiments, OptionsByQuery
 from cuelight.server.recommender.experiments.messages import experiments_message, export_message
 from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.live_recommender import LiveRecommender
 from cuelight.server.recommender.messages import (
     attributes_of,
+    embeddings_of,
     event_of,
     item_message,
+    nearest_message,
+    nearest_question_of,
     options_of,
     query_of,
     shelf_message,
@@ -88,7 +91,8 @@ class RecommenderServicer:
 
     async def NearestItems(self, request: pb.NearestItemsRequest, context: RpcContext) -> pb.NearestItemsResponse:
         """Return items near to vectors; see the proto for its errors."""
-        raise ItemNotFound(f'space "{request.space}": no item has an embedding')
+        _check_count("queries", len(request.queries))
+        return nearest_message(await self._recommender.nearest(nearest_question_of(request)))
 
     async def SimilarUsers(self, request: pb.SimilarUsersRequest, context: RpcContext) -> pb.SimilarUsersResponse:
         """Return users like one; see the proto for its errors."""
@@ -123,7 +127,8 @@ class RecommenderServicer:
         items = {message.item_id: attributes_of(message) for message in request.items}
         if len(items) < len(request.items):
             raise InvalidRequest("items: expected each item_id once, got one twice")
-        await self._recommender.write(UpsertItems(items))
+        embeddings = {message.item_id: embeddings_of(message) for message in request.items if message.embeddings}
+        await self._recommender.write(UpsertItems(items, embeddings))
         return pb.UpsertItemsResponse()
 
     async def DeleteItems(self, request: pb.DeleteItemsRequest, context: RpcContext) -> pb.DeleteItemsResponse:
@@ -133,8 +138,10 @@ class RecommenderServicer:
 
     async def GetItem(self, request: pb.GetItemRequest, context: RpcContext) -> pb.GetItemResponse:
         """Return an item; see the proto for its errors."""
-        attributes = await self._recommender.ask_models(lambda models: models.attributes_of(request.item_id))
-        return pb.GetItemResponse(item=item_message(request.item_id, attributes))
+        item = request.item_id
+        attributes = await self._recommender.ask_models(lambda models: models.attributes_of(item))
+        embeddings = await self._recommender.ask_store(lambda store: store.embeddings_of(item))
+        return pb.GetItemResponse(item=item_message(item, attributes, embeddings))
 
     async def ForgetUsers(self, request: pb.ForgetUsersRequest, context: RpcContext) -> pb.ForgetUsersResponse:
         """Forget users; see the proto for its errors."""

@@ -92,7 +92,7 @@ class ShelfMaker:
         if not options.diversity:
             return top(scores, options.n, allowed)
         pool = top(scores, options.n * _POOL, allowed)
-        return diverse(pool, scores, self._features.matrix, options.n, options.diversity)
+        return diverse(pool, scores, self._features.between(pool, pool), options.n, options.diversity)
 
     def _reasons(
         self, model: Scorer, history: History, place: int, score: float, boosts: Sequence[BoostRule]

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from cuelight.server.errors import CuelightError
+from cuelight.server.recommender.embeddings import ItemEmbeddings, Vector
 from cuelight.server.recommender.experiments.outcomes import Outcomes, Scope
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.live_models import News
@@ -25,9 +26,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class UpsertItems:
-    """Set attributes; the answer is how many items there were."""
+    """Set attributes and embeddings; the answer is how many items there were."""
 
     items: Mapping[str, ItemAttributes]
+    embeddings: Mapping[str, Mapping[str, Vector]] = field(default_factory=dict)
+    """By item and space; items without one lose what they had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +87,17 @@ def _carried_out(store: Store, run: Sequence[Write], outcomes: Outcomes | None) 
     match run[0]:
         case Record():
             return _recorded(store, [write for write in run if isinstance(write, Record)], outcomes)
-        case UpsertItems(items):
-            new = store.upsert_items(items)
-            return [len(items)], News(store.last_sequence(), items=new, attributes=store.attributes())
+        case UpsertItems(items, embeddings):
+            new = store.upsert_items(items, embeddings)
+            changed = {store.items[item]: _embeddings_of(item, items, embeddings) for item in items}
+            return [len(items)], News(
+                store.last_sequence(), items=new, attributes=store.attributes(), embeddings=changed
+            )
         case DeleteItems(ids):
             with _following(outcomes, ((ITEM, item) for item in ids)):
                 said = _by_user(dict.fromkeys(store.delete_items(ids)))
-            return [len(ids)], News(store.last_sequence(), said=said, attributes=store.attributes())
+            gone = {store.items[item]: None for item in ids if item in store.items}
+            return [len(ids)], News(store.last_sequence(), said=said, attributes=store.attributes(), embeddings=gone)
         case ForgetUsers(ids):
             return _forgotten(store, ids, outcomes)
 
@@ -126,6 +133,12 @@ def _forgotten(store: Store, ids: Sequence[str], outcomes: Outcomes | None) -> t
 
 def _following(outcomes: Outcomes | None, scopes: Iterable[Scope]) -> AbstractContextManager[None]:
     return nullcontext() if outcomes is None else outcomes.following(scopes)
+
+
+def _embeddings_of(
+    item: str, items: Mapping[str, ItemAttributes], embeddings: Mapping[str, Mapping[str, Vector]]
+) -> ItemEmbeddings:
+    return ItemEmbeddings(item, items[item].available, embeddings.get(item, {}))
 
 
 def _by_user(said: Mapping[Pair, Said | None]) -> dict[int, dict[int, Said | None]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cuelight.server.recommender.embeddings import SpaceVectors
 from cuelight.server.recommender.features import ItemAttributes, ItemFeatures
 from cuelight.server.recommender.history import History
 from cuelight.server.recommender.liking import liked_rows
@@ -39,7 +40,10 @@ def evaluation_data(store: Store, min_value: float) -> EvaluationData:
     ]
     attributes = store.attributes()
     known = [attributes[store.items[item]] or ItemAttributes() for item in items]
-    return EvaluationData(liked, ItemFeatures.of(known))
+    embeddings = {
+        space: SpaceVectors(place_of[told.places], told.vectors) for space, told in store.embeddings().items()
+    }
+    return EvaluationData(liked, ItemFeatures.of(known, embeddings))
 
 
 def in_order(ids: Iterable[str]) -> list[str]:

@@ -1,10 +1,11 @@
 """How good a ranking is, and what else it is: figures of one list, and of all lists together."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cuelight.server.recommender.features import ItemFeatures
 
 __all__ = ["coverage", "diversity", "ndcg", "novelty", "recall"]
 
@@ -32,18 +33,17 @@ def coverage(lists: Sequence[NDArray[np.int64]], n_items: int) -> float:
     return len(np.unique(np.concatenate(lists))) / n_items if lists else 0.0
 
 
-def diversity(lists: Sequence[NDArray[np.int64]], features: Any) -> float:
+def diversity(lists: Sequence[NDArray[np.int64]], features: ItemFeatures) -> float:
     """Return how unlike the items of a list are: the mean of 1 - cosine over its pairs, and then over lists.
 
-    `features` (items, features) is sparse with rows of length up to 1. Source: Ziegler et al., WWW 2005.
+    Source: Ziegler et al., WWW 2005.
     """
     unlike = []
     for places in lists:
         n = len(places)
         if n > 1:
-            rows = features[places]
-            total = rows.sum(axis=0)
-            pairs = float(total @ total) - float((rows * rows).sum())
+            similarities = features.between(places, places)
+            pairs = float(similarities.sum() - similarities.trace())
             unlike.append(1 - pairs / (n * (n - 1)))
     return float(np.mean(unlike)) if unlike else 0.0
 

@@ -84,7 +84,7 @@ def _measured(name: str, model: Scorer, split: Split, features: ItemFeatures, fi
         ndcg_10=_mean([ndcg(hit, n, _NDCG_DEPTH) for hit, n in zip(hits, lengths, strict=True)]),
         recall_20=_mean([recall(hit, n, _RECALL_DEPTH) for hit, n in zip(hits, lengths, strict=True)]),
         coverage_10=coverage(tops, split.known.n_items),
-        diversity_10=diversity(tops, features.matrix),
+        diversity_10=diversity(tops, features),
         novelty_10=novelty(tops, users_of_item, len(split.known)),
         cold_recall_20=_cold_recall(lists, held_out, users_of_item <= _COLD_USERS),
         fit_s=fit_s,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cuelight.server.errors import ConfigError, InvalidRequest
 from cuelight.server.recommender.importing.interactions import Interactions, check_times, read_interactions
-from cuelight.server.recommender.importing.items import read_items
+from cuelight.server.recommender.importing.items import Items, read_items
 from cuelight.server.recommender.liking import MIN_VALUE
 from cuelight.server.recommender.quality.report_command import report_quality
 from cuelight.server.recommender.store.events import Event, check_event
@@ -35,8 +35,7 @@ def import_files(
         if min_value is not None:
             store.set_setting(MIN_VALUE, min_value)
         if catalogue is not None:
-            store.upsert_items(catalogue[1].attributes)
-            print(f"items         {len(catalogue[1].attributes)} from {items}")
+            _upsert(store, catalogue[1], items)
         if events or catalogue:
             report_quality(store, events, catalogue, report)
         if events is not None:
@@ -49,6 +48,15 @@ def import_files(
         return 0
     finally:
         store.close()
+
+
+def _upsert(store: Store, told: Items, path: Path | None) -> None:
+    try:
+        store.upsert_items(told.attributes, told.embeddings)
+    except InvalidRequest as error:
+        raise ConfigError(f"{path}: {error.message}") from error
+    spaces = sorted({space for vectors in told.embeddings.values() for space in vectors})
+    print(f"items         {len(told.attributes)} from {path}{', embeddings: ' if spaces else ''}{', '.join(spaces)}")
 
 
 def _record(store: Store, told: Interactions, path: Path) -> int:

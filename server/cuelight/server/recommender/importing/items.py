@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cuelight.server.recommender.embeddings import Vector
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.importing.columns import column, needed_column, read_table
+from cuelight.server.recommender.importing.embedding_columns import embedding_columns
 from cuelight.server.recommender.importing.ids import ids_by_place
 
 __all__ = ["Items", "read_items"]
@@ -23,12 +25,15 @@ class Items:
 
     attributes: Mapping[str, ItemAttributes]
     rows: int
+    embeddings: Mapping[str, Mapping[str, Vector]] = field(default_factory=dict)
+    """By item and space."""
 
 
 def read_items(path: Path) -> Items:
     """Return the items of a file: column item, and optionally title and tags, separated by "|".
 
-    Other columns: one of only 0 and 1 is a tag of its name, any other of numbers is a number. Raises: ConfigError.
+    Other columns: one of only 0 and 1 is a tag of its name, any other of numbers is a number; one of lists of numbers,
+    as Parquet can have, holds embeddings, and its name is their space. Raises: ConfigError.
     """
     table = read_table(path)
     places, ids = ids_by_place(needed_column(table, "item", path), "item", path)
@@ -44,7 +49,15 @@ def read_items(path: Path) -> Items:
         )
         for row, place in enumerate(places.tolist())
     }
-    return Items(attributes, len(places))
+    embeddings: dict[str, dict[str, Vector]] = {}
+    for space, vectors in embedding_columns(table, path):
+        for row, place in enumerate(places.tolist()):
+            # Of several rows of one item the last counts, whether it has a vector or not.
+            known = embeddings.setdefault(ids[place], {})
+            known.pop(space, None)
+            if (vector := vectors[row]) is not None:
+                known[space] = vector
+    return Items(attributes, len(places), embeddings)
 
 
 def _texts(table: Any, what: str) -> list[str]:
@@ -61,6 +74,8 @@ def _flags_and_numbers(table: Any) -> tuple[Mapping[str, Sequence[int]], Mapping
     flags: dict[str, Sequence[int]] = {}
     numbers: dict[str, Sequence[float]] = {}
     for name in table.column_names:
+        if table.column(name).type.num_fields:
+            continue  # of lists, or of structs
         values = table.column(name).to_pylist()
         kinds = {type(value) for value in values if value is not None}
         if name.lower().endswith("id") or not kinds or not kinds <= {int, float, bool}:

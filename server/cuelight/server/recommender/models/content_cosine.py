@@ -28,25 +28,27 @@ class ContentCosine:
 
     def scores(self, histories: Sequence[History]) -> NDArray[np.float64]:
         """Return (histories, items); see `Scorer`."""
-        matrix = self._features.matrix
-        profiles = stacked(histories, matrix.shape[0]) @ matrix
+        weights = stacked(histories, self._features.matrix.shape[0])
         totals = np.array([_total(history) for history in histories]).reshape(-1, 1)
-        scores: NDArray[np.float64] = (profiles @ matrix.T).toarray() / totals
+        scores: NDArray[np.float64] = self._features.to_all(weights) / totals
         return scores
 
     def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
         """Return the shares of the history's items; see `Scorer`."""
-        cosines = (self._features.matrix[history.items] @ self._features.matrix[[item]].T).toarray()[:, 0]
+        cosines = self._features.between(history.items, np.array([item]))[:, 0]
         return shares_of_items(history.items, history.weights * cosines / _total(history))
 
     def feature_reasons(self, history: History, item: int) -> tuple[Reason, ...]:
-        """Return the shares of the item's features instead: they too add up to the score."""
+        """Return the shares of the item's features instead, an embedding being one: they too add up to the score."""
         profile = history.weights @ self._features.matrix[history.items] / _total(history)
         described = self._features.matrix[[item]]
-        shares = described.data * profile[described.indices]
-        order = np.argsort(-shares, kind="stable")
-        names = self._features.names
-        return tuple(Reason(float(shares[i]), feature=names[described.indices[i]]) for i in order if shares[i])
+        names = (self._features.names[i] for i in described.indices)
+        named = list(zip(names, described.data * profile[described.indices], strict=True))
+        for block in self._features.dense:
+            cosines = block.between(history.items, np.array([item]))[:, 0]
+            named.append((f"embedding {block.space}", history.weights @ cosines / _total(history)))
+        named.sort(key=lambda entry: -entry[1])
+        return tuple(Reason(float(share), feature=name) for name, share in named if share)
 
 
 def _total(history: History) -> float:

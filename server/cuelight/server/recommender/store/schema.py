@@ -32,6 +32,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE settings (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID",
     ),
     (
+        "CREATE TABLE spaces (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+        """CREATE TABLE embeddings (
+            space INTEGER NOT NULL REFERENCES spaces (number),
+            item INTEGER NOT NULL REFERENCES items (place),
+            vector BLOB NOT NULL,
+            PRIMARY KEY (space, item)
+        )""",
+    ),
+    (
         "CREATE TABLE experiments (place INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
         """CREATE TABLE variants (
             place INTEGER PRIMARY KEY,
@@ -61,6 +70,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 """`place` is the row or column of the matrix users x items, from 0 on; a forgotten user's may be given to another.
 `attributes` is JSON, NULL for an item that was deleted. `value` is NULL for a withdrawal.
+`vector` is little-endian float32, all of one space of one length.
 `subjects` are users who have got a shelf of an experiment, whether or not anything else is known of them; `first_s` is
 Unix time; `position` and `share` are NULL for variants that the configuration has no longer.
 `due` names work that a crash must not lose; `settings` are what the data is to be read with."""

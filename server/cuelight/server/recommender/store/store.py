@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuelight.server.errors import ConfigError, Overloaded, Unavailable, UserNotFound
+from cuelight.server.recommender.embeddings import SpaceVectors, Vector
 from cuelight.server.recommender.features import ItemAttributes
+from cuelight.server.recommender.store.embedding_table import EmbeddingTable
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.exposures import Exposed, ExposureRows, VariantKey
 from cuelight.server.recommender.store.folder_lock import FolderLock
@@ -79,6 +81,7 @@ class Store:
         except BaseException:
             self._unlock()
             raise
+        self._embeddings = EmbeddingTable(self._connection)
         self.users = dict(self._connection.execute("SELECT id, place FROM users"))
         """Places by id. Read only, as `items`."""
         self.exposures = ExposureRows(self._connection)
@@ -112,14 +115,19 @@ class Store:
             said = {pair: self._said(pair) for pair in touched}
         return Recorded(tuple(all_kept), said, places.new_users, places.new_items)
 
-    def upsert_items(self, items: Mapping[str, ItemAttributes]) -> Mapping[str, int]:
-        """Set the attributes of items, all of them anew, and return the places of new ones; durable on return.
+    def upsert_items(
+        self, items: Mapping[str, ItemAttributes], embeddings: Mapping[str, Mapping[str, Vector]] | None = None
+    ) -> Mapping[str, int]:
+        """Set the attributes and embeddings (by item and space) of items, all of them anew; durable on return.
 
-        Raises: Overloaded as `record`.
+        Returns the places of new ones. Raises: InvalidRequest when a vector is not as long as its space's, Overloaded
+        as `record`; nothing of it is kept then.
         """
+        vectors = embeddings or {}
         with self._transaction() as places:
             rows = [(_text_of(attributes), places.item(item)) for item, attributes in items.items()]
             self._connection.executemany("UPDATE items SET attributes = ? WHERE place = ?", rows)
+            self._embeddings.replace((places.item(item), item, vectors.get(item, {})) for item in items)
         return places.new_items
 
     def delete_items(self, ids: Iterable[str]) -> frozenset[Pair]:
@@ -133,6 +141,7 @@ class Store:
             self._connection.executemany("DELETE FROM events WHERE item = ?", gone)
             self._connection.executemany("UPDATE items SET attributes = NULL WHERE place = ?", gone)
             self.exposures.delete_items(gone)
+            self._embeddings.delete(place for (place,) in gone)
         return frozenset(pairs)
 
     def forget_users(self, ids: Iterable[str]) -> frozenset[int]:
@@ -215,6 +224,15 @@ class Store:
         for place, text in self._connection.execute("SELECT place, attributes FROM items"):
             known[place] = _attributes_of(text)
         return known
+
+    def embeddings(self) -> dict[str, SpaceVectors]:
+        """Return the vectors of every item that has some, by space."""
+        return self._embeddings.load()
+
+    def embeddings_of(self, item: str) -> dict[str, Vector]:
+        """Return an item's vectors by space; none where the item is not known."""
+        place = self.items.get(item)
+        return {} if place is None else self._embeddings.of_item(place)
 
     def items_with_events(self) -> frozenset[str]:
         """Return the ids of items that anything is stored about."""

@@ -1,0 +1,80 @@
+"""Retrieval while the recommender serves: the event loop's side of the spaces, which have a thread of their own.
+
+    question   [filter: the model thread says which items are allowed] -> waiting line -> search thread: all that wait
+    write      store -> model thread -> search thread -> acknowledged: the next question finds it
+
+A search takes a millisecond or more and does not hold the models up, nor they it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuelight.server.recommender.catalogue import ItemFilter
+from cuelight.server.recommender.embeddings import ItemEmbeddings
+from cuelight.server.recommender.retrieval.questions import Nearest, NearestQuestion
+from cuelight.server.recommender.retrieval.spaces import Spaces
+from cuelight.server.recommender.waiting_line import WaitingLine
+
+__all__ = ["LiveRetrieval"]
+
+_MAX_QUESTIONS_AT_ONCE = 32
+_AVAILABILITY_ALONE = (ItemFilter(), ItemFilter(include_unavailable=True))
+
+Result = TypeVar("Result")
+Allowed = Callable[[ItemFilter], Awaitable[NDArray[np.bool_]]]
+
+
+class LiveRetrieval:
+    """Owns the line and the thread; lives on the event loop. `allowed` tells which items meet conditions, by place."""
+
+    def __init__(self, max_waiting: int, allowed: Allowed) -> None:
+        self._allowed = allowed
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="recommender searches")
+        self._line: WaitingLine[NearestQuestion, Nearest] = WaitingLine(
+            self._answer, max_waiting, _MAX_QUESTIONS_AT_ONCE
+        )
+        self._spaces: Spaces | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many questions wait and are not being answered yet."""
+        return self._line.waiting
+
+    async def load(self, spaces: Callable[[], Spaces]) -> None:
+        """Build the spaces, on their thread."""
+        self._spaces = await self._on_thread(spaces)
+
+    async def serve(self) -> None:
+        """Answer until cancelled."""
+        await self._line.serve()
+
+    async def nearest(self, question: NearestQuestion) -> Nearest:
+        """Return what is near. Raises: InvalidRequest, NotFound, ItemNotFound, Overloaded, ShuttingDown."""
+        if question.conditions not in _AVAILABILITY_ALONE:
+            question = replace(question, allowed=await self._allowed(question.conditions))
+        return await self._line.ask(question)
+
+    async def learn(self, changed: Mapping[int, ItemEmbeddings | None]) -> None:
+        """Take in items whose embeddings changed; on return the next question finds them."""
+        assert self._spaces is not None, "learn() before load()"
+        if changed:
+            await self._on_thread(partial(self._spaces.learn, changed))
+
+    def close(self) -> None:
+        """Refuse whoever waits and end the thread."""
+        self._line.close()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _answer(self, questions: Sequence[NearestQuestion]) -> Sequence[Nearest | Exception]:
+        assert self._spaces is not None, "asked before load()"
+        return await self._on_thread(partial(self._spaces.answer, questions))
+
+    async def _on_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
