@@ -40,7 +40,7 @@ def as_markdown(figures: Sequence[Figures]) -> str:
 def check_picture(path: Path) -> None:
     """Say before minutes are spent on figures that they could not be drawn.
 
-    Raises: ConfigError when matplotlib is not installed, the file's ending is no format it draws, or no folder is there.
+    Raises: ConfigError when matplotlib is not installed, its ending is no format, or its folder is missing.
     """
     kinds = sorted(_figure_class()().canvas.get_supported_filetypes())
     if path.suffix.removeprefix(".").lower() not in kinds:
