@@ -58,8 +58,5 @@ class Register(Generic[Value]):
 
         A change counts unless it began too late, or another came surely after it and was over in time.
         """
-        return [
-            change.value
-            for change in self.changes
-            if change.began <= ended and not any(change.ended < d.began and d.ended < began for d in self.changes)
-        ]
+        latest_over = max((change.began for change in self.changes if change.ended < began), default=0.0)
+        return [c.value for c in self.changes if c.began <= ended and c.ended >= latest_over]
