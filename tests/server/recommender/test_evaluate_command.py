@@ -1,5 +1,6 @@
 """`cuelight recommender evaluate` reproduces the accuracy that the formulas have on MovieLens 100K."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from cuelight.exporters.movielens import fetch_movielens
 from cuelight.exporters.weights import WeightsError
 from cuelight.server.cli import main
+from cuelight.server.errors import ConfigError
 from cuelight.server.recommender.evaluation.evaluate_command import evaluate_folder
 from cuelight.server.recommender.importing.import_command import import_files
 from cuelight.server.recommender.store.events import Event
@@ -112,3 +114,24 @@ def test_nobody_likes_anything_is_said(small: Path, capsys: pytest.CaptureFixtur
     assert main(["recommender", "evaluate", "--data", str(small), "--min-value", "3"]) == 2
 
     assert "nobody likes anything" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("figures.docx", r"figures\.docx: expected a name ending in one of .*\.png"),
+        ("no/figures.png", "no such folder"),
+    ],
+)
+def test_a_picture_that_cannot_be_drawn_is_said_before_anything_is_measured(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        evaluate_folder(tmp_path / "not read yet", ["ease"], "per-user", None, False, tmp_path / name)
+
+
+def test_without_matplotlib_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+    with pytest.raises(ConfigError, match=r'--plot: plots need matplotlib: pip install "cuelight\[plots\]"'):
+        evaluate_folder(tmp_path / "not read yet", ["ease"], "per-user", None, False, tmp_path / "figures.png")

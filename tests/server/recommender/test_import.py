@@ -22,6 +22,9 @@ EVENTS = [
 ]
 RATINGS = {"user_id": [7, 7, 12], "item_id": [10, 2, 10], "rating": [5, 3, 4], "timestamp": [100, 200, 300]}
 
+MOVIELENS = ("u.data", "u1.base", "u5.test", "ua.base", "ub.test", "ratings.dat", "r3.train", "rb.test")
+"""Names of its files without a header, of 100K with tabs, of 1M and 10M with `::`."""
+
 
 def write_ratings(folder: Path, form: str) -> Path:
     path = folder / form
@@ -31,12 +34,12 @@ def write_ratings(folder: Path, form: str) -> Path:
     elif form == "ratings.csv":
         path.write_text("userId,movieId,rating,timestamp\n" + "".join(",".join(map(str, row)) + "\n" for row in rows))
     else:
-        separator = {"u.data": "\t", "ratings.dat": "::"}[form]
+        separator = "\t" if form.startswith("u") else "::"
         path.write_text("".join(separator.join(map(str, row)) + "\n" for row in rows))
     return path
 
 
-@pytest.mark.parametrize("form", ["ratings.parquet", "ratings.csv", "u.data", "ratings.dat"])
+@pytest.mark.parametrize("form", ["ratings.parquet", "ratings.csv", *MOVIELENS])
 def test_every_format_tells_the_same_events(tmp_path: Path, form: str) -> None:
     assert list(read_interactions(write_ratings(tmp_path, form)).events()) == EVENTS
 

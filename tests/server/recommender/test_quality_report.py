@@ -180,7 +180,7 @@ def test_without_matplotlib_the_page_has_tables_and_says_so(
 
     import_files(tmp_path / "data", files[0], files[1], None)
 
-    assert "tables alone; plots need matplotlib: pip install matplotlib" in capsys.readouterr().out
+    assert 'tables alone; plots need matplotlib: pip install "cuelight[plots]"' in capsys.readouterr().out
     page = (tmp_path / "data" / "quality.html").read_text()
     elements = Elements(page)
     assert "plots need matplotlib" in page

@@ -186,18 +186,6 @@ def test_a_user_gets_everything_that_is_stored(store: Store) -> None:
         store.export_user("nobody")
 
 
-def test_a_backup_is_a_store_while_the_original_goes_on(store: Store, tmp_path: Path) -> None:
-    store.record([event(1)])
-    (tmp_path / "copy").mkdir()
-
-    store.backup(tmp_path / "copy" / DATABASE_NAME)
-
-    store.record([event(2, "v")])
-    copy = Store(tmp_path / "copy")
-    assert copy.count_events() == 1
-    copy.close()
-
-
 def test_a_full_disk_is_said_and_nothing_is_half_kept(store: Store) -> None:
     store.record([event(0)])
     [pages] = store._connection.execute("PRAGMA page_count").fetchone()

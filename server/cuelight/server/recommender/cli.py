@@ -40,6 +40,10 @@ def main(words: Sequence[str]) -> int:
             return _serve(arguments)
         if arguments.command == "import":
             return _import(arguments)
+        if arguments.command == "export":
+            return _export(arguments)
+        if arguments.command == "backup":
+            return _backup(arguments)
         if arguments.command == "fit":
             return _fit(arguments)
         return _evaluate(arguments)
@@ -53,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_serve(commands.add_parser("serve", help="answer from a data folder, and learn into it"))
     _add_import(commands.add_parser("import", help="put files of interactions and items into a data folder"))
+    _add_export(commands.add_parser("export", help="write interactions and items into files that import reads"))
+    _add_backup(commands.add_parser("backup", help="copy a data folder's database, also while it is served from"))
     _add_fit(commands.add_parser("fit", help="fit every model once and say what it takes"))
     _add_evaluate(commands.add_parser("evaluate", help="measure models side by side on a data folder"))
     return parser
@@ -82,6 +88,23 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
         help="from here on a value is a like; kept with the data (default: 1)",
     )
     parser.add_argument("--cache-dir", type=Path, default=Path(".cache/weights"), help="where fetched files are kept")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    parser.add_argument("--interactions", type=Path, metavar="FILE", help="*.csv or *.parquet; what counts, by default")
+    parser.add_argument(
+        "--items", type=Path, metavar="FILE", help="*.csv or *.parquet; items and what is known of them"
+    )
+    parser.add_argument("--all-events", action="store_true", help="also what no longer counts, and what was taken back")
+    parser.add_argument("--force", action="store_true", help="overwrite files that are there already")
+
+
+def _add_backup(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    parser.add_argument(
+        "--to", type=Path, required=True, metavar="FILE_OR_DIR", help="the copy; a folder can be served from at once"
+    )
 
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
@@ -142,6 +165,20 @@ def _fetched_movielens(cache_dir: Path) -> tuple[Path, Path]:
     except movielens.WeightsError as error:
         raise ConfigError(str(error)) from error
     return interactions, items
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from cuelight.server.recommender.exporting.export_command import export_folder  # noqa: PLC0415
+
+    if arguments.interactions is None and arguments.items is None:
+        raise ConfigError("export: expected --interactions, --items or both")
+    return export_folder(arguments.data, arguments.interactions, arguments.items, arguments.all_events, arguments.force)
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from cuelight.server.recommender.backup_command import back_up  # noqa: PLC0415
+
+    return back_up(arguments.data, arguments.to)
 
 
 def _fit(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from cuelight.server.errors import ConfigError
 from cuelight.server.recommender.evaluation.from_store import EvaluationData, evaluation_data
 from cuelight.server.recommender.evaluation.protocol import evaluate
-from cuelight.server.recommender.evaluation.report import as_markdown, as_table, plot
+from cuelight.server.recommender.evaluation.report import as_markdown, as_table, check_picture, plot
 from cuelight.server.recommender.evaluation.split import Split, leave_last_out, per_user_split
 from cuelight.server.recommender.liking import min_value_of
 from cuelight.server.recommender.store.store import Store
@@ -22,8 +22,10 @@ def evaluate_folder(
 ) -> int:
     """Measure models and print the table; return the exit code. A server may serve from the folder meanwhile.
 
-    Raises: ConfigError when the folder cannot be read or nobody likes anything.
+    Raises: ConfigError when the folder cannot be read, the picture not be drawn, or nobody likes anything.
     """
+    if picture is not None:
+        check_picture(picture)
     store = Store(data, read_only=True)
     try:
         found = evaluation_data(store, min_value_of(store) if min_value is None else min_value)

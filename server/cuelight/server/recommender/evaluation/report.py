@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cuelight.server.errors import ConfigError
 from cuelight.server.recommender.evaluation.protocol import Figures
+from cuelight.server.recommender.quality.plots import HOW_TO_GET_PLOTS
 from cuelight.server.table import format_table
 
-__all__ = ["as_markdown", "as_table", "plot"]
+__all__ = ["as_markdown", "as_table", "check_picture", "plot"]
 
 _HEADER = (
     *(
@@ -35,16 +37,24 @@ def as_markdown(figures: Sequence[Figures]) -> str:
     return f"{_title(figures)}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def check_picture(path: Path) -> None:
+    """Say before minutes are spent on figures that they could not be drawn.
+
+    Raises: ConfigError when matplotlib is not installed, its ending is no format, or its folder is missing.
+    """
+    kinds = sorted(_figure_class()().canvas.get_supported_filetypes())
+    if path.suffix.removeprefix(".").lower() not in kinds:
+        raise ConfigError(f"--plot {path}: expected a name ending in one of .{', .'.join(kinds)}")
+    if not path.parent.is_dir():
+        raise ConfigError(f"--plot {path}: no such folder: {path.parent}")
+
+
 def plot(figures: Sequence[Figures], path: Path) -> None:
     """Draw accuracy beside coverage, a bar a model, into a file whose ending names its format.
 
-    Raises: ConfigError when matplotlib is not installed.
+    Raises: ConfigError as `check_picture`, or when the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise ConfigError("--plot needs matplotlib: pip install matplotlib") from error
-    drawing = Figure(figsize=(10, 0.4 * len(figures) + 1.5), layout="constrained")
+    drawing = _figure_class()(figsize=(10, 0.4 * len(figures) + 1.5), layout="constrained")
     names = [figure.model for figure in figures]
     panels = (
         ("nDCG@10", [figure.ndcg_10 for figure in figures]),
@@ -58,7 +68,18 @@ def plot(figures: Sequence[Figures], path: Path) -> None:
         axes.set_xlim(0, max(values) * 1.25 or 1)
         axes.invert_yaxis()
     drawing.suptitle(_title(figures))
-    drawing.savefig(path)
+    try:
+        drawing.savefig(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot write the plot: {error.strerror}") from error
+
+
+def _figure_class() -> Any:
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"--plot: {HOW_TO_GET_PLOTS}") from error
+    return Figure
 
 
 def _title(figures: Sequence[Figures]) -> str:

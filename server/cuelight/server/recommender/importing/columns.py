@@ -21,12 +21,18 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "value": ("value", "rating", "score"),
     "time": ("time_s", "timestamp", "time"),
     "event": ("event_id", "eventid"),
+    "withdrawn": ("withdrawn",),
     "title": ("title", "movie_title", "name"),
     "tags": ("tags", "genres", "genre"),
+    "tag list": ("tags_json",),
+    "numbers": ("numbers",),
+    "named numbers": ("numbers_json",),
+    "available": ("available",),
 }
-"""What we call a column, and what files call it, in lower case."""
+"""What we call a column, and what files call it, in lower case. JSON stands in for lists and maps."""
 
-_AS_WRITTEN = frozenset(name for what in ("user", "item", "event", "title", "tags") for name in _NAMES[what])
+_JSON = ("tag list", "named numbers")
+_AS_WRITTEN = frozenset(name for what in ("user", "item", "event", "title", "tags", *_JSON) for name in _NAMES[what])
 """Text even where it looks like a number: `007` and `7` are two ids."""
 
 
@@ -76,7 +82,9 @@ def _parsed(text: TextFile, path: Path) -> Any:
             parse_options=arrow_csv.ParseOptions(
                 delimiter=text.delimiter, quote_char='"' if text.has_header else False, newlines_in_values=True
             ),
-            convert_options=arrow_csv.ConvertOptions(column_types=as_written, strings_can_be_null=True),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=as_written, strings_can_be_null=True, quoted_strings_can_be_null=False
+            ),
         )
     except pyarrow.ArrowInvalid as error:
         raise ConfigError(_odd_row(text, path) or f"{path}: cannot read it: {error}") from error

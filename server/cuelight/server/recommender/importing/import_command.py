@@ -1,21 +1,26 @@
 """`cuelight recommender import`: files into a data folder."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
-from cuelight.server.errors import ConfigError, InvalidRequest
+from cuelight.server.errors import ConfigError, InvalidRequest, Overloaded
 from cuelight.server.recommender.importing.interactions import Interactions, check_times, read_interactions
 from cuelight.server.recommender.importing.items import Items, read_items
 from cuelight.server.recommender.liking import MIN_VALUE
+from cuelight.server.recommender.progress import progress
 from cuelight.server.recommender.quality.report_command import report_quality
-from cuelight.server.recommender.store.events import Event, check_event
+from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.store import Store
 
 __all__ = ["import_files"]
 
-_BATCH = 10_000
+_BATCH = 100_000
+_BYTES_PER_MIB = 1024 * 1024
+
+Content = TypeVar("Content")
 
 
 def import_files(
@@ -28,8 +33,8 @@ def import_files(
 
     Raises: ConfigError when a file or the folder cannot be used. What was told before stays, and is not counted twice.
     """
-    events = None if interactions is None else (interactions, read_interactions(interactions))
-    catalogue = None if items is None else (items, read_items(items))
+    events = None if interactions is None else (interactions, _read(read_interactions, interactions))
+    catalogue = None if items is None else (items, _read(read_items, items))
     store = Store(data)
     try:
         if min_value is not None:
@@ -50,6 +55,12 @@ def import_files(
         store.close()
 
 
+def _read(read: Callable[[Path], Content], path: Path) -> Content:
+    size = f", {path.stat().st_size / _BYTES_PER_MIB:,.1f} MiB" if path.is_file() else ""
+    with progress(f"reading {path.name}{size}"):
+        return read(path)
+
+
 def _upsert(store: Store, told: Items, path: Path | None) -> None:
     try:
         store.upsert_items(told.attributes, told.embeddings)
@@ -61,19 +72,15 @@ def _upsert(store: Store, told: Items, path: Path | None) -> None:
 
 def _record(store: Store, told: Interactions, path: Path) -> int:
     """Record events and return how many of them are new."""
-    from rich.progress import Progress  # noqa: PLC0415
-
+    check_times(told, path, time.time())
     new = 0
-    now_s = time.time()
-    check_times(told, path, now_s)
-    try:
-        with Progress(transient=True) as progress:
-            task = progress.add_task("recording interactions", total=len(told))
-            for batch in _batches(check_event(event, now_s) for event in told.events()):
-                new += store.record(batch).new
-                progress.update(task, advance=len(batch))
-    except InvalidRequest as error:
-        raise ConfigError(f"{path}: {error.message}") from error
+    with progress("recording interactions", len(told)) as advance:
+        for batch in _batches(told.events()):
+            try:
+                new += store.record_many(batch)
+            except Overloaded as error:
+                raise ConfigError(f"{error.message}; {new:,} events of {path} are kept, and count once") from error
+            advance(len(batch))
     return new
 
 

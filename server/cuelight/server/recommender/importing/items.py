@@ -8,15 +8,15 @@ from typing import Any
 
 from cuelight.server.recommender.embeddings import Vector
 from cuelight.server.recommender.features import ItemAttributes
-from cuelight.server.recommender.importing.columns import column, needed_column, read_table
+from cuelight.server.recommender.importing.columns import needed_column, read_table
 from cuelight.server.recommender.importing.embedding_columns import embedding_columns
 from cuelight.server.recommender.importing.ids import ids_by_place
+from cuelight.server.recommender.importing.item_cells import availability, named_numbers, tags, texts
 
 __all__ = ["Items", "read_items"]
 
-_TAG_SEPARATOR = "|"
-_NO_GENRES = "(no genres listed)"
-"""Source: MovieLens's README files since 2015."""
+_NAMED = frozenset({"available"})
+"""Numbers or truths, and neither a filter's number nor a tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +30,26 @@ class Items:
 
 
 def read_items(path: Path) -> Items:
-    """Return the items of a file: column item, and optionally title and tags, separated by "|".
+    """Return the items of a file: column item, and optionally title, tags (a list, or separated by "|") and available.
 
+    Numbers by name may come as JSON in `numbers_json`, or as a map of a Parquet file; tags as JSON in `tags_json`.
     Other columns: one of only 0 and 1 is a tag of its name, any other of numbers is a number; one of lists of numbers,
     as Parquet can have, holds embeddings, and its name is their space. Raises: ConfigError.
     """
     table = read_table(path)
     places, ids = ids_by_place(needed_column(table, "item", path), "item", path)
-    titles, tags = _texts(table, "title"), _texts(table, "tags")
+    titles, listed, named = texts(table, "title"), tags(table, path), named_numbers(table, path)
+    available = availability(table, path)
     flags, numbers = _flags_and_numbers(table)
     attributes = {
         ids[place]: ItemAttributes(
             title=titles[row],
-            tags=(*_split(tags[row]), *(name for name, values in flags.items() if values[row])),
+            tags=(*listed[row], *(name for name, values in flags.items() if values[row])),
             numbers={
-                name: float(v[row]) for name, v in numbers.items() if v[row] is not None and math.isfinite(v[row])
+                **{name: float(v[row]) for name, v in numbers.items() if v[row] is not None and math.isfinite(v[row])},
+                **named[row],
             },
+            available=available[row],
         )
         for row, place in enumerate(places.tolist())
     }
@@ -60,15 +64,6 @@ def read_items(path: Path) -> Items:
     return Items(attributes, len(places), embeddings)
 
 
-def _texts(table: Any, what: str) -> list[str]:
-    found = column(table, what)
-    return [""] * table.num_rows if found is None else [str(text or "").strip() for text in found.to_pylist()]
-
-
-def _split(tags: str) -> tuple[str, ...]:
-    return tuple(tag for tag in tags.split(_TAG_SEPARATOR) if tag and tag != _NO_GENRES)
-
-
 def _flags_and_numbers(table: Any) -> tuple[Mapping[str, Sequence[int]], Mapping[str, Sequence[float]]]:
     """Return the columns of only 0 and 1, and the other ones of numbers; ids and empty columns are neither."""
     flags: dict[str, Sequence[int]] = {}
@@ -78,7 +73,7 @@ def _flags_and_numbers(table: Any) -> tuple[Mapping[str, Sequence[int]], Mapping
             continue  # of lists, or of structs
         values = table.column(name).to_pylist()
         kinds = {type(value) for value in values if value is not None}
-        if name.lower().endswith("id") or not kinds or not kinds <= {int, float, bool}:
+        if name.lower().endswith("id") or name.lower() in _NAMED or not kinds or not kinds <= {int, float, bool}:
             continue
         if kinds <= {int, bool} and set(values) <= {0, 1}:
             flags[name] = values

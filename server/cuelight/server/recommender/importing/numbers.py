@@ -15,9 +15,12 @@ __all__ = ["numbers", "seconds"]
 _US_PER_S = 1e6
 
 
-def numbers(found: Any, what: str, path: Path) -> NDArray[np.float64]:
-    """Return a column's numbers: (rows,). Raises: ConfigError where one is missing, not finite or none at all."""
-    return _checked(found, what, path, f"{what}: expected a finite number")
+def numbers(found: Any, what: str, path: Path, needed: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+    """Return a column's numbers: (rows,).
+
+    Raises: ConfigError where one is missing, not finite or none at all; with `needed` (rows,) only where that is true.
+    """
+    return _checked(found, path, f"{what}: expected a finite number", needed)
 
 
 def seconds(found: Any, path: Path) -> NDArray[np.float64]:
@@ -31,12 +34,12 @@ def seconds(found: Any, path: Path) -> NDArray[np.float64]:
         found = found.cast(pyarrow.timestamp("s"))
     expected = "time: expected seconds of Unix time, or a date as 2026-01-31T12:00:00Z"
     if not pyarrow.types.is_timestamp(found.type):
-        return _checked(found, "time", path, expected)
+        return _checked(found, path, expected)
     micros = found.cast(pyarrow.timestamp("us", found.type.tz), safe=False).cast(pyarrow.int64())
-    return _checked(micros, "time", path, expected) / _US_PER_S
+    return _checked(micros, path, expected) / _US_PER_S
 
 
-def _checked(found: Any, what: str, path: Path, expected: str) -> NDArray[np.float64]:
+def _checked(found: Any, path: Path, expected: str, needed: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     import pyarrow  # noqa: PLC0415
 
     kind = found.type
@@ -44,7 +47,7 @@ def _checked(found: Any, what: str, path: Path, expected: str) -> NDArray[np.flo
         values = np.asarray(found.cast(pyarrow.float64(), safe=False).to_numpy(), np.float64)  # missing ones are NaN
     else:
         values = np.array([_number_of(value) for value in found.to_pylist()], np.float64)
-    odd = np.flatnonzero(~np.isfinite(values))
+    odd = np.flatnonzero(~np.isfinite(values) & (True if needed is None else needed))
     if len(odd):
         got = found[int(odd[0])].as_py()
         shown = "nothing, or NaN" if got is None else repr(got) if isinstance(got, str) else str(got)

@@ -17,12 +17,13 @@ _GENRES = (
 )
 _RATINGS = ("user_id", "item_id", "rating", "timestamp")
 _WITHOUT_HEADER: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "u.data": ("\t", _RATINGS),
-    "u.item": ("|", ("item_id", "title", "release_date", "video_release_date", "url", *_GENRES)),
-    "ratings.dat": ("::", _RATINGS),
-    "movies.dat": ("::", ("item_id", "title", "genres")),
+    r"u\.data|u[1-5ab]\.(base|test)": ("\t", _RATINGS),
+    r"u\.item": ("|", ("item_id", "title", "release_date", "video_release_date", "url", *_GENRES)),
+    r"ratings\.dat|r[1-5ab]\.(train|test)": ("::", _RATINGS),
+    r"movies\.dat": ("::", ("item_id", "title", "genres")),
 }
-"""Delimiter and columns. Source: the README files of GroupLens's MovieLens 100K, 1M and 10M."""
+"""Delimiter and columns, by a pattern of the name; `u1.base` and `r1.train` are one split's part to learn from.
+Source: the README files of GroupLens's MovieLens 100K, 1M and 10M."""
 
 _UNIT_SEPARATOR = "\x1f"
 """Stands for `::`, as parsers take one character alone; ASCII's own character for this purpose."""
@@ -64,11 +65,12 @@ def read_text_file(path: Path) -> TextFile:
     data = path.read_bytes().removeprefix(_BYTE_ORDER_MARK)
     if not data.strip():
         raise ConfigError(f"{path}: expected rows, the file is empty")
-    if path.name not in _WITHOUT_HEADER:
+    layout = next((found for pattern, found in _WITHOUT_HEADER.items() if re.fullmatch(pattern, path.name)), None)
+    if layout is None:
         data = _as_utf_8(data, path)
         delimiter = "\t" if path.suffix == ".tsv" else ","
         return TextFile(data, delimiter, _header(data, delimiter), True)
-    delimiter, names = _WITHOUT_HEADER[path.name]
+    delimiter, names = layout
     data = _from_movielens(data)
     if len(delimiter) > 1:
         data, delimiter = data.replace(delimiter.encode(), _UNIT_SEPARATOR.encode()), _UNIT_SEPARATOR

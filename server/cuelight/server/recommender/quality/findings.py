@@ -68,7 +68,7 @@ def spread_findings(told: Interactions, spread: Spread, min_value: float) -> Ite
     yield Finding(Level.NOTE, f"users with fewer than {FEW_EVENTS} events", few_users, len(told.user_ids), advice)
     advice = "nothing: content recommends them"
     yield Finding(Level.NOTE, f"items with fewer than {FEW_EVENTS} events", few_items, len(told.item_ids), advice)
-    several = bool(np.ptp(told.values))
+    several = len(told.stated) > 0 and bool(np.ptp(told.stated))
     if spread.liked == 0 or (spread.liked == 1 and several):
         what = "events that are likes" if spread.liked else "events that are no likes"
         advice = f"--min-value: from which value on is it a like? (now {min_value:g})"

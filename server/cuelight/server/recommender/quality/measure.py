@@ -74,8 +74,8 @@ def _figures(imported: Imported, spread: Spread | None, gaps: CatalogueGaps) -> 
         yield Figure("top items", ", ".join(_top(spread, share) for share in (0.01, 0.1)))
         if told.has_times:
             yield Figure("time", f"{date_of(told.times_s.min())} to {date_of(told.times_s.max())}")
-        if told.has_values:
-            values = f"{told.values.min():g} to {told.values.max():g}, mean {spread.mean_value:.2f}"
+        if told.has_values and len(told.stated):
+            values = f"{told.stated.min():g} to {told.stated.max():g}, mean {spread.mean_value:.2f}"
             yield Figure("values", f"{values}; likes (from {imported.min_value:g} on): {spread.liked:.1%}")
     if gaps.items:
         yield Figure("catalogue", f"{gaps.items:,} items, {gaps.items - gaps.untouched:,} of them with events")
@@ -98,7 +98,7 @@ def _charts(imported: Imported, spread: Spread | None, gaps: CatalogueGaps, now_
     if told is not None and spread is not None:
         if told.has_times:
             yield from growth_charts(find_growth(told, YEAR_1995_S, now_s))
-        yield values_chart(told.values)
+        yield values_chart(told.stated)
         yield events_chart("Events a user", "events", "users", spread.user_events)
         yield events_chart("Events an item", "events", "items", spread.item_events)
         yield top_chart(spread.item_events)

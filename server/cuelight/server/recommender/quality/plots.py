@@ -11,7 +11,7 @@ from cuelight.server.recommender.quality.report import Chart
 
 __all__ = ["HOW_TO_GET_PLOTS", "Plotter", "find_plotter"]
 
-HOW_TO_GET_PLOTS = "plots need matplotlib: pip install matplotlib"
+HOW_TO_GET_PLOTS = 'plots need matplotlib: pip install "cuelight[plots]"'
 
 Plotter = Callable[[Chart], str]
 """From a chart to the address of its picture, which holds the picture itself."""

@@ -8,6 +8,7 @@ from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.importing.interactions import Interactions
 from cuelight.server.recommender.importing.items import Items
 from cuelight.server.recommender.liking import min_value_of
+from cuelight.server.recommender.progress import progress
 from cuelight.server.recommender.quality.measure import Imported, measure
 from cuelight.server.recommender.quality.page import as_page
 from cuelight.server.recommender.quality.plots import HOW_TO_GET_PLOTS, find_plotter
@@ -35,8 +36,9 @@ def report_quality(
     title = " and ".join(found.name for found in (path, item_path) if found is not None)
     catalogue = {**_known_items(store), **(told_items.attributes if told_items else {})}
     imported = Imported(title, told, told_items, catalogue, store.items_with_events(), min_value_of(store))
-    report = measure(imported, time.time())
-    places = places_of_findings(report, path)
+    with progress("measuring quality"):
+        report = measure(imported, time.time())
+        places = places_of_findings(report, path)
     print(as_text(report, places))
     plotter = find_plotter()
     page = page or store.path.with_name(PAGE_NAME)

@@ -29,20 +29,21 @@ class Spread:
     user_events: NDArray[np.int64]
     item_events: NDArray[np.int64]
     liked: float
-    """Share of rows whose value is a like."""
+    """Share of rows, those that take back left out, whose value is a like."""
     mean_value: float
 
 
 def find_spread(told: Interactions, min_value: float) -> Spread:
     """Count; there must be one row at least."""
+    stated = told.stated
     pairs = len(np.unique(first_alike(told.users, told.items)))
     return Spread(
         pairs,
         pairs / (len(told.user_ids) * len(told.item_ids)),
         np.bincount(told.users, minlength=len(told.user_ids)),
         np.bincount(told.items, minlength=len(told.item_ids)),
-        float(np.mean(told.values >= min_value)),
-        float(np.mean(told.values)),
+        float(np.mean(stated >= min_value)) if len(stated) else 0.0,
+        float(np.mean(stated)) if len(stated) else 0.0,
     )
 
 

@@ -23,18 +23,20 @@ from numpy.typing import NDArray
 from cuelight.server.errors import ConfigError, Overloaded, Unavailable, UserNotFound
 from cuelight.server.recommender.embeddings import SpaceVectors, Vector
 from cuelight.server.recommender.features import ItemAttributes
+from cuelight.server.recommender.store.connection import open_database
 from cuelight.server.recommender.store.embedding_table import EmbeddingTable
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.exposures import Exposed, ExposureRows, VariantKey
 from cuelight.server.recommender.store.folder_lock import FolderLock
 from cuelight.server.recommender.store.outcomes import ALL, Outcome, count_exposures, count_outcomes
-from cuelight.server.recommender.store.schema import migrate
 
-__all__ = ["DATABASE_NAME", "Pair", "Recorded", "Said", "Store"]
+__all__ = ["DATABASE_NAME", "Pair", "Recorded", "Said", "Store", "attributes_of_text"]
 
 DATABASE_NAME = "recommender.sqlite"
 
-_BUSY_S = 10.0
+_CACHE_FOR_MANY_KIB = 256 * 1024
+"""Events come in no order of the indexes: where their pages do not fit, each is written and read again and again."""
+_NEW_EVENT = "INSERT INTO events (id, user, item, value, time_s) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _ALL = "SELECT user, item, value, time_s FROM events ORDER BY user, item, time_s, sequence"
 _LATEST = "SELECT value, time_s FROM events WHERE user = ? AND item = ? ORDER BY time_s DESC, sequence DESC LIMIT 1"
 
@@ -70,14 +72,15 @@ class Store:
     def __init__(self, folder: Path, read_only: bool = False) -> None:
         """Open the folder, made if missing; end a compaction that was cut short.
 
-        Opened read only it must be there, and another process may hold it and write to it.
+        Opened read only it must be there, and another process may hold it and write to it: what is read is how things
+        stood at the opening. Until it is closed that process cannot empty its write-ahead log.
 
         Raises: ConfigError when the folder is in use, unusable or from a newer Cuelight.
         """
         self.path = folder / DATABASE_NAME
         self._lock = None if read_only else _locked(folder)
         try:
-            self._connection = _connected(self.path, read_only)
+            self._connection = open_database(self.path, read_only)
         except BaseException:
             self._unlock()
             raise
@@ -105,15 +108,31 @@ class Store:
             touched: set[Pair] = set()
             for event in events:
                 user, item = places.user(event.user), places.item(event.item)
-                kept = self._connection.execute(
-                    "INSERT INTO events (id, user, item, value, time_s) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    (event.id, user, item, event.value, event.time_s),
-                ).rowcount
+                row = (event.id, user, item, event.value, event.time_s)
+                kept = self._connection.execute(_NEW_EVENT, row).rowcount
                 all_kept.append(kept == 1)
                 if kept:
                     touched.add((user, item))
             said = {pair: self._said(pair) for pair in touched}
         return Recorded(tuple(all_kept), said, places.new_users, places.new_items)
+
+    def record_many(self, events: Sequence[Event]) -> int:
+        """Keep events as `record` does, and return only how many were new: for imports, several times as fast.
+
+        Best called with 100,000 at once. Raises: Overloaded as `record`.
+        """
+        self._connection.execute(f"PRAGMA cache_size = -{_CACHE_FOR_MANY_KIB}")
+        # The places are our own and of the same transaction; SQLite would look each of them up again.
+        self._connection.execute("PRAGMA foreign_keys = OFF")
+        try:
+            with self._transaction() as places:
+                rows = [(e.id, places.user(e.user), places.item(e.item), e.value, e.time_s) for e in events]
+                before = self._connection.total_changes
+                self._connection.executemany(_NEW_EVENT, rows)
+                new = self._connection.total_changes - before
+        finally:
+            self._connection.execute("PRAGMA foreign_keys = ON")
+        return new
 
     def upsert_items(
         self, items: Mapping[str, ItemAttributes], embeddings: Mapping[str, Mapping[str, Vector]] | None = None
@@ -204,12 +223,6 @@ class Store:
         self._checkpoint()
         self._connection.execute("DELETE FROM due WHERE what = 'compaction'")
 
-    def backup(self, target: Path) -> None:
-        """Copy the database into a new file while it is in use."""
-        with sqlite3.connect(target) as copy:
-            self._connection.backup(copy)
-        copy.close()
-
     def interactions(self) -> NDArray[np.float64]:
         """Return how things stand: (pairs, 4) of user, item, value and time in seconds; by user, then by item."""
         found = self._connection.execute(_ALL).fetchall()
@@ -222,7 +235,7 @@ class Store:
         """Return what is known of every item, by place; None where it was deleted, or never there."""
         known: list[ItemAttributes | None] = [None] * (max(self.items.values(), default=-1) + 1)
         for place, text in self._connection.execute("SELECT place, attributes FROM items"):
-            known[place] = _attributes_of(text)
+            known[place] = attributes_of_text(text)
         return known
 
     def embeddings(self) -> dict[str, SpaceVectors]:
@@ -352,32 +365,12 @@ def _locked(folder: Path) -> FolderLock:
     return FolderLock(folder)
 
 
-def _connected(path: Path, read_only: bool) -> sqlite3.Connection:
-    if read_only and not path.is_file():
-        raise ConfigError(f"{path}: no such database; cuelight recommender import makes one")
-    where = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    # Made on one thread and used on another; one at a time all the same.
-    connection = sqlite3.connect(where, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
-    try:
-        for pragma in (
-            () if read_only else ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON")
-        ):
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-        migrate(connection, path, read_only)
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise ConfigError(f"{path}: {error}") from error
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
 def _text_of(attributes: ItemAttributes) -> str:
     return json.dumps(asdict(attributes))
 
 
-def _attributes_of(text: str | None) -> ItemAttributes | None:
+def attributes_of_text(text: str | None) -> ItemAttributes | None:
+    """Return attributes as the column `items.attributes` has them; None of an item that was deleted."""
     if text is None:
         return None
     fields: dict[str, Any] = json.loads(text)

@@ -1,0 +1,41 @@
+"""The way to the database, the same for the process that holds the folder and for those that only read."""
+
+import sqlite3
+from pathlib import Path
+
+from cuelight.server.errors import ConfigError
+from cuelight.server.recommender.store.schema import migrate
+
+__all__ = ["open_database"]
+
+_BUSY_S = 10.0
+
+
+def open_database(path: Path, read_only: bool) -> sqlite3.Connection:
+    """Open the database, made if missing, and bring it to this version; read only it must be there already.
+
+    Read only, everything is read as it stood now, whatever another process writes, until the connection is closed.
+
+    Raises: ConfigError when it cannot be used or is from a newer Cuelight.
+    """
+    if read_only and not path.is_file():
+        raise ConfigError(f"{path}: no such database; cuelight recommender import makes one")
+    where = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    # Made on one thread and used on another; one at a time all the same.
+    connection = sqlite3.connect(where, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
+    try:
+        for pragma in (
+            () if read_only else ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON")
+        ):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+        migrate(connection, path, read_only)
+        if read_only:
+            connection.execute("BEGIN")
+            connection.execute("SELECT 1 FROM sqlite_schema").fetchone()  # from here on it is one state
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise ConfigError(f"{path}: {error}") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
