@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cuelight.server.errors import InvalidRequest, ModelNotFound
+from cuelight.server.errors import InvalidRequest, ModelNotFound, ModelNotReady
 from cuelight.server.recommender.features import ItemFeatures
 from cuelight.server.recommender.gram import Gram
 from cuelight.server.recommender.history import RowChange
@@ -18,9 +18,12 @@ from cuelight.server.recommender.models.hybrid import Hybrid, Part
 from cuelight.server.recommender.models.item_cosine import ItemCosine
 from cuelight.server.recommender.models.popularity import Popularity
 from cuelight.server.recommender.models.scorer import Scorer
+from cuelight.server.recommender.models.sequential import Sequential
 from cuelight.server.recommender.models.user_cosine import UserCosine
 
-__all__ = ["ModelSet", "ModelSettings"]
+__all__ = ["NOT_TRAINED", "ModelSet", "ModelSettings"]
+
+NOT_TRAINED = "not trained; cuelight recommender train does it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class ModelSet:
         self._models: dict[str, Scorer] = {}
 
     def get(self, name: str) -> Scorer:
-        """Return a model, fitted. Raises: ModelNotFound."""
+        """Return a model, fitted. Raises: ModelNotFound; ModelNotReady for one that is trained apart and not there."""
         if name not in MODEL_NAMES:
             raise ModelNotFound(f'model "{name}": there are {", ".join(MODEL_NAMES)}')
         if name not in self._models:
@@ -100,7 +103,7 @@ class ModelSet:
                 model.widen()
             elif isinstance(model, Popularity):
                 model.widen(n_items)
-            elif isinstance(model, ImplicitAls):
+            elif isinstance(model, ImplicitAls | Sequential):
                 self._models[name] = model.widen(n_items)
 
     @property
@@ -136,5 +139,7 @@ class ModelSet:
                     settings.als_alpha,
                     settings.als_iterations,
                 )
+            case "sequential":
+                raise ModelNotReady(f'model "sequential": {NOT_TRAINED}')
             case _:
                 return self.blend(dict(settings.hybrid))

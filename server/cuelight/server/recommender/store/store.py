@@ -24,6 +24,7 @@ from cuelight.server.errors import ConfigError, Overloaded, Unavailable, UserNot
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.folder_lock import FolderLock
+from cuelight.server.recommender.store.forgettings import count_forgettings, forgotten_since, note_forgetting
 from cuelight.server.recommender.store.schema import migrate
 
 __all__ = ["DATABASE_NAME", "Pair", "Recorded", "Said", "Store"]
@@ -137,12 +138,21 @@ class Store:
         """
         with self._transaction() as places:
             gone = {user: self.users[user] for user in ids if user in self.users}
+            note_forgetting(self._connection, gone.values())
             self._connection.executemany("DELETE FROM events WHERE user = ?", [(place,) for place in gone.values()])
             self._connection.executemany("DELETE FROM users WHERE place = ?", [(place,) for place in gone.values()])
             if gone:
                 self._connection.execute("INSERT OR IGNORE INTO due VALUES ('compaction')")
             places.forgotten = frozenset(gone)
         return frozenset(gone.values())
+
+    def forgettings(self) -> int:
+        """Return how often somebody of whom there were events was forgotten."""
+        return count_forgettings(self._connection)
+
+    def forgotten_since(self, forgettings: int, last_event: int) -> bool:
+        """Return whether somebody with an event up to `last_event` was forgotten after the first so many times."""
+        return forgotten_since(self._connection, forgettings, last_event)
 
     def compaction_due(self) -> bool:
         """Whether somebody was forgotten and `compact` has not ended since."""
