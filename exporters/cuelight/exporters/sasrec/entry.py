@@ -16,7 +16,7 @@ from cuelight.exporters.sasrec.settings import TrainSettings
 from cuelight.exporters.sasrec.spec import export_spec
 from cuelight.exporters.sasrec.train import Trained, train
 
-__all__ = ["ParityError", "Written", "check_settings", "foresight_of", "train_likes", "write"]
+__all__ = ["ParityError", "Trained", "Written", "check_settings", "foresight_of", "train_likes", "write"]
 
 
 @dataclass(frozen=True, slots=True)

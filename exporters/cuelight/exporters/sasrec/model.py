@@ -1,6 +1,6 @@
 """The network: a causal Transformer over what somebody liked, oldest first.
 
-    tokens   0, a + 1, b + 1, ...     START, then items by number; what stands behind the end of a row is never looked at
+    tokens   0, a + 1, b + 1, ...     START, then items by number; what is behind the end of a row is never looked at
     states   (batch, length, width)   the state at a place knows the tokens up to that place, and none behind it
     logits   states @ vectors'        the vectors that items enter with are those they are ranked by
 
@@ -23,6 +23,8 @@ START = 0
 """The token before the first item; the item of number i is the token i + 1."""
 
 _INIT_STD = 0.02
+_EPSILON = 2.0**-17
+"""Of normalisations. A power of two, for ONNX holds it as a float, and the export is to agree to the last digits."""
 _WIDER = 4
 """The inner layer of a block is so many times as wide. Source: Vaswani et al., 2017, section 3.3."""
 
@@ -54,8 +56,9 @@ class SasRec(nn.Module):
         self.items = nn.Embedding(shape.n_items + 1, shape.width)
         self.places = nn.Embedding(shape.length + 1, shape.width)
         self.blocks = nn.ModuleList(_Block(shape, dropout) for _ in range(shape.blocks))
-        self.last_norm = nn.LayerNorm(shape.width)
+        self.last_norm = nn.LayerNorm(shape.width, _EPSILON)
         self.dropout = nn.Dropout(dropout)
+        self.register_buffer("scale", torch.tensor(math.sqrt(shape.width)), persistent=False)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=_INIT_STD)
@@ -65,7 +68,7 @@ class SasRec(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Take tokens (batch, length) int64, length at most that of the shape + 1; return states."""
         places = self.places.weight[: tokens.shape[1]]
-        states = self.dropout(self.items(tokens) * math.sqrt(self.shape.width) + places)
+        states = self.dropout(self.items(tokens) * self.scale + places)
         for block in self.blocks:
             states = block(states)
         return torch.as_tensor(self.last_norm(states))
@@ -86,10 +89,11 @@ class _Block(nn.Module):
         super().__init__()
         width = shape.width
         self._heads = shape.heads
-        self.attention_norm = nn.LayerNorm(width)
+        self.register_buffer("scale", torch.tensor(math.sqrt(width / shape.heads)), persistent=False)
+        self.attention_norm = nn.LayerNorm(width, _EPSILON)
         self.queries_keys_values = nn.Linear(width, 3 * width)
         self.attended = nn.Linear(width, width)
-        self.layer_norm = nn.LayerNorm(width)
+        self.layer_norm = nn.LayerNorm(width, _EPSILON)
         self.inner = nn.Linear(width, _WIDER * width)
         self.outer = nn.Linear(_WIDER * width, width)
         self.dropout = nn.Dropout(dropout)
@@ -106,5 +110,5 @@ class _Block(nn.Module):
         queries, keys, values = split[0], split[1], split[2]
         order = torch.arange(length, device=states.device)
         behind = order[None, :] > order[:, None]
-        weights = (queries @ keys.transpose(-1, -2) / math.sqrt(head)).masked_fill(behind, -torch.inf).softmax(-1)
+        weights = (queries @ keys.transpose(-1, -2) / self.scale).masked_fill(behind, -torch.inf).softmax(-1)
         return torch.as_tensor((self.dropout(weights) @ values).transpose(1, 2).reshape(batch, length, width))

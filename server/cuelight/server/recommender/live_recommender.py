@@ -3,6 +3,7 @@
     write   waiting line -> store thread: one transaction, fsync -> model thread: learn -> acknowledged, watchers told
     read    waiting line -> model thread: all that wait, one matrix product a model
     beside  EASE's inverse follows in updates, ALS is fitted at the start and when somebody was forgotten: a thread each
+            a sequential model that was trained is taken up: see trained/live_sequential.py
 
 A write is acknowledged when it is durable and in the histories and counts, so whoever has the acknowledgement finds it
 in the next answer. EASE's inverse, what others' feedback tells of items, follows within an update's time; a write that
@@ -22,6 +23,7 @@ from cuelight.server.recommender.live_models import LiveModels, Loaded
 from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.store.store import Store
+from cuelight.server.recommender.trained.live_sequential import LiveSequential
 from cuelight.server.recommender.waiting_line import WaitingLine
 from cuelight.server.recommender.writes import ForgetUsers, Write, carry_out
 from cuelight.server.rpc.changes import Changes
@@ -62,6 +64,7 @@ class LiveRecommender:
         self._inverse_follows = Changes()
         self._store: Store | None = None
         self._models: LiveModels | None = None
+        self._sequential: LiveSequential | None = None
         self.ready = False
 
     async def open(self) -> None:
@@ -75,6 +78,14 @@ class LiveRecommender:
         models = LiveModels(loaded)
         await self._on(self._model_thread, models.fit)
         self._models = models
+        self._sequential = LiveSequential(
+            self._folder,
+            lambda question: self._on(self._store_thread, partial(question, self._store)),
+            lambda question: self._on(self._model_thread, partial(question, models)),
+            self._changed,
+        )
+        await self._sequential.look()
+        self._create_task(self._sequential.keep(), "sequential model")
         self._create_task(self._writes.serve(), "recommender writes")
         self._create_task(self._reads.serve(), "recommender reads")
         self._create_task(self._keep_als(), "ALS fits")
@@ -121,6 +132,8 @@ class LiveRecommender:
         self.ready = False
         self._writes.close()
         self._reads.close()
+        if self._sequential is not None:
+            self._sequential.close()
         if self._store is not None:
             await self._on(self._store_thread, self._store.close)
         for thread in (self._store_thread, self._model_thread, self._fit_thread):
@@ -150,6 +163,8 @@ class LiveRecommender:
             self._als_outdated.set()
         if any(isinstance(write, ForgetUsers) for write in writes):
             self._als_outdated.set()
+            if self._sequential is not None:
+                await self._sequential.forgotten()
             await self._inverse_knows(self._models.learned)
         self._changed()
         return written.answers

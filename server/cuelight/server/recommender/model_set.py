@@ -21,9 +21,9 @@ from cuelight.server.recommender.models.scorer import Scorer
 from cuelight.server.recommender.models.sequential import Sequential
 from cuelight.server.recommender.models.user_cosine import UserCosine
 
-__all__ = ["NOT_TRAINED", "ModelSet", "ModelSettings"]
+__all__ = ["ModelSet", "ModelSettings"]
 
-NOT_TRAINED = "not trained; cuelight recommender train does it"
+_NOT_TRAINED = "not trained; cuelight recommender train --data DIR does it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,14 @@ class ModelSet:
         self._settings = settings or ModelSettings()
         self._gram: Gram | None = None
         self._models: dict[str, Scorer] = {}
+        self._withheld = {"sequential": _NOT_TRAINED}
 
     def get(self, name: str) -> Scorer:
         """Return a model, fitted. Raises: ModelNotFound; ModelNotReady for one that is trained apart and not there."""
         if name not in MODEL_NAMES:
             raise ModelNotFound(f'model "{name}": there are {", ".join(MODEL_NAMES)}')
+        if why := self.why_not(name):
+            raise ModelNotReady(f'model "{name}": {why}')
         if name not in self._models:
             self._models[name] = self._fitted(name)
         return self._models[name]
@@ -68,6 +71,16 @@ class ModelSet:
         assert name in MODEL_NAMES
         self._models[name] = model
         self._models.pop("hybrid", None)
+        self._withheld.pop(name, None)
+
+    def withhold(self, name: str, why: str) -> None:
+        """Serve a model no longer, and say why, until another is `put`."""
+        self.forget_fits(name)
+        self._withheld[name] = why
+
+    def why_not(self, name: str) -> str:
+        """Return why a model cannot be asked; nothing if it can."""
+        return self._withheld.get(name, "")
 
     def blend(self, weights: Mapping[str, float]) -> Hybrid:
         """Return a blend of models. Raises: ModelNotFound; InvalidRequest when it is of nothing, or of itself."""
@@ -139,7 +152,5 @@ class ModelSet:
                     settings.als_alpha,
                     settings.als_iterations,
                 )
-            case "sequential":
-                raise ModelNotReady(f'model "sequential": {NOT_TRAINED}')
             case _:
                 return self.blend(dict(settings.hybrid))

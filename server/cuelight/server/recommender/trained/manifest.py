@@ -10,20 +10,22 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 __all__ = [
     "MANIFEST_NAME",
+    "UNKNOWN_STAMP",
+    "Kept",
     "Manifest",
     "Stamp",
     "checkpoint_path",
     "delete_version",
+    "kept_in",
     "models_folder",
-    "newest_first",
     "read_manifest",
-    "stamped_checkpoints",
 ]
 
 MANIFEST_NAME = "trained.json"
@@ -39,6 +41,21 @@ class Stamp:
     """Number of the last event trained on."""
     forgettings: int
     """How often somebody had been forgotten by then."""
+
+
+UNKNOWN_STAMP = Stamp(2**62, 0)
+"""Of what says nothing of itself: it may know everybody, and has heard of no forgetting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A version, or what a training under way keeps. `inode` and `mtime_ns` tell a folder from one of the same name."""
+
+    path: Path
+    stamp: Stamp
+    is_version: bool
+    inode: int
+    mtime_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +81,27 @@ def models_folder(data: Path) -> Path:
     return data / "models"
 
 
-def newest_first(folder: Path) -> list[Path]:
-    """Return a model's versions, the newest first; none where there is no such folder."""
-    found = [path for path in folder.glob("*") if path.name.isdecimal() and path.is_dir()]
-    return sorted(found, key=lambda path: -int(path.name))
+def kept_in(folder: Path) -> list[Kept]:
+    """Return a model's versions, the newest first, and then what trainings keep; nothing where there is no folder."""
+    versions = [path for path in folder.glob("*") if path.name.isdecimal() and path.is_dir()]
+    trainings = [(path, match) for path in folder.glob("training-*") if (match := _CHECKPOINT.fullmatch(path.name))]
+    stamped = [
+        *((path, _stamp_of(path)) for path in sorted(versions, key=lambda path: -int(path.name))),
+        *((path, Stamp(int(match[1]), int(match[2]))) for path, match in trainings),
+    ]
+    kept = []
+    for path, stamp in stamped:
+        with suppress(FileNotFoundError):  # a training replaces them meanwhile
+            status = path.stat()
+            kept.append(Kept(path, stamp, path in versions, status.st_ino, status.st_mtime_ns))
+    return kept
+
+
+def _stamp_of(version: Path) -> Stamp:
+    try:
+        return read_manifest(version).stamp
+    except (OSError, ValueError):
+        return UNKNOWN_STAMP
 
 
 def read_manifest(version: Path) -> Manifest:
@@ -87,12 +121,6 @@ def read_manifest(version: Path) -> Manifest:
 def checkpoint_path(folder: Path, stamp: Stamp) -> Path:
     """Return where a training of a model keeps its steps."""
     return folder / f"training-{stamp.last_event}-{stamp.forgettings}.ckpt"
-
-
-def stamped_checkpoints(folder: Path) -> list[tuple[Path, Stamp]]:
-    """Return what trainings kept of their steps, half-written ones too, each with the stamp of its training."""
-    found = [(path, _CHECKPOINT.fullmatch(path.name)) for path in folder.glob("training-*")]
-    return [(path, Stamp(int(match[1]), int(match[2]))) for path, match in found if match]
 
 
 def delete_version(version: Path) -> None:

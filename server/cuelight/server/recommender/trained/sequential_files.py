@@ -1,6 +1,6 @@
 """A version of the sequential model, from its files to what scores; opened only if it computes what was exported."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +24,10 @@ class OpenSequential:
     states_of: Callable[[NDArray[np.int64]], NDArray[np.float64]]
     vectors: NDArray[np.float64]
 
-    def scorer(self, places: Mapping[str, int], n_items: int) -> Sequential:
-        """Return the model for a store: `places` of its items by id, `n_items` with room for all of them."""
-        here = np.array([places.get(item, -1) for item in self.manifest.items], np.int64)
+    def scorer(self, place_of: Callable[[str], int | None], n_items: int) -> Sequential:
+        """Return the model for a store: `place_of` an item's id, None where it has none; `n_items`, room for all."""
+        places = [place_of(item) for item in self.manifest.items]
+        here = np.array([-1 if place is None else place for place in places], np.int64)
         return Sequential(self.states_of, self.vectors, here, self.manifest.length, n_items)
 
 

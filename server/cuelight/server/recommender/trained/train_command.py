@@ -18,9 +18,8 @@ from cuelight.server.recommender.trained.manifest import (
     Manifest,
     checkpoint_path,
     delete_version,
+    kept_in,
     models_folder,
-    newest_first,
-    stamped_checkpoints,
 )
 from cuelight.server.recommender.trained.sequential_files import sequential_folder
 from cuelight.server.recommender.trained.training_data import TrainingData, training_data
@@ -44,7 +43,7 @@ def train_folder(data: Path, told: Mapping[str, Any], threads: int) -> int:
         found = training_data(store)
         folder = sequential_folder(models_folder(data))
         checkpoint = checkpoint_path(folder, found.stamp)
-        _delete(path for path, stamp in stamped_checkpoints(folder) if stamp != found.stamp)
+        _delete(one.path for one in kept_in(folder) if not one.is_version and one.path != checkpoint)
         _say_what(data, found)
         try:
             settings = exporter.check_settings(told)
@@ -67,7 +66,7 @@ def train_folder(data: Path, told: Mapping[str, Any], threads: int) -> int:
         if _outdated(store, found):
             _delete([written.path, checkpoint])
             raise _forgotten()
-        _delete([*newest_first(folder)[1:], checkpoint])
+        _delete(one.path for one in kept_in(folder) if one.path != written.path)
     finally:
         store.close()
     print(written.parity)
