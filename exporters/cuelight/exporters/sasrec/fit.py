@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cuelight.exporters.sasrec.model import SasRec, Shape
+from cuelight.exporters.sasrec.model import SasRec
 from cuelight.exporters.sasrec.rows import NO_TARGET, Likes, batches, padded
 from cuelight.exporters.sasrec.settings import TrainSettings
 
@@ -46,7 +46,7 @@ class Fit:
         self.epoch = 0
         self._settings = settings
         torch.manual_seed(settings.seed)
-        shape = Shape(n_items, settings.width, settings.blocks, settings.heads, settings.length)
+        shape = settings.shape(n_items)
         self._network = SasRec(shape, settings.dropout)
         self.average = SasRec(shape).eval()
         self.average.load_state_dict(self._network.state_dict())

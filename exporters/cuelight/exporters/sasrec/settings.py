@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from cuelight.exporters.sasrec.model import Shape
+
 __all__ = ["TrainSettings"]
 
 
@@ -29,7 +31,8 @@ class TrainSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("width", "blocks", "heads", "length", "batch", "epochs", "patience"):
+        self.shape(1)
+        for name in ("batch", "epochs", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected 1 or more")
         if not 0 <= self.dropout < 1:
@@ -38,6 +41,10 @@ class TrainSettings:
             raise ValueError(f"rate: got {self.rate}, expected above 0 and below 1")
         if self.seed < 0:
             raise ValueError(f"seed: got {self.seed}, expected 0 or more")
+
+    def shape(self, n_items: int) -> Shape:
+        """Return how large the network is for so many items. Raises: ValueError for what cannot be."""
+        return Shape(n_items, self.width, self.blocks, self.heads, self.length)
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> "TrainSettings":

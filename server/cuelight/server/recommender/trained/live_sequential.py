@@ -81,7 +81,8 @@ class LiveSequential:
         try:
             opened = await self._on_thread(partial(open_sequential, newest.path))
         except Exception as error:  # ONNX Runtime raises many types; whichever it is, what serves goes on
-            await self._refuse(newest, str(error))
+            if newest.path.exists():
+                await self._refuse(newest, str(error))
             return
         if forgettings == self._forgettings:
             self._served = newest
