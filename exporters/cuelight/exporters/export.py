@@ -28,6 +28,7 @@ SCHEMA = "1"
 _BATCH = "batch"
 _TRACE_BATCH = 2
 """Batch size of the traced example: 1 would be burnt into the graph as a constant."""
+_LONGEST_AXIS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,13 @@ def export_model(
 
 
 def write_onnx(spec: ExportSpec, module: nn.Module, path: Path, seed: int) -> None:
-    """Trace the module into an ONNX file whose every tensor has the axis `batch` first, and check the file."""
+    """Trace the module into an ONNX file whose every tensor has the axis `batch` first, and check the file.
+
+    Other axes are as in the example, but for those that `spec.axes` names.
+    """
     inputs = spec.example(torch.Generator().manual_seed(seed), _TRACE_BATCH)
-    batch = torch.export.Dim(_BATCH, min=1, max=1 << 20)
+    batch = torch.export.Dim(_BATCH, min=1, max=_LONGEST_AXIS)
+    others = {name: torch.export.Dim.DYNAMIC for axes in spec.axes.values() for name in axes.values()}
     with warnings.catch_warnings():
         # The exporter warns of its own internals; what counts is checked below and by parity.
         warnings.simplefilter("ignore")
@@ -82,24 +87,28 @@ def write_onnx(spec: ExportSpec, module: nn.Module, path: Path, seed: int) -> No
             str(path),
             input_names=list(inputs),
             output_names=list(spec.outputs),
-            dynamic_shapes=tuple({0: batch} for _ in inputs),
+            dynamic_shapes=tuple(
+                {0: batch, **{axis: others[other] for axis, other in spec.axes.get(name, {}).items()}}
+                for name in inputs
+            ),
             opset_version=spec.opset,
             dynamo=True,
             external_data=False,
             verbose=False,
         )
     model = onnx.load(path)
-    _name_batch_axis(model)
+    _name_axes(model, spec)
     _strip(model)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
 
 
-def _name_batch_axis(model: onnx.ModelProto) -> None:
+def _name_axes(model: onnx.ModelProto, spec: ExportSpec) -> None:
     for value in (*model.graph.input, *model.graph.output):
-        dimension = value.type.tensor_type.shape.dim[0]
-        dimension.Clear()
-        dimension.dim_param = _BATCH
+        for axis, name in {0: _BATCH, **spec.axes.get(value.name, {})}.items():
+            dimension = value.type.tensor_type.shape.dim[axis]
+            dimension.Clear()
+            dimension.dim_param = name
 
 
 def _strip(model: onnx.ModelProto) -> None:

@@ -1,7 +1,7 @@
 """What an exporter says of its model: everything the export, the proof and the server need to know."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -37,7 +37,7 @@ class ExportSpec:
     order of the module's arguments, batch axis first; state inputs included. Parity is checked for every size of
     `parity_batches` over `parity_steps` steps (more than one for a model with state); the golden vectors hold the sizes
     of `golden_batches`. An output agrees when |got - want| <= atol + rtol * |want|. `assets(cache_dir)` returns further
-    files of a version by name, such as a vocabulary.
+    files of a version by name, such as a vocabulary. `axes` names the axes that vary beside the batch, by tensor.
     """
 
     name: str
@@ -53,6 +53,7 @@ class ExportSpec:
     rtol: float
     source: str
     license: str
+    axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     state: tuple[StatePair, ...] = ()
     parity_steps: int = 1
     metadata: Callable[[Path], dict[str, str]] = _no_metadata

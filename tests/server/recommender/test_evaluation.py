@@ -18,6 +18,7 @@ from cuelight.server.recommender.model_names import MODEL_NAMES
 from cuelight.server.recommender.model_set import ModelSettings
 from cuelight.server.recommender.ranking import top
 from tests.server.recommender.tables import checkerboard, parity_features
+from tests.server.recommender.tiny_sequential import sequential_of_the_checkerboard
 
 
 def hits(*places: int, length: int = 20) -> np.ndarray:
@@ -95,7 +96,9 @@ def test_on_a_checkerboard_a_good_model_finds_most_and_popularity_does_not() -> 
     settings = ModelSettings(ease_regularization=1.0, shrinkage=0.0, als_factors=2, als_regularization=0.1)
 
     told: list[str] = []
-    figures = evaluate(split, parity_features(40), MODEL_NAMES, settings, told.append)
+    figures = evaluate(
+        split, parity_features(40), MODEL_NAMES, settings, told.append, lambda known: sequential_of_the_checkerboard(40)
+    )
 
     assert told == list(MODEL_NAMES) == [figure.model for figure in figures]
     by_name = {figure.model: figure for figure in figures}

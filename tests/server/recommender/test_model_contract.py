@@ -9,6 +9,7 @@ from cuelight.server.recommender.model_set import ModelSet, ModelSettings
 from cuelight.server.recommender.models.scorer import Scorer
 from cuelight.server.recommender.ranking import top
 from tests.server.recommender.tables import checkerboard, parity_features, random_table, some_features
+from tests.server.recommender.tiny_sequential import random_sequential, sequential_of_the_checkerboard
 
 SETTINGS = ModelSettings(neighbours=5, ease_regularization=2.0, als_factors=4, als_regularization=1.0)
 EVERY = pytest.mark.parametrize("name", MODEL_NAMES)
@@ -18,6 +19,8 @@ KNOWS_THE_USER_BY_HISTORY = pytest.mark.parametrize("name", [name for name in MO
 def fitted(name: str, settings: ModelSettings = SETTINGS) -> tuple[Scorer, ModelSet]:
     table = random_table()
     models = ModelSet(table, some_features(table.n_items), settings)
+    if name == "sequential":
+        models.put(name, random_sequential())
     return models.get(name), models
 
 
@@ -87,7 +90,10 @@ def test_nobody_scores_nothing_for_no_reason(name: str) -> None:
 def test_the_missing_square_of_a_checkerboard_comes_first(name: str) -> None:
     table = checkerboard()
     settings = ModelSettings(ease_regularization=1.0, shrinkage=0.0, als_factors=2, als_regularization=0.1)
-    model = ModelSet(table, parity_features(table.n_items), settings).get(name)
+    models = ModelSet(table, parity_features(table.n_items), settings)
+    if name == "sequential":
+        models.put(name, sequential_of_the_checkerboard())
+    model = models.get(name)
 
     scores = model.scores([table.row(user) for user in range(len(table))])
 

@@ -61,7 +61,9 @@ class History(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___LikedItem]:
-        """The items, in any order; each at most once."""
+        """The items, oldest first, which is what the model `sequential` goes by; to other models the order is all one. Each
+        at most once.
+        """
 
     def __init__(
         self,

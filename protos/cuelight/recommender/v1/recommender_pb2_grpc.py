@@ -209,7 +209,8 @@ class RecommenderServiceServicer(object):
     def ForgetUsers(self, request, context):
         """Forgets users: their events, their ids, and what the models learned of them. On return no byte of theirs is left in
         the data folder. Writes wait meanwhile, for as long as copying the database takes; queries do not. The model `als`
-        is fitted anew without them and is UNAVAILABLE until it is.
+        is fitted anew without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of
+        them, is deleted and UNAVAILABLE until it is trained again.
 
         Errors: UNAVAILABLE (a backup or another reader holds the log; forgotten, but call again).
         """

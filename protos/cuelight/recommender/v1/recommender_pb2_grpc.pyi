@@ -98,7 +98,8 @@ class RecommenderServiceStub:
     ForgetUsers: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.ForgetUsersRequest, _recommender_pb2.ForgetUsersResponse]
     """Forgets users: their events, their ids, and what the models learned of them. On return no byte of theirs is left in
     the data folder. Writes wait meanwhile, for as long as copying the database takes; queries do not. The model `als`
-    is fitted anew without them and is UNAVAILABLE until it is.
+    is fitted anew without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of
+    them, is deleted and UNAVAILABLE until it is trained again.
 
     Errors: UNAVAILABLE (a backup or another reader holds the log; forgotten, but call again).
     """
@@ -175,7 +176,8 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     ForgetUsers: _aio.UnaryUnaryMultiCallable[_recommender_pb2.ForgetUsersRequest, _recommender_pb2.ForgetUsersResponse]  # type: ignore[assignment]
     """Forgets users: their events, their ids, and what the models learned of them. On return no byte of theirs is left in
     the data folder. Writes wait meanwhile, for as long as copying the database takes; queries do not. The model `als`
-    is fitted anew without them and is UNAVAILABLE until it is.
+    is fitted anew without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of
+    them, is deleted and UNAVAILABLE until it is trained again.
 
     Errors: UNAVAILABLE (a backup or another reader holds the log; forgotten, but call again).
     """
@@ -315,7 +317,8 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommender_pb2.ForgetUsersResponse, _abc.Awaitable[_recommender_pb2.ForgetUsersResponse]]:
         """Forgets users: their events, their ids, and what the models learned of them. On return no byte of theirs is left in
         the data folder. Writes wait meanwhile, for as long as copying the database takes; queries do not. The model `als`
-        is fitted anew without them and is UNAVAILABLE until it is.
+        is fitted anew without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of
+        them, is deleted and UNAVAILABLE until it is trained again.
 
         Errors: UNAVAILABLE (a backup or another reader holds the log; forgotten, but call again).
         """

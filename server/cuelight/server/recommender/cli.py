@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cuelight.server.errors import ConfigError, CuelightError
 from cuelight.server.flags import FRONT_FLAGS, flag, sections_of
-from cuelight.server.recommender.model_names import MODEL_NAMES
+from cuelight.server.recommender.model_names import FITTED_NAMES, MODEL_NAMES
 from cuelight.server.version import server_version
 
 __all__ = ["main"]
@@ -30,6 +30,18 @@ _SERVE_FLAGS = (
         metavar="VALUE",
     ),
 )
+_TRAIN_SETTINGS = (
+    ("width", int, "numbers an item is told by (default: 64)"),
+    ("blocks", int, "of attention (default: 1)"),
+    ("heads", int, "of attention a block (default: 1)"),
+    ("length", int, "so many of somebody's latest likes are looked at (default: 50)"),
+    ("dropout", float, "share of numbers left out at random (default: 0.3)"),
+    ("rate", float, "learning rate (default: 0.003)"),
+    ("batch", int, "people a batch (default: 32)"),
+    ("epochs", int, "at most (default: 60)"),
+    ("patience", int, "epochs without an improvement after which it ends (default: 5)"),
+    ("seed", int, "of weights, order and dropout (default: 0)"),
+)
 
 
 def main(words: Sequence[str]) -> int:
@@ -46,6 +58,8 @@ def main(words: Sequence[str]) -> int:
             return _backup(arguments)
         if arguments.command == "fit":
             return _fit(arguments)
+        if arguments.command == "train":
+            return _train(arguments)
         return _evaluate(arguments)
     except CuelightError as error:
         print(f"cuelight recommender: {error.message}", file=sys.stderr)
@@ -60,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands.add_parser("export", help="write interactions and items into files that import reads"))
     _add_backup(commands.add_parser("backup", help="copy a data folder's database, also while it is served from"))
     _add_fit(commands.add_parser("fit", help="fit every model once and say what it takes"))
+    _add_train(commands.add_parser("train", help="train the sequential model on what a data folder holds"))
     _add_evaluate(commands.add_parser("evaluate", help="measure models side by side on a data folder"))
     return parser
 
@@ -109,12 +124,19 @@ def _add_backup(parser: argparse.ArgumentParser) -> None:
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
-    _add_models(parser)
+    _add_models(parser, FITTED_NAMES)
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    for name, kind, text in _TRAIN_SETTINGS:
+        parser.add_argument(f"--{name}", type=kind, metavar="N", help=text)
+    _add_threads(parser)
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
-    _add_models(parser)
+    _add_models(parser, MODEL_NAMES)
     parser.add_argument(
         "--protocol",
         choices=["per-user", "last-out"],
@@ -123,6 +145,8 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--min-value", type=float, metavar="VALUE", help="instead of what is kept with the data")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of training sequential (default: 0)")
+    _add_threads(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the figures too")
 
 
@@ -130,8 +154,12 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data folder")
 
 
-def _add_models(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", action="append", choices=MODEL_NAMES, help="repeat for more (default: all)")
+def _add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="cores to train on (default: 1)")
+
+
+def _add_models(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    parser.add_argument("--model", action="append", choices=names, help="repeat for more (default: all)")
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -184,7 +212,21 @@ def _backup(arguments: argparse.Namespace) -> int:
 def _fit(arguments: argparse.Namespace) -> int:
     from cuelight.server.recommender.fit_command import fit_folder  # noqa: PLC0415
 
-    return fit_folder(arguments.data, arguments.model or MODEL_NAMES)
+    return fit_folder(arguments.data, arguments.model or FITTED_NAMES)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from cuelight.server.recommender.trained.train_command import train_folder  # noqa: PLC0415
+
+    told = {name: getattr(arguments, name) for name, _, _ in _TRAIN_SETTINGS}
+    set_ones = {name: value for name, value in told.items() if value is not None}
+    return train_folder(arguments.data, set_ones, _threads(arguments))
+
+
+def _threads(arguments: argparse.Namespace) -> int:
+    if arguments.threads < 1:
+        raise ConfigError(f"--threads: got {arguments.threads}, expected 1 or more")
+    return int(arguments.threads)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -192,9 +234,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     return evaluate_folder(
         arguments.data,
-        arguments.model or MODEL_NAMES,
+        arguments.model,
         arguments.protocol,
         arguments.min_value,
         arguments.markdown,
         arguments.plot,
+        arguments.seed,
+        _threads(arguments),
     )

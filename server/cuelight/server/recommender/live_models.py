@@ -20,7 +20,7 @@ from cuelight.server.recommender.history import NOBODY, History
 from cuelight.server.recommender.interaction_table import InteractionTable
 from cuelight.server.recommender.liking import changed_row, changed_unliked
 from cuelight.server.recommender.low_rank_inverse import LowRankInverse
-from cuelight.server.recommender.model_names import MODEL_NAMES
+from cuelight.server.recommender.model_names import FITTED_NAMES, MODEL_NAMES
 from cuelight.server.recommender.model_set import ModelSet, ModelSettings
 from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.models.item_cosine import ItemCosine
@@ -31,6 +31,7 @@ from cuelight.server.recommender.ranking import top
 from cuelight.server.recommender.shelf_maker import Asker, ShelfMaker
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.store.store import Said
+from cuelight.server.recommender.trained.sequential_files import OpenSequential
 
 __all__ = ["LiveModels", "Loaded", "News"]
 
@@ -101,7 +102,7 @@ class LiveModels:
 
     def fit(self) -> None:
         """Fit every model but ALS, so that no caller waits for it; ALS is for `adopt_als`."""
-        for name in MODEL_NAMES:
+        for name in FITTED_NAMES:
             if name != "als":
                 self._models.get(name).scores([NOBODY])
 
@@ -155,6 +156,14 @@ class LiveModels:
             return
         self._models.put("als", model.widen(self._table.n_items))
         self._als_withheld = False
+
+    def adopt_sequential(self, opened: OpenSequential) -> None:
+        """Serve a sequential model that was trained elsewhere."""
+        self._models.put("sequential", opened.scorer(self._items.place, self._table.n_items))
+
+    def withhold_sequential(self, why: str) -> None:
+        """Serve it no longer, and say why."""
+        self._models.withhold("sequential", why)
 
     def inverse_update(self) -> tuple[InverseUpdate, int] | None:
         """Return how EASE's inverse comes to know all that was learned, and how many writes that is; None if it does.
@@ -255,7 +264,14 @@ class LiveModels:
 
     def ready_models(self) -> dict[str, bool]:
         """Return for each model whether it can be asked."""
-        return {name: name != "als" or not self._als_withheld for name in MODEL_NAMES}
+        return {name: not why for name, why in self.why_not_ready().items()}
+
+    def why_not_ready(self) -> dict[str, str]:
+        """Return for each model why it cannot be asked; nothing if it can."""
+        return {
+            name: "being fitted" if name == "als" and self._als_withheld else self._models.why_not(name)
+            for name in MODEL_NAMES
+        }
 
     def counts(self) -> tuple[int, int]:
         """Return how many users and items there are, deleted ones left out."""
@@ -298,7 +314,8 @@ class LiveModels:
         known = {
             place: weight for item, weight in query.history.items() if (place := self._items.place(item)) is not None
         }
-        return History.of(list(known), list(known.values()))
+        # The order of the items is the only time there is.
+        return History.of(list(known), list(known.values()), np.arange(len(known)))
 
     def _asker(self, query: Query, history: History, options: ShelfOptions) -> Asker:
         if options.include_seen:

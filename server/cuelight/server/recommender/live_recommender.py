@@ -5,6 +5,7 @@
     shown   noted on the event loop -> store thread, each second: who got which variant of an experiment, and what on it
     search  the same with embeddings, on a thread of its own (`retrieval`)
     beside  EASE's inverse follows in updates, ALS is fitted at the start and when somebody was forgotten: a thread each
+            a sequential model that was trained is taken up: see trained/live_sequential.py
 
 A write is acknowledged when it is durable and in the histories and counts, so whoever has the acknowledgement finds it
 in the next answer. EASE's inverse, what others' feedback tells of items, follows within an update's time; a write that
@@ -32,6 +33,7 @@ from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.store.exposures import VariantKey
 from cuelight.server.recommender.store.outcomes import Outcome
 from cuelight.server.recommender.store.store import Store
+from cuelight.server.recommender.trained.live_sequential import LiveSequential
 from cuelight.server.recommender.waiting_line import WaitingLine
 from cuelight.server.recommender.writes import ForgetUsers, Write, carry_out
 from cuelight.server.rpc.changes import Changes
@@ -83,6 +85,7 @@ class LiveRecommender:
         self._inverse_follows = Changes()
         self._store: Store | None = None
         self._models: LiveModels | None = None
+        self._sequential: LiveSequential | None = None
         self.ready = False
 
     async def open(self) -> None:
@@ -101,6 +104,14 @@ class LiveRecommender:
         await self._retrieval.load(partial(_spaces_of, loaded))
         self._models = models
         self._create_task(self._retrieval.serve(), "nearest items")
+        self._sequential = LiveSequential(
+            self._folder,
+            lambda question: self._on(self._store_thread, partial(question, self._store)),
+            lambda question: self._on(self._model_thread, partial(question, models)),
+            self._changed,
+        )
+        await self._sequential.look()
+        self._create_task(self._sequential.keep(), "sequential model")
         self._create_task(self._writes.serve(), "recommender writes")
         self._create_task(self._reads.serve(), "recommender reads")
         self._create_task(self._keep_als(), "ALS fits")
@@ -168,6 +179,8 @@ class LiveRecommender:
         self._writes.close()
         self._reads.close()
         self._retrieval.close()
+        if self._sequential is not None:
+            self._sequential.close()
         if self._store is not None:
             await self._store_exposures()
             await self._on(self._store_thread, self._store.close)
@@ -204,6 +217,8 @@ class LiveRecommender:
             self._als_outdated.set()
         if any(isinstance(write, ForgetUsers) for write in writes):
             self._als_outdated.set()
+            if self._sequential is not None:
+                await self._sequential.forgotten()
             await self._inverse_knows(self._models.learned)
         self._changed()
         return written.answers

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cuelight.server.errors import InvalidRequest, ModelNotFound
+from cuelight.server.errors import InvalidRequest, ModelNotFound, ModelNotReady
 from cuelight.server.recommender.features import ItemFeatures
 from cuelight.server.recommender.gram import Gram
 from cuelight.server.recommender.history import RowChange
@@ -18,9 +18,12 @@ from cuelight.server.recommender.models.hybrid import Hybrid, Part
 from cuelight.server.recommender.models.item_cosine import ItemCosine
 from cuelight.server.recommender.models.popularity import Popularity
 from cuelight.server.recommender.models.scorer import Scorer
+from cuelight.server.recommender.models.sequential import Sequential
 from cuelight.server.recommender.models.user_cosine import UserCosine
 
 __all__ = ["ModelSet", "ModelSettings"]
+
+_NOT_TRAINED = "not trained; cuelight recommender train --data DIR does it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,14 @@ class ModelSet:
         self._settings = settings or ModelSettings()
         self._gram: Gram | None = None
         self._models: dict[str, Scorer] = {}
+        self._withheld = {"sequential": _NOT_TRAINED}
 
     def get(self, name: str) -> Scorer:
-        """Return a model, fitted. Raises: ModelNotFound."""
+        """Return a model, fitted. Raises: ModelNotFound; ModelNotReady for one that is trained apart and not there."""
         if name not in MODEL_NAMES:
             raise ModelNotFound(f'model "{name}": there are {", ".join(MODEL_NAMES)}')
+        if why := self.why_not(name):
+            raise ModelNotReady(f'model "{name}": {why}')
         if name not in self._models:
             self._models[name] = self._fitted(name)
         return self._models[name]
@@ -65,6 +71,16 @@ class ModelSet:
         assert name in MODEL_NAMES
         self._models[name] = model
         self._models.pop("hybrid", None)
+        self._withheld.pop(name, None)
+
+    def withhold(self, name: str, why: str) -> None:
+        """Serve a model no longer, and say why, until another is `put`."""
+        self.forget_fits(name)
+        self._withheld[name] = why
+
+    def why_not(self, name: str) -> str:
+        """Return why a model cannot be asked; nothing if it can."""
+        return self._withheld.get(name, "")
 
     def blend(self, weights: Mapping[str, float]) -> Hybrid:
         """Return a blend of models. Raises: ModelNotFound; InvalidRequest when it is of nothing, or of itself."""
@@ -100,7 +116,7 @@ class ModelSet:
                 model.widen()
             elif isinstance(model, Popularity):
                 model.widen(n_items)
-            elif isinstance(model, ImplicitAls):
+            elif isinstance(model, ImplicitAls | Sequential):
                 self._models[name] = model.widen(n_items)
 
     @property

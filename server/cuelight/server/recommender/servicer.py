@@ -156,10 +156,10 @@ class RecommenderServicer:
     async def ListModels(self, request: pb.ListModelsRequest, context: RpcContext) -> pb.ListModelsResponse:
         """Return the models and what they have learned."""
         events = await self._recommender.ask_store(lambda store: store.count_events())
-        ready, version, (users, items) = await self._recommender.ask_models(
-            lambda models: (models.ready_models(), models.version, models.counts())
+        why_not, version, (users, items) = await self._recommender.ask_models(
+            lambda models: (models.why_not_ready(), models.version, models.counts())
         )
-        listed = (pb.Model(name=name, ready=is_ready) for name, is_ready in ready.items())
+        listed = (pb.Model(name=name, ready=not why, detail=why) for name, why in why_not.items())
         return pb.ListModelsResponse(models=listed, version=version, users=users, items=items, events=events)
 
     async def ListExperiments(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cuelight.server.recommender.evaluation.metrics import coverage, diversity, ndcg, novelty, recall
 from cuelight.server.recommender.evaluation.split import Split
 from cuelight.server.recommender.features import ItemFeatures
+from cuelight.server.recommender.interaction_table import InteractionTable
 from cuelight.server.recommender.model_set import ModelSet, ModelSettings
 from cuelight.server.recommender.models.scorer import Scorer
 from cuelight.server.recommender.ranking import top
@@ -51,16 +52,22 @@ def evaluate(
     names: Sequence[str],
     settings: ModelSettings | None = None,
     progress: Callable[[str], None] = lambda name: None,
+    train: Callable[[InteractionTable], Scorer] | None = None,
 ) -> list[Figures]:
     """Fit and measure each of the models by name; `progress` is told each name before its turn.
 
-    Raises: ModelNotFound.
+    `train` makes the model `sequential` of what is known; without it that one cannot be measured.
+
+    Raises: ModelNotFound; ModelNotReady for one that nobody trains; what `train` raises.
     """
     figures = []
     for name in names:
         progress(name)
         started_s = perf_counter()
-        model = ModelSet(split.known, features, settings).get(name)
+        models = ModelSet(split.known, features, settings)
+        if name == "sequential" and train is not None:
+            models.put(name, train(split.known))
+        model = models.get(name)
         model.scores([split.known.row(0)])
         fit_s = perf_counter() - started_s
         figures.append(_measured(name, model, split, features, fit_s))

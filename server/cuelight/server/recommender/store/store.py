@@ -28,6 +28,7 @@ from cuelight.server.recommender.store.embedding_table import EmbeddingTable
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.exposures import Exposed, ExposureRows, VariantKey
 from cuelight.server.recommender.store.folder_lock import FolderLock
+from cuelight.server.recommender.store.forgettings import count_forgettings, forgotten_since, note_forgetting
 from cuelight.server.recommender.store.outcomes import ALL, Outcome, count_exposures, count_outcomes
 
 __all__ = ["DATABASE_NAME", "Pair", "Recorded", "Said", "Store", "attributes_of_text"]
@@ -171,6 +172,7 @@ class Store:
         with self._transaction() as places:
             known = [user for user in ids if self.knows(user)]
             gone = {user: self.users[user] for user in known if user in self.users}
+            note_forgetting(self._connection, gone.values())
             self.exposures.forget(known)
             self._connection.executemany("DELETE FROM events WHERE user = ?", [(place,) for place in gone.values()])
             self._connection.executemany("DELETE FROM users WHERE place = ?", [(place,) for place in gone.values()])
@@ -207,6 +209,14 @@ class Store:
     def told_since(self, user: str, time_s: float) -> list[str]:
         """Return items of which a user told at a time or later."""
         return [item for (item,) in self._connection.execute(_TOLD_SINCE, (user, time_s))]
+
+    def forgettings(self) -> int:
+        """Return how often somebody of whom there were events was forgotten."""
+        return count_forgettings(self._connection)
+
+    def forgotten_since(self, forgettings: int, last_event: int) -> bool:
+        """Return whether somebody with an event up to `last_event` was forgotten after the first so many times."""
+        return forgotten_since(self._connection, forgettings, last_event)
 
     def compaction_due(self) -> bool:
         """Whether somebody was forgotten and `compact` has not ended since."""

@@ -1,0 +1,122 @@
+"""`cuelight recommender train`: train the sequential model on what a data folder holds, and put it there to be served.
+
+A server may serve from the folder meanwhile, and picks the model up when it is there. The steps of a training are kept
+in `DIR/models/sequential/training-N-M.ckpt`, with the stamp of what it was read at, so that one that was cut short goes
+on, and so that a server that forgets somebody finds and deletes it.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cuelight.server.errors import ConfigError, CuelightError, Unavailable
+from cuelight.server.recommender.store.store import Store
+from cuelight.server.recommender.trained.exporters_link import sasrec
+from cuelight.server.recommender.trained.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    checkpoint_path,
+    delete_version,
+    kept_in,
+    models_folder,
+)
+from cuelight.server.recommender.trained.sequential_files import sequential_folder
+from cuelight.server.recommender.trained.training_data import TrainingData, training_data
+from cuelight.server.table import format_table
+
+__all__ = ["train_folder"]
+
+_NAME = "sequential"
+_SOURCE = "trained by cuelight recommender train"
+
+
+def train_folder(data: Path, told: Mapping[str, Any], threads: int) -> int:
+    """Train, export, put in place and print the figures; return the exit code. `told` are settings by name.
+
+    Raises: ConfigError when torch is missing, a setting cannot be, the folder cannot be read, or there is nothing to
+    learn from; Unavailable when somebody was forgotten meanwhile: nothing is written then.
+    """
+    exporter = sasrec()
+    store = Store(data, read_only=True)
+    try:
+        found = training_data(store)
+        folder = sequential_folder(models_folder(data))
+        checkpoint = checkpoint_path(folder, found.stamp)
+        _delete(one.path for one in kept_in(folder) if not one.is_version and one.path != checkpoint)
+        _say_what(data, found)
+        try:
+            settings = exporter.check_settings(told)
+            trained = exporter.train_likes(
+                found.rows.items,
+                found.rows.times_s,
+                len(found.items),
+                settings,
+                checkpoint,
+                threads,
+                stop=lambda: _outdated(store, found),
+            )
+        except ValueError as error:
+            raise ConfigError(f"train: {error}") from error
+        except InterruptedError as error:
+            _delete([checkpoint])
+            raise _forgotten() from error
+        figures = exporter.foresight_of(trained)
+        written = _written(exporter, trained, found, figures, folder)
+        if _outdated(store, found):
+            _delete([written.path, checkpoint])
+            raise _forgotten()
+        _delete(one.path for one in kept_in(folder) if one.path != written.path)
+    finally:
+        store.close()
+    print(written.parity)
+    print(_table(figures))
+    print(f"wrote {written.path} ({written.size_bytes / 1e6:.1f} MB); a server on {data} takes it up by itself")
+    return 0
+
+
+def _written(exporter: Any, trained: Any, found: TrainingData, figures: Mapping[str, Any], folder: Path) -> Any:
+    """Write the model beside the others, by a rename, as the newest."""
+    settings = trained.settings.as_dict()
+    manifest = Manifest(found.stamp, found.items, settings["length"], found.min_value, settings, figures)
+    assets = {MANIFEST_NAME: manifest.as_json()}
+    try:
+        return exporter.write(trained, folder.parent, _NAME, assets, _SOURCE)
+    except exporter.ParityError as error:
+        raise CuelightError(str(error)) from error
+
+
+def _outdated(store: Store, found: TrainingData) -> bool:
+    return store.forgotten_since(found.stamp.forgettings, found.stamp.last_event)
+
+
+def _forgotten() -> Unavailable:
+    return Unavailable("somebody was forgotten while training, and must not be in the model: train again")
+
+
+def _delete(paths: Iterable[Path]) -> None:
+    for path in paths:
+        delete_version(path)
+
+
+def _say_what(data: Path, found: TrainingData) -> None:
+    likes = sum(map(len, found.rows.items))
+    print(
+        f"training on {data}: {likes} likes (values from {found.min_value:g} on) of {len(found.items)} items "
+        f"by {len(found.rows.items)} users, up to event {found.stamp.last_event}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _table(figures: Mapping[str, Any]) -> str:
+    header = ("people", "nDCG@10", "Recall@20", "cross entropy", "epochs", "took")
+    row = (
+        str(figures["people"]),
+        f"{figures['ndcg_10']:.4f}",
+        f"{figures['recall_20']:.4f}",
+        f"{figures['cross_entropy']:.3f} nats",
+        str(figures["epochs"]),
+        f"{figures['took_s']:.0f} s",
+    )
+    return f"on everybody's newest like, while it was left out\n{format_table(header, [row])}"

@@ -1,0 +1,54 @@
+"""Sequential models small enough to be trained by the tests that need one, and as few of them as will do."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cuelight.exporters.sasrec import entry
+from cuelight.server.recommender.models.sequential import Sequential
+from cuelight.server.recommender.trained.for_evaluation import trained_on
+from cuelight.server.recommender.trained.manifest import MANIFEST_NAME, Manifest, Stamp
+from cuelight.server.recommender.trained.training_data import like_rows
+from tests.server.recommender.tables import checkerboard, random_table
+
+__all__ = ["TINY", "random_sequential", "sequential_of_the_checkerboard", "write_version"]
+
+TINY = {"width": 8, "length": 6, "batch": 4, "rate": 0.01, "epochs": 2}
+
+
+@cache
+def random_sequential() -> Sequential:
+    """Return a model of `random_table()`, exported and run by ONNX Runtime."""
+    return trained_on(random_table(), TINY, quiet=True)
+
+
+@cache
+def sequential_of_the_checkerboard(n: int = 20) -> Sequential:
+    """Return a model of `checkerboard(n)` that has seen it often enough to know it; run by PyTorch."""
+    table = checkerboard(n)
+    rows = like_rows([table.row(user) for user in range(len(table))])
+    told = {**TINY, "length": n // 2, "epochs": 20, "dropout": 0.1}
+    network = entry.train_likes(rows.items, rows.times_s, n, told, quiet=True).network.double()
+
+    def states_of(tokens: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return np.asarray(network(torch.from_numpy(tokens)).numpy())
+
+    return Sequential(states_of, network.vectors().detach().numpy(), np.arange(n), n // 2, n)
+
+
+@cache
+def _some_training(n_items: int) -> entry.Trained:
+    people = [np.arange(n_items), np.arange(n_items)[::-1].copy()]
+    return entry.train_likes(people, [np.arange(n_items) * 1.0] * 2, n_items, {**TINY, "epochs": 1}, quiet=True)
+
+
+def write_version(models: Path, items: Sequence[str], stamp: Stamp) -> Path:
+    """Write a version that has hardly learned anything, as a training would; return where."""
+    manifest = Manifest(stamp, tuple(items), 6, 1.0)
+    assets = {MANIFEST_NAME: manifest.as_json()}
+    written = entry.write(_some_training(len(items)), models, "sequential", assets, "a test")
+    return written.path
