@@ -1,5 +1,6 @@
 """What can be written, and how a group of writes is carried out on the store's thread."""
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -64,7 +65,7 @@ def carry_out(store: Store, writes: Sequence[Write]) -> Written:
             answered, learned = _carried_out(store, run)
             news.append(learned)
             answers += answered
-        except CuelightError as error:
+        except (CuelightError, sqlite3.Error) as error:  # what other writes of the group did stands, and is learned
             answers += [error] * len(run)
     return Written(answers, news)
 
@@ -111,7 +112,7 @@ def _forgotten(store: Store, ids: Sequence[str]) -> tuple[list[int | Exception],
         return [0], news
     try:
         store.compact()
-    except CuelightError as error:
+    except (CuelightError, sqlite3.Error) as error:
         return [error], news  # forgotten all the same: the models must hear of it
     return [len(known)], news
 

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cuelight.server.errors import ConfigError, Overloaded, Unavailable, UserNotFound
+from cuelight.server.errors import ConfigError, CuelightError, Overloaded, Unavailable, UserNotFound
 from cuelight.server.recommender.features import ItemAttributes
-from cuelight.server.recommender.store.connection import open_database
+from cuelight.server.recommender.store.connection import open_database, why_no_room
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.folder_lock import FolderLock
 
@@ -84,7 +84,7 @@ class Store:
         """Places by id. Read only, as `items`."""
         self.items = dict(self._connection.execute("SELECT id, place FROM items"))
         if not read_only and self.compaction_due():
-            self.compact()
+            self._compact_at_the_start()
 
     def close(self) -> None:
         """Close the database and let others have the folder."""
@@ -171,12 +171,18 @@ class Store:
         """Rewrite the database without what was deleted, and empty the write-ahead log: no byte of it is left.
 
         Overwriting alone leaves copies that SQLite made when it moved rows between pages. Takes time in proportion to
-        the whole database. Raises: Unavailable when another reader keeps the log from being emptied.
+        the whole database, and room for another one meanwhile. Raises: Unavailable when another reader keeps the log
+        from being emptied, Overloaded when the disk is full; it stays due then.
         """
-        self._checkpoint()
-        self._connection.execute("VACUUM")
-        self._checkpoint()
-        self._connection.execute("DELETE FROM due WHERE what = 'compaction'")
+        try:
+            self._checkpoint()
+            self._connection.execute("VACUUM")
+            self._checkpoint()
+            self._connection.execute("DELETE FROM due WHERE what = 'compaction'")
+        except sqlite3.OperationalError as error:
+            if why := why_no_room(error):
+                raise Overloaded(f"{self.path}: {why}; what was deleted is still in it, call again") from error
+            raise
 
     def interactions(self) -> NDArray[np.float64]:
         """Return how things stand: (pairs, 4) of user, item, value and time in seconds; by user, then by item."""
@@ -224,6 +230,13 @@ class Store:
         with self._transaction():
             self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
+    def _compact_at_the_start(self) -> None:
+        try:
+            self.compact()
+        except CuelightError as error:
+            self.close()
+            raise ConfigError(error.message) from error
+
     def _said(self, pair: Pair) -> Said | None:
         value, time_s = self._connection.execute(_LATEST, pair).fetchone()
         return None if value is None else (value, time_s)
@@ -248,8 +261,8 @@ class Store:
         except BaseException as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                raise Overloaded(f"{self.path}: the disk is full; nothing of this was kept") from error
+            if isinstance(error, sqlite3.OperationalError) and (why := why_no_room(error)):
+                raise Overloaded(f"{self.path}: {why}; nothing of this was kept") from error
             raise
         self.users.update(places.new_users)
         self.items.update(places.new_items)
