@@ -10,6 +10,7 @@ Source: SQLite, Write-Ahead Logging; PRAGMA synchronous, secure_delete; VACUUM.
 """
 
 import json
+import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from cuelight.server.recommender.store.folder_lock import FolderLock
 __all__ = ["DATABASE_NAME", "Pair", "Recorded", "Said", "Store", "attributes_of_text"]
 
 DATABASE_NAME = "recommender.sqlite"
+
+_log = logging.getLogger("cuelight.recommender")
 
 _CACHE_FOR_MANY_KIB = 256 * 1024
 """Events come in no order of the indexes: where their pages do not fit, each is written and read again and again."""
@@ -231,11 +234,11 @@ class Store:
             self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
     def _compact_at_the_start(self) -> None:
+        """A server that does not start helps nobody: what cannot be done now stays due."""
         try:
             self.compact()
         except CuelightError as error:
-            self.close()
-            raise ConfigError(error.message) from error
+            _log.warning("somebody was forgotten, but not to the last byte yet: %s", error.message)
 
     def _said(self, pair: Pair) -> Said | None:
         value, time_s = self._connection.execute(_LATEST, pair).fetchone()
