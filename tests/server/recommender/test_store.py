@@ -167,6 +167,25 @@ def test_a_compaction_that_never_came_comes_at_the_next_start(store: Store) -> N
     again.close()
 
 
+def test_a_compaction_that_cannot_come_at_a_start_is_said_and_stays_due(
+    store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.record([event(1, "person-4711")])
+    store.forget_users(["person-4711"])
+    monkeypatch.setattr("cuelight.server.recommender.store.connection._BUSY_S", 0.0)
+    reader = Store(store.path.parent, read_only=True)
+
+    again = reopened(store)
+
+    assert again.compaction_due()
+    assert "forgotten, but not to the last byte yet: " in caplog.text
+    assert "a reader keeps the write-ahead log" in caplog.text
+    reader.close()
+    again.compact()
+    assert b"person-4711" not in bytes_of(again)
+    again.close()
+
+
 def test_who_is_forgotten_may_come_back_as_somebody_new(store: Store) -> None:
     store.record([event(1, "a"), event(2, "b")])
     store.forget_users(["b"])
@@ -197,6 +216,17 @@ def test_a_full_disk_is_said_and_nothing_is_half_kept(store: Store) -> None:
     assert (store.count_events(), list(store.users), list(store.items)) == (1, ["u"], ["i"])
     store._connection.execute("PRAGMA max_page_count = 1000000")
     assert store.record([event(1, "v", "j")]).new == 1
+
+
+def test_many_are_recorded_as_few_are(store: Store) -> None:
+    store.record([event(1), event(2, "v", "j")])
+
+    assert store.record_many([event(2, "w"), event(3, "w", "k", None), event(3), event(4, "u", "j")]) == 2
+
+    assert store.users == {"u": 0, "v": 1, "w": 2}
+    assert [(told.id, told.item, told.value) for told in store.export_user("w")] == [("e3", "k", None)]
+    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
+        store._connection.execute("INSERT INTO events VALUES (9, 'x', 99, 0, 1.0, 0.0)")
 
 
 def test_a_second_process_is_refused_and_told_which_has_the_folder(store: Store) -> None:

@@ -1,5 +1,6 @@
 """What can be written, and how a group of writes is carried out on the store's thread."""
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -70,7 +71,7 @@ def carry_out(store: Store, writes: Sequence[Write], outcomes: Outcomes | None =
             answered, learned = _carried_out(store, run, outcomes)
             news.append(learned)
             answers += answered
-        except CuelightError as error:
+        except (CuelightError, sqlite3.Error) as error:  # what other writes of the group did stands, and is learned
             answers += [error] * len(run)
     return Written(answers, news)
 
@@ -126,7 +127,7 @@ def _forgotten(store: Store, ids: Sequence[str], outcomes: Outcomes | None) -> t
         return [0], news
     try:
         store.compact()
-    except CuelightError as error:
+    except (CuelightError, sqlite3.Error) as error:
         return [error], news  # forgotten all the same: the models must hear of it
     return [len(known)], news
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from cuelight.server.errors import ConfigError
 from cuelight.server.recommender.store.schema import migrate
 
-__all__ = ["open_database"]
+__all__ = ["open_database", "why_no_room"]
 
 _BUSY_S = 10.0
 
@@ -39,3 +39,18 @@ def open_database(path: Path, read_only: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def why_no_room(error: sqlite3.OperationalError) -> str | None:
+    """Return why no more can be written; None where the error is another one.
+
+    A quota and a limit on the size of files come as failed writes, a full disk as what it is.
+    Source: SQLite, Result and error codes: SQLITE_FULL, SQLITE_IOERR_WRITE.
+    """
+    match error.sqlite_errorcode:
+        case sqlite3.SQLITE_FULL:
+            return "the disk is full"
+        case sqlite3.SQLITE_IOERR_WRITE:
+            return "the disk takes no more (a quota, a limit on the size of files, or it is broken)"
+        case _:
+            return None

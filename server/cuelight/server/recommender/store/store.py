@@ -10,6 +10,7 @@ Source: SQLite, Write-Ahead Logging; PRAGMA synchronous, secure_delete; VACUUM.
 """
 
 import json
+import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cuelight.server.errors import ConfigError, Overloaded, Unavailable, UserNotFound
+from cuelight.server.errors import ConfigError, CuelightError, Overloaded, Unavailable, UserNotFound
 from cuelight.server.recommender.embeddings import SpaceVectors, Vector
 from cuelight.server.recommender.features import ItemAttributes
-from cuelight.server.recommender.store.connection import open_database
+from cuelight.server.recommender.store.connection import open_database, why_no_room
 from cuelight.server.recommender.store.embedding_table import EmbeddingTable
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.exposures import Exposed, ExposureRows, VariantKey
@@ -34,6 +35,8 @@ from cuelight.server.recommender.store.outcomes import ALL, Outcome, count_expos
 __all__ = ["DATABASE_NAME", "Pair", "Recorded", "Said", "Store", "attributes_of_text"]
 
 DATABASE_NAME = "recommender.sqlite"
+
+_log = logging.getLogger("cuelight.recommender")
 
 _CACHE_FOR_MANY_KIB = 256 * 1024
 """Events come in no order of the indexes: where their pages do not fit, each is written and read again and again."""
@@ -92,7 +95,7 @@ class Store:
         """To read from; what changes them is here."""
         self.items = dict(self._connection.execute("SELECT id, place FROM items"))
         if not read_only and self.compaction_due():
-            self.compact()
+            self._compact_at_the_start()
 
     def close(self) -> None:
         """Close the database and let others have the folder."""
@@ -226,12 +229,18 @@ class Store:
         """Rewrite the database without what was deleted, and empty the write-ahead log: no byte of it is left.
 
         Overwriting alone leaves copies that SQLite made when it moved rows between pages. Takes time in proportion to
-        the whole database. Raises: Unavailable when another reader keeps the log from being emptied.
+        the whole database, and room for another one meanwhile. Raises: Unavailable when another reader keeps the log
+        from being emptied, Overloaded when the disk is full; it stays due then.
         """
-        self._checkpoint()
-        self._connection.execute("VACUUM")
-        self._checkpoint()
-        self._connection.execute("DELETE FROM due WHERE what = 'compaction'")
+        try:
+            self._checkpoint()
+            self._connection.execute("VACUUM")
+            self._checkpoint()
+            self._connection.execute("DELETE FROM due WHERE what = 'compaction'")
+        except sqlite3.OperationalError as error:
+            if why := why_no_room(error):
+                raise Overloaded(f"{self.path}: {why}; what was deleted is still in it, call again") from error
+            raise
 
     def interactions(self) -> NDArray[np.float64]:
         """Return how things stand: (pairs, 4) of user, item, value and time in seconds; by user, then by item."""
@@ -288,6 +297,13 @@ class Store:
         with self._transaction():
             self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
+    def _compact_at_the_start(self) -> None:
+        """A server that does not start helps nobody: what cannot be done now stays due."""
+        try:
+            self.compact()
+        except CuelightError as error:
+            _log.warning("somebody was forgotten, but not to the last byte yet: %s", error.message)
+
     def _said(self, pair: Pair) -> Said | None:
         value, time_s = self._connection.execute(_LATEST, pair).fetchone()
         return None if value is None else (value, time_s)
@@ -312,8 +328,8 @@ class Store:
         except BaseException as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                raise Overloaded(f"{self.path}: the disk is full; nothing of this was kept") from error
+            if isinstance(error, sqlite3.OperationalError) and (why := why_no_room(error)):
+                raise Overloaded(f"{self.path}: {why}; nothing of this was kept") from error
             raise
         self.users.update(places.new_users)
         self.items.update(places.new_items)
