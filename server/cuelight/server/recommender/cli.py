@@ -42,6 +42,8 @@ def main(words: Sequence[str]) -> int:
             return _import(arguments)
         if arguments.command == "fit":
             return _fit(arguments)
+        if arguments.command == "experiments":
+            return _experiments(arguments)
         return _evaluate(arguments)
     except CuelightError as error:
         print(f"cuelight recommender: {error.message}", file=sys.stderr)
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_import(commands.add_parser("import", help="put files of interactions and items into a data folder"))
     _add_fit(commands.add_parser("fit", help="fit every model once and say what it takes"))
     _add_evaluate(commands.add_parser("evaluate", help="measure models side by side on a data folder"))
+    _add_data(commands.add_parser("experiments", help="what came of the variants of experiments"))
     return parser
 
 
@@ -148,6 +151,12 @@ def _fit(arguments: argparse.Namespace) -> int:
     from cuelight.server.recommender.fit_command import fit_folder  # noqa: PLC0415
 
     return fit_folder(arguments.data, arguments.model or MODEL_NAMES)
+
+
+def _experiments(arguments: argparse.Namespace) -> int:
+    from cuelight.server.recommender.experiments.experiments_command import show_experiments  # noqa: PLC0415
+
+    return show_experiments(arguments.data)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:

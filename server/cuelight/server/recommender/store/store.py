@@ -201,6 +201,15 @@ class Store:
             self._connection.backup(copy)
         copy.close()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """See one state in all that is read within, whatever another process writes."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
     def interactions(self) -> NDArray[np.float64]:
         """Return how things stand: (pairs, 4) of user, item, value and time in seconds; by user, then by item."""
         found = self._connection.execute(_ALL).fetchall()
