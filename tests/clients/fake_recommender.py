@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from cuelight.client import AsyncChannel, AsyncRecommenderClient, Channel, RecommenderClient, RetryPolicy
 from cuelight.recommender.v1 import recommender_pb2 as pb
@@ -30,6 +31,9 @@ class FakeRecommender(pb_grpc.RecommenderServiceServicer):
     refusals: list[tuple[grpc.StatusCode, str | None]] = field(default_factory=list)
     breaks_after: int | None = None
     shelf: list[str] = field(default_factory=lambda: ["a", "b"])
+    seed: int = 0
+    variant: str = ""
+    explored: set[str] = field(default_factory=set)
     script: list[list[str]] = field(default_factory=list)
     asked: list[Any] = field(default_factory=list)
     events: dict[str, pb.Interaction] = field(default_factory=dict)
@@ -121,7 +125,9 @@ class FakeRecommender(pb_grpc.RecommenderServiceServicer):
 
     def ExportUser(self, request: pb.ExportUserRequest, context: Context) -> pb.ExportUserResponse:
         self._ask(request, context)
-        return pb.ExportUserResponse(interactions=self.events.values())
+        part = pb.Exposure(experiment="trial", variant="control", first_time=Timestamp(seconds=5), shelves=2)
+        shown = [pb.ShownItem(experiment="trial", item_id=item, first_time=Timestamp(seconds=6)) for item in self.shelf]
+        return pb.ExportUserResponse(interactions=self.events.values(), exposures=[part], shown=shown)
 
     def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         self._ask(request, context)
@@ -140,8 +146,11 @@ class FakeRecommender(pb_grpc.RecommenderServiceServicer):
     def _shelf(self, model: str) -> pb.Shelf:
         """Return the shelf, made by a model that has the name of the asking user."""
         reasons = [pb.Reason(share=0.75, item_id="liked"), pb.Reason(share=0.25, feature="popularity")]
-        items = [pb.Recommendation(item_id=item, score=1.0, reasons=reasons) for item in self.shelf]
-        return pb.Shelf(items=items, model=model, model_version=9)
+        items = [
+            pb.Recommendation(item_id=item, score=1.0, reasons=reasons, explored=item in self.explored)
+            for item in self.shelf
+        ]
+        return pb.Shelf(items=items, model=model, model_version=9, seed=self.seed, variant=self.variant)
 
     def _wait_for_other_than(self, told: list[str], context: Context) -> None:
         with self.changed:

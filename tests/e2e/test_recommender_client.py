@@ -25,6 +25,7 @@ from cuelight.client import (
     Recorded,
     RetryPolicy,
     ShelfOptions,
+    UserExport,
 )
 from tests.serve_process import FRONTS, ROOT, ServeProcess, environment, running_recommender
 
@@ -65,7 +66,7 @@ def test_what_is_recorded_counts_once_in_the_next_answer_and_can_be_forgotten(cl
     assert client.recommend("new").cold
     client.record([like])
     assert client.recommend("new", COSINE).item_ids == client.recommend(["item 1"], COSINE).item_ids
-    assert client.export_user("new") == [like]
+    assert client.export_user("new") == UserExport((like,))
     assert client.forget_users(["new", "nobody"]) == 1
     assert client.recommend("new").cold
     with pytest.raises(NotFound, match="new"):

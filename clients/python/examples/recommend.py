@@ -5,6 +5,7 @@ changes, and the rating is taken back.
 """
 
 import argparse
+from collections.abc import Sequence
 
 from cuelight.client import Channel, Interaction, Reason, Recommendation, RecommenderClient, Shelf, ShelfOptions
 
@@ -24,7 +25,7 @@ def main() -> None:
         client = RecommenderClient(channel)
         titles = Titles(client)
         asked = ShelfOptions(n=options.n, explain=True)
-        print_rated(client.export_user(options.user), titles)
+        print_rated(client.export_user(options.user).interactions, titles)
         before = client.recommend(options.user, asked)
         print(f"  What may user {options.user} like next? By the model {before.model}, and why:")
         print_shelf(before, titles)
@@ -53,7 +54,7 @@ class Titles:
         return self._known[item_id]
 
 
-def print_rated(told: list[Interaction], titles: Titles) -> None:
+def print_rated(told: Sequence[Interaction], titles: Titles) -> None:
     """Print what a user has rated highest, the latest first."""
     latest = {interaction.item_id: interaction for interaction in told}.values()
     rated = [interaction for interaction in latest if not interaction.withdrawn]

@@ -17,6 +17,7 @@ from cuelight.client.errors import (
     Unavailable,
     Unsupported,
 )
+from cuelight.client.experiments import Experiment, Exposure, ShownItem, UserExport, Variant
 from cuelight.client.inference import InferenceClient
 from cuelight.client.interactions import Interaction, Recorded
 from cuelight.client.music import Beat, BeatPicker, BeatRules, beat_probabilities, detect_beats
@@ -35,7 +36,7 @@ from cuelight.client.recommender import RecommenderClient
 from cuelight.client.retries import RetryPolicy
 from cuelight.client.sequence import ResumePolicy, ResumeToken, Sequence
 from cuelight.client.server_choice import SpeechResumePolicy
-from cuelight.client.shelf_options import ItemFilter, NumberRange, ShelfOptions
+from cuelight.client.shelf_options import Boost, ItemFilter, NumberRange, ShelfOptions
 from cuelight.client.speech import SegmentRules, SpeechSegment, SpeechSegmenter, detect_speech, speech_probabilities
 from cuelight.client.speech_options import AudioFormat, Endpointing, Phrase, RecognitionOptions
 from cuelight.client.speech_stream import SpeechStream
@@ -60,12 +61,15 @@ __all__ = [
     "Beat",
     "BeatPicker",
     "BeatRules",
+    "Boost",
     "Channel",
     "Classification",
     "Control",
     "CuelightClientError",
     "DeadlineExceeded",
     "Endpointing",
+    "Experiment",
+    "Exposure",
     "InferenceClient",
     "Interaction",
     "InvalidRequest",
@@ -94,6 +98,7 @@ __all__ = [
     "ServerError",
     "Shelf",
     "ShelfOptions",
+    "ShownItem",
     "SimilarUser",
     "SpeechClient",
     "SpeechEvent",
@@ -108,6 +113,8 @@ __all__ = [
     "Transcript",
     "Unavailable",
     "Unsupported",
+    "UserExport",
+    "Variant",
     "VoiceActivity",
     "Word",
     "beat_probabilities",

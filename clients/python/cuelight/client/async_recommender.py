@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from cuelight.client import recommender_calls as calls
 from cuelight.client.async_channel import AsyncChannel
+from cuelight.client.experiments import Experiment, UserExport
 from cuelight.client.interactions import Interaction, Recorded, recording_calls
 from cuelight.client.recommendations import (
     Item,
@@ -124,9 +125,13 @@ class AsyncRecommenderClient:
         """Forget users, and return how many of them were known."""
         return await self._answered(calls.forget_call(user_ids), timeout_s)
 
-    async def export_user(self, user_id: str, *, timeout_s: float | None = None) -> list[Interaction]:
+    async def export_user(self, user_id: str, *, timeout_s: float | None = None) -> UserExport:
         """Return everything stored of a user."""
         return await self._answered(calls.export_call(user_id), timeout_s)
+
+    async def list_experiments(self, *, timeout_s: float | None = None) -> list[Experiment]:
+        """Return the experiments that the server runs, and what came of each variant."""
+        return await self._answered(calls.experiments_call(), timeout_s)
 
     async def models(self, *, timeout_s: float | None = None) -> RecommenderModels:
         """Return the models, and what they have learned."""

@@ -46,12 +46,14 @@ class Reason:
 class Recommendation:
     """An item of a shelf. Scores are comparable within a shelf only.
 
-    `reasons`, where they were asked for: largest share first; the shares add up to the score.
+    `reasons`, where they were asked for: largest share first; the shares add up to the score. `explored`: it is there
+    by exploration.
     """
 
     item_id: str
     score: float
     reasons: tuple[Reason, ...] = ()
+    explored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +61,16 @@ class Shelf:
     """What one user gets, best first; fewer than asked for where no more pass the filter.
 
     `model_version` is the number of the last event that was learned. On a cold shelf nothing is known of what the user
-    likes: it is what everybody likes, made by the model "popularity".
+    likes: it is what everybody likes, made by the model "popularity". `seed` is what was drawn with, 0 without
+    exploration; `variant` the user's one of the experiment that was asked for.
     """
 
     items: tuple[Recommendation, ...]
     model: str
     model_version: int
     cold: bool = False
+    seed: int = 0
+    variant: str = ""
 
     @property
     def item_ids(self) -> tuple[str, ...]:
@@ -127,10 +132,10 @@ class RecommenderModels:
 def shelf_from(shelf: pb.Shelf) -> Shelf:
     """Return a shelf of the wire as a plain value."""
     items = tuple(
-        Recommendation(item.item_id, item.score, tuple(_reason_from(reason) for reason in item.reasons))
+        Recommendation(item.item_id, item.score, tuple(_reason_from(reason) for reason in item.reasons), item.explored)
         for item in shelf.items
     )
-    return Shelf(items, shelf.model, shelf.model_version, shelf.cold)
+    return Shelf(items, shelf.model, shelf.model_version, shelf.cold, shelf.seed, shelf.variant)
 
 
 def users_from(response: pb.SimilarUsersResponse) -> tuple[SimilarUser, ...]:

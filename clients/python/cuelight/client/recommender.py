@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from cuelight.client import recommender_calls as calls
 from cuelight.client.channel import Channel
+from cuelight.client.experiments import Experiment, UserExport
 from cuelight.client.interactions import Interaction, Recorded, recording_calls
 from cuelight.client.recommendations import (
     Item,
@@ -144,9 +145,13 @@ class RecommenderClient:
         """
         return self._answered(calls.forget_call(user_ids), timeout_s)
 
-    def export_user(self, user_id: str, *, timeout_s: float | None = None) -> list[Interaction]:
+    def export_user(self, user_id: str, *, timeout_s: float | None = None) -> UserExport:
         """Return everything stored of a user, in the order it came. Raises: NotFound."""
         return self._answered(calls.export_call(user_id), timeout_s)
+
+    def list_experiments(self, *, timeout_s: float | None = None) -> list[Experiment]:
+        """Return the experiments that the server runs, and what came of each variant."""
+        return self._answered(calls.experiments_call(), timeout_s)
 
     def models(self, *, timeout_s: float | None = None) -> RecommenderModels:
         """Return the models, and what they have learned."""

@@ -1,11 +1,13 @@
 """The recommender's calls as values: path, request, and how the response is read. Both clients make the same ones."""
 
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from cuelight.client.interactions import Interaction, Recorded, interaction_from
+from cuelight.client.experiments import Experiment, UserExport, experiments_from, user_export_from
+from cuelight.client.interactions import Recorded
 from cuelight.client.recommendations import (
     Item,
     Nearest,
@@ -29,6 +31,7 @@ __all__ = [
     "WATCH_PATH",
     "Call",
     "delete_call",
+    "experiments_call",
     "export_call",
     "forget_call",
     "item_call",
@@ -49,6 +52,7 @@ WATCH_PATH = f"{_SERVICE}/WatchRecommendations"
 _MAX_AT_ONCE = 1000
 """Queries or pairs in a call; the server's limit."""
 _ITEMS_A_CALL = 5000
+_SEED_BITS = 53
 
 Answer = TypeVar("Answer")
 Piece = TypeVar("Piece")
@@ -72,8 +76,11 @@ def recommend_calls(whom: Iterable[Who], options: ShelfOptions | None) -> Iterat
 
 
 def watch_request(who: Who, options: ShelfOptions | None) -> pb.WatchRecommendationsRequest:
-    """Return the request for a shelf and its changes."""
-    return pb.WatchRecommendationsRequest(query=query_message(who), options=_options(options))
+    """Return the request for a shelf and its changes; with a seed, so that no other server draws another one."""
+    message = _options(options)
+    if not message.HasField("seed"):
+        message.seed = secrets.randbits(_SEED_BITS)
+    return pb.WatchRecommendationsRequest(query=query_message(who), options=message)
 
 
 def similar_items_call(item_id: str, options: ShelfOptions | None) -> Call[Shelf]:
@@ -132,15 +139,21 @@ def forget_call(user_ids: Iterable[str]) -> Call[int]:
     return Call(f"{_SERVICE}/ForgetUsers", request, pb.ForgetUsersResponse, lambda response: int(response.forgotten))
 
 
-def export_call(user_id: str) -> Call[list[Interaction]]:
+def export_call(user_id: str) -> Call[UserExport]:
     """Return the call for everything stored of a user."""
     request = pb.ExportUserRequest(user_id=user_id)
-    return Call(f"{_SERVICE}/ExportUser", request, pb.ExportUserResponse, _interactions)
+    return Call(f"{_SERVICE}/ExportUser", request, pb.ExportUserResponse, user_export_from)
 
 
 def models_call() -> Call[RecommenderModels]:
     """Return the call for the models."""
     return Call(f"{_SERVICE}/ListModels", pb.ListModelsRequest(), pb.ListModelsResponse, models_from)
+
+
+def experiments_call() -> Call[list[Experiment]]:
+    """Return the call for the experiments."""
+    path = f"{_SERVICE}/ListExperiments"
+    return Call(path, pb.ListExperimentsRequest(), pb.ListExperimentsResponse, experiments_from)
 
 
 def recorded_from(response: pb.RecordInteractionsResponse) -> Recorded:
@@ -170,10 +183,6 @@ def _shelves(response: pb.RecommendResponse) -> list[Shelf]:
 
 def _similarities(response: pb.SimilarityResponse) -> list[float]:
     return list(response.similarities)
-
-
-def _interactions(response: pb.ExportUserResponse) -> list[Interaction]:
-    return [interaction_from(interaction) for interaction in response.interactions]
 
 
 def _nothing(response: object) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cuelight.recommender.v1 import recommender_pb2 as pb
 
-__all__ = ["ItemFilter", "NumberRange", "ShelfOptions", "Who", "options_message", "query_message"]
+__all__ = ["Boost", "ItemFilter", "NumberRange", "ShelfOptions", "Who", "options_message", "query_message"]
 
 Who = str | Mapping[str, float] | Collection[str]
 """A user's id; or, for sessions and users that shall not be stored, what is liked: item ids, or their weights."""
@@ -35,21 +35,46 @@ class ItemFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class Boost:
+    """A rule that lifts or lowers some items before the best are chosen: those named, and those that pass the filter.
+
+    A score s becomes s + (factor - 1) |s| + add: a `factor` above 1 lifts, one between 0 and 1 lowers. In reasons it is
+    the feature `name`. A `filter` that says nothing is for all items; without one it is for `item_ids` alone.
+    """
+
+    name: str = "boost"
+    item_ids: tuple[str, ...] = ()
+    filter: ItemFilter | None = None
+    factor: float = 1.0
+    add: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ShelfOptions:
     """How a shelf is made. Without `model` and `blend` the server takes its own.
 
-    `blend` weighs several models: any finite numbers. `n`: 1 to 1000 items at most. `include_seen` lets items of the
-    history onto the shelf. `diversity` of 0 (best scores first) to 1 is how much unlike its items shall be. `explain`
-    asks for reasons.
+    `blend` weighs several models: any finite numbers. `n`: 1 to 1000 items at most, 10 without it. `include_seen` lets
+    items of the history onto the shelf. `diversity` of 0 (best scores first) to 1 is how much unlike its items shall
+    be. `explain` asks for reasons.
+
+    With `exclude_seen_since_s` (Unix time) only what the user told of from then on stays off. `boosts` are applied one
+    after the other. `exploration` is the share of places, 0 to 1, that go to items from further down, drawn with
+    `seed`: 0 to 2^64 - 1, the server's choice without one; the same seed and state give the same shelf. In an
+    `experiment` of the server's the user's variant sets what has its default here.
     """
 
     model: str = ""
     blend: Mapping[str, float] | None = None
-    n: int = 10
-    filter: ItemFilter = ItemFilter()
+    n: int | None = None
+    filter: ItemFilter | None = None
     include_seen: bool = False
     diversity: float = 0.0
     explain: bool = False
+    exclude_seen_since_s: float | None = None
+    boosts: tuple[Boost, ...] = ()
+    exploration: float = 0.0
+    seed: int | None = None
+    experiment: str = ""
 
     def __post_init__(self) -> None:
         if self.model and self.blend is not None:
@@ -57,17 +82,25 @@ class ShelfOptions:
         if self.n == 0:
             # On the wire 0 is the default.
             raise ValueError("n must be at least 1, got 0")
+        if self.seed is not None and not 0 <= self.seed < 2**64:
+            raise ValueError(f"seed must be 0 to 2^64 - 1, got {self.seed}")
 
 
 def options_message(options: ShelfOptions) -> pb.ShelfOptions:
     """Return the wire's form of the options."""
     message = pb.ShelfOptions(
-        n=options.n,
+        n=options.n or 0,
         filter=_filter_message(options.filter),
         include_seen=options.include_seen,
         diversity=options.diversity,
         explain=options.explain,
+        boosts=map(_boost_message, options.boosts),
+        exploration=options.exploration,
+        seed=options.seed,
+        experiment=options.experiment,
     )
+    if options.exclude_seen_since_s is not None:
+        message.exclude_seen_since.FromMicroseconds(round(options.exclude_seen_since_s * 1e6))
     if options.model:
         message.model = options.model
     elif options.blend is not None:
@@ -87,7 +120,19 @@ def query_message(who: Who) -> pb.Query:
     return pb.Query(history=pb.History(items=items))
 
 
-def _filter_message(conditions: ItemFilter) -> pb.Filter:
+def _boost_message(boost: Boost) -> pb.Boost:
+    return pb.Boost(
+        name=boost.name,
+        item_ids=boost.item_ids,
+        filter=_filter_message(boost.filter),
+        factor=boost.factor,
+        add=boost.add,
+    )
+
+
+def _filter_message(conditions: ItemFilter | None) -> pb.Filter | None:
+    if conditions is None:
+        return None
     return pb.Filter(
         any_tags=conditions.any_tags,
         all_tags=conditions.all_tags,

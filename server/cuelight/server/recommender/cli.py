@@ -60,6 +60,8 @@ def main(words: Sequence[str]) -> int:
             return _fit(arguments)
         if arguments.command == "train":
             return _train(arguments)
+        if arguments.command == "experiments":
+            return _experiments(arguments)
         return _evaluate(arguments)
     except CuelightError as error:
         print(f"cuelight recommender: {error.message}", file=sys.stderr)
@@ -76,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_fit(commands.add_parser("fit", help="fit every model once and say what it takes"))
     _add_train(commands.add_parser("train", help="train the sequential model on what a data folder holds"))
     _add_evaluate(commands.add_parser("evaluate", help="measure models side by side on a data folder"))
+    _add_data(commands.add_parser("experiments", help="what came of the variants of experiments"))
     return parser
 
 
@@ -227,6 +230,12 @@ def _threads(arguments: argparse.Namespace) -> int:
     if arguments.threads < 1:
         raise ConfigError(f"--threads: got {arguments.threads}, expected 1 or more")
     return int(arguments.threads)
+
+
+def _experiments(arguments: argparse.Namespace) -> int:
+    from cuelight.server.recommender.experiments.experiments_command import show_experiments  # noqa: PLC0415
+
+    return show_experiments(arguments.data)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:

@@ -242,6 +242,15 @@ class Store:
                 raise Overloaded(f"{self.path}: {why}; what was deleted is still in it, call again") from error
             raise
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """See one state in all that is read within, whatever another process writes."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
     def interactions(self) -> NDArray[np.float64]:
         """Return how things stand: (pairs, 4) of user, item, value and time in seconds; by user, then by item."""
         found = self._connection.execute(_ALL).fetchall()
