@@ -84,6 +84,7 @@ class LiveRecommender:
         await self._retrieval.load(partial(_spaces_of, loaded))
         self._models = models
         self._create_task(self._retrieval.serve(), "nearest items")
+        self._create_task(self._retrieval.keep_graphs(), "graphs of embeddings")
         self._create_task(self._writes.serve(), "recommender writes")
         self._create_task(self._reads.serve(), "recommender reads")
         self._create_task(self._keep_als(), "ALS fits")
