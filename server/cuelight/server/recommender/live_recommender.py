@@ -104,6 +104,7 @@ class LiveRecommender:
         await self._retrieval.load(partial(_spaces_of, loaded))
         self._models = models
         self._create_task(self._retrieval.serve(), "nearest items")
+        self._create_task(self._retrieval.keep_graphs(), "graphs of embeddings")
         self._sequential = LiveSequential(
             self._folder,
             lambda question: self._on(self._store_thread, partial(question, self._store)),

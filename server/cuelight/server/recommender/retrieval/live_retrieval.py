@@ -3,6 +3,8 @@
     question   [filter: the model thread says which items are allowed] -> waiting line -> search thread: all that wait
     write      store -> model thread -> search thread -> acknowledged: the next question finds it
 
+    beside     what graphs of large spaces have to take in: much on a thread of its own, little between searches
+
 A search takes a millisecond or more and does not hold the models up, nor they it.
 """
 
@@ -40,6 +42,8 @@ class LiveRetrieval:
         self._line: WaitingLine[NearestQuestion, Nearest] = WaitingLine(
             self._answer, max_waiting, _MAX_QUESTIONS_AT_ONCE
         )
+        self._graph_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender graphs")
+        self._changed = asyncio.Event()
         self._spaces: Spaces | None = None
 
     @property
@@ -50,10 +54,22 @@ class LiveRetrieval:
     async def load(self, spaces: Callable[[], Spaces]) -> None:
         """Build the spaces, on their thread."""
         self._spaces = await self._on_thread(spaces)
+        self._changed.set()
 
     async def serve(self) -> None:
         """Answer until cancelled."""
         await self._line.serve()
+
+    async def keep_graphs(self) -> None:
+        """Let the graphs of large spaces follow what is told, until cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            assert self._spaces is not None
+            while work := await self._on_thread(self._spaces.graph_work):
+                await self._on(self._graph_thread, work.carry_out)
+            while await self._on_thread(self._spaces.step):
+                pass
 
     async def nearest(self, question: NearestQuestion) -> Nearest:
         """Return what is near. Raises: InvalidRequest, NotFound, ItemNotFound, Overloaded, ShuttingDown."""
@@ -66,15 +82,20 @@ class LiveRetrieval:
         assert self._spaces is not None, "learn() before load()"
         if changed:
             await self._on_thread(partial(self._spaces.learn, changed))
+            self._changed.set()
 
     def close(self) -> None:
-        """Refuse whoever waits and end the thread."""
+        """Refuse whoever waits and end the threads."""
         self._line.close()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        for thread in (self._thread, self._graph_thread):
+            thread.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(self, questions: Sequence[NearestQuestion]) -> Sequence[Nearest | Exception]:
         assert self._spaces is not None, "asked before load()"
         return await self._on_thread(partial(self._spaces.answer, questions))
 
     async def _on_thread(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await self._on(self._thread, work)
+
+    async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(thread, work)

@@ -10,7 +10,7 @@ from cuelight.server.recommender.catalogue import ItemFilter
 from cuelight.server.recommender.embeddings import ItemEmbeddings, SpaceVectors, Vector, unit_rows
 from cuelight.server.recommender.retrieval.index import Hits
 from cuelight.server.recommender.retrieval.questions import Nearest, NearestQuestion
-from cuelight.server.recommender.retrieval.space import Space
+from cuelight.server.recommender.retrieval.space import GRAPH_FROM, GraphWork, Space
 
 __all__ = ["Spaces"]
 
@@ -21,16 +21,24 @@ class Spaces:
     """Spaces, and of their items the ids and which are available. One thread owns it, the one that searches."""
 
     def __init__(
-        self, ids: Mapping[int, str], unavailable: Collection[int], embeddings: Mapping[str, SpaceVectors]
+        self,
+        ids: Mapping[int, str],
+        unavailable: Collection[int],
+        embeddings: Mapping[str, SpaceVectors],
+        graph_from: int = GRAPH_FROM,
     ) -> None:
-        """Take in what is stored: ids by place, places that are not available, and vectors by space."""
+        """Take in what is stored: ids by place, places that are not available, and vectors by space.
+
+        Spaces of more than `graph_from` vectors get a graph.
+        """
+        self._graph_from = graph_from
         self._places: dict[str, int] = {}
         self._ids: list[str] = []
         self._available = np.empty(0, np.bool_)
         self._spaces: dict[str, Space] = {}
         self._unavailable: set[int] = set()
         for name, told in embeddings.items():
-            space = self._spaces[name] = Space(name, told.vectors.shape[1])
+            space = self._spaces[name] = Space(name, told.vectors.shape[1], graph_from)
             space.put(told.places, told.vectors)
             for place in told.places.tolist():
                 self._know(place, ids[place], place not in unavailable)
@@ -77,6 +85,14 @@ class Spaces:
                 answers[i] = Nearest(self._lists(questions[i], own), looked_at_all)
         return answers
 
+    def step(self) -> bool:
+        """Bring graphs that serve a step nearer to what is told, and say whether there was something to do."""
+        return sum(space.step() for space in self._spaces.values()) > 0
+
+    def graph_work(self) -> GraphWork | None:
+        """Return something to do on another thread for a graph, and then call again; None for nothing."""
+        return next((work for space in self._spaces.values() if (work := space.graph_work())), None)
+
     def _lists(self, question: NearestQuestion, hits: Sequence[Hits]) -> tuple[tuple[tuple[str, float], ...], ...]:
         lists = []
         for query, found in zip(question.queries, hits, strict=True):
@@ -122,7 +138,7 @@ class Spaces:
     def _space_for(self, name: str, length: int) -> Space:
         space = self._spaces.get(name)
         if space is None or not len(space) or space.index.length != length:
-            space = self._spaces[name] = Space(name, length)
+            space = self._spaces[name] = Space(name, length, self._graph_from)
         return space
 
     def _know(self, place: int, item: str, available: bool) -> None:
