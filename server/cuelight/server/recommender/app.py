@@ -52,6 +52,7 @@ class RecommenderApplication:
             config.limits.max_queue_size,
             self._tasks.create,
             self._learned.notify,
+            config.data.max_liked_items,
         )
         self._servicer = RecommenderServicer(self._recommender, self._learned)
         self._health = HealthServicer(self._is_ready, self._changes)

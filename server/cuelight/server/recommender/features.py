@@ -6,7 +6,7 @@ nothing is known; the similarity of two items is the mean of the blocks' cosines
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,17 @@ class ItemFeatures:
             return cls(csr_array((len(items), 0)), ())
         matrix = hstack([block for block, _ in blocks], format="csr") / np.sqrt(len(blocks))
         return cls(matrix, tuple(name for _, names in blocks for name in names))
+
+    @property
+    def n_items(self) -> int:
+        """How many items there are, with and without features."""
+        return int(self.matrix.shape[0])
+
+    def widened(self, n_items: int) -> "ItemFeatures":
+        """Return them with room for `n_items`; nothing is known of new ones."""
+        ends = np.pad(self.matrix.indptr, (0, n_items - self.n_items), mode="edge")
+        wider = csr_array((self.matrix.data, self.matrix.indices, ends), shape=(n_items, self.matrix.shape[1]))
+        return replace(self, matrix=wider)
 
 
 def words_of(title: str) -> list[str]:

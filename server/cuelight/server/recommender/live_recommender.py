@@ -2,11 +2,13 @@
 
     write   waiting line -> store thread: one transaction, fsync -> model thread: learn -> acknowledged, watchers told
     read    waiting line -> model thread: all that wait, one matrix product a model
-    beside  EASE's inverse follows in updates, ALS is fitted at the start and when somebody was forgotten: a thread each
+    beside  EASE's inverse and the items' features follow in updates, ALS is fitted at the start, when enough is new and
+            when somebody was forgotten: threads of their own, which the system lets run after those that answer
 
 A write is acknowledged when it is durable and in the histories and counts, so whoever has the acknowledgement finds it
 in the next answer. EASE's inverse, what others' feedback tells of items, follows within an update's time; a write that
-forgets is acknowledged when the inverse has forgotten too.
+forgets is acknowledged when the inverse has forgotten too, one that sets attributes when the features know them. All
+who wait for an update wait for the same one.
 """
 
 import asyncio
@@ -17,8 +19,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cuelight.server.errors import ModelNotReady
+from cuelight.server.recommender.background import keep_to_one_core, step_back
 from cuelight.server.recommender.liking import MIN_VALUE, liked_rows, min_value_of
-from cuelight.server.recommender.live_models import LiveModels, Loaded
+from cuelight.server.recommender.live_models import LiveModels, Loaded, News
+from cuelight.server.recommender.model_names import MAX_LIKED_ITEMS
+from cuelight.server.recommender.model_set import ModelSettings
 from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.store.store import Store
@@ -45,14 +50,16 @@ class LiveRecommender:
         max_waiting: int,
         create_task: CreateTask,
         changed: Callable[[], None],
+        max_liked_items: int = MAX_LIKED_ITEMS,
     ) -> None:
         self._folder = folder
         self._min_value = min_value
+        self._settings = ModelSettings(max_liked_items=max_liked_items)
         self._create_task = create_task
         self._changed = changed
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender store")
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender models")
-        self._fit_thread = ThreadPoolExecutor(2, thread_name_prefix="recommender fits")
+        self._fit_threads = ThreadPoolExecutor(3, "recommender fits", step_back)
         self._writes: WaitingLine[Write, int] = WaitingLine(self._write, max_waiting, _MAX_WRITES_AT_ONCE)
         self._reads: WaitingLine[tuple[Query, ShelfOptions], Shelf] = WaitingLine(
             self._read, max_waiting, _MAX_READS_AT_ONCE
@@ -60,6 +67,8 @@ class LiveRecommender:
         self._als_outdated = asyncio.Event()
         self._inverse_outdated = asyncio.Event()
         self._inverse_follows = Changes()
+        self._features_outdated = asyncio.Event()
+        self._features_follow = Changes()
         self._store: Store | None = None
         self._models: LiveModels | None = None
         self.ready = False
@@ -72,15 +81,18 @@ class LiveRecommender:
         """Fit the models to what is stored, and begin to answer."""
         assert self._store is not None, "load() before open()"
         loaded = await self._on(self._store_thread, partial(_loaded, self._store, self._min_value))
-        models = LiveModels(loaded)
+        models = LiveModels(loaded, self._settings)
         await self._on(self._model_thread, models.fit)
+        keep_to_one_core()
         self._models = models
         self._create_task(self._writes.serve(), "recommender writes")
         self._create_task(self._reads.serve(), "recommender reads")
         self._create_task(self._keep_als(), "ALS fits")
         self._create_task(self._keep_inverse(), "EASE refits")
+        self._create_task(self._keep_features(), "features")
         self.ready = True
         self._als_outdated.set()
+        self._inverse_outdated.set()
         self._changed()
 
     async def recommend(self, query: Query, options: ShelfOptions) -> Shelf:
@@ -123,7 +135,7 @@ class LiveRecommender:
         self._reads.close()
         if self._store is not None:
             await self._on(self._store_thread, self._store.close)
-        for thread in (self._store_thread, self._model_thread, self._fit_thread):
+        for thread in (self._store_thread, self._model_thread, self._fit_threads):
             thread.shutdown(wait=False, cancel_futures=True)
 
     def _check_ready(self) -> None:
@@ -139,18 +151,22 @@ class LiveRecommender:
         assert self._models is not None
         written = await self._on(self._store_thread, partial(carry_out, self._store, writes))
         try:
-            for news in written.news:
-                await self._on(self._model_thread, partial(self._models.learn, news))
+            learned, als_due = await self._on(self._model_thread, partial(_learn, self._models, written.news))
         except Exception as error:
             # The store knows what the models do not: to answer on would be wrong, a new start is right again.
             self._create_task(_fail(error), "learning")
             raise
         self._inverse_outdated.set()
-        if await self._on(self._model_thread, self._models.als_due):
+        if any(news.attributes or news.items for news in written.news):
+            self._features_outdated.set()
+        forgets = any(isinstance(write, ForgetUsers) for write in writes)
+        if als_due or forgets:
             self._als_outdated.set()
-        if any(isinstance(write, ForgetUsers) for write in writes):
-            self._als_outdated.set()
-            await self._inverse_knows(self._models.learned)
+        self._changed()
+        if forgets:
+            await _followed(self._inverse_follows, lambda: self._inverse_learned() >= learned)
+        if any(news.attributes for news in written.news):
+            await _followed(self._features_follow, lambda: self._described() >= learned)
         self._changed()
         return written.answers
 
@@ -160,7 +176,7 @@ class LiveRecommender:
             await self._als_outdated.wait()
             self._als_outdated.clear()
             table, forgets = await self.ask_models(LiveModels.table_for_als)
-            fitted = await self._on(self._fit_thread, partial(ImplicitAls.fit, table))
+            fitted = await self._on(self._fit_threads, partial(ImplicitAls.fit, table))
             await self.ask_models(partial(LiveModels.adopt_als, model=fitted, forgets=forgets))
 
     async def _keep_inverse(self) -> None:
@@ -168,25 +184,51 @@ class LiveRecommender:
         while True:
             await self._inverse_outdated.wait()
             self._inverse_outdated.clear()
-            while found := await self.ask_models(LiveModels.inverse_update):
-                update, learned = found
-                inverse = await self._on(self._fit_thread, update.computed)
-                await self.ask_models(partial(LiveModels.adopt_inverse, inverse=inverse, learned=learned))
+            while update := await self.ask_models(LiveModels.inverse_update):
+                while not await self.ask_models(LiveModels.prepared):
+                    pass
+                inverse = await self._on(self._fit_threads, update.computed)
+                await self.ask_models(partial(LiveModels.adopt_inverse, inverse=inverse))
                 self._inverse_follows.notify()
                 self._changed()
             self._inverse_follows.notify()
 
-    async def _inverse_knows(self, learned: int) -> None:
-        """Return once EASE's inverse knows so many writes."""
-        assert self._models is not None
+    async def _keep_features(self) -> None:
+        """Let the items' features follow attributes that came, in the same way."""
         while True:
-            followed = self._inverse_follows.next()
-            if self._models.inverse_learned >= learned:
-                return
-            await followed.wait()
+            await self._features_outdated.wait()
+            self._features_outdated.clear()
+            while update := await self.ask_models(LiveModels.features_update):
+                features = await self._on(self._fit_threads, update.computed)
+                await self.ask_models(partial(LiveModels.adopt_features, features=features))
+                self._features_follow.notify()
+                self._changed()
+            self._features_follow.notify()
+
+    def _inverse_learned(self) -> int:
+        return self._models.inverse_learned if self._models else 0
+
+    def _described(self) -> int:
+        return self._models.described if self._models else 0
 
     async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(thread, work)
+
+
+async def _followed(changes: Changes, knows: Callable[[], bool]) -> None:
+    """Return once an update knows what is waited for."""
+    while True:
+        followed = changes.next()
+        if knows():
+            return
+        await followed.wait()
+
+
+def _learn(models: LiveModels, told: Sequence[News]) -> tuple[int, bool]:
+    """Return how many writes are learned then, and whether ALS is due."""
+    for news in told:
+        models.learn(news)
+    return models.learned, models.als_due()
 
 
 async def _fail(error: Exception) -> None:

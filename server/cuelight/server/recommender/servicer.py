@@ -68,7 +68,7 @@ class RecommenderServicer:
 
     async def SimilarItems(self, request: pb.SimilarItemsRequest, context: RpcContext) -> pb.SimilarItemsResponse:
         """Return items like one; see the proto for its errors."""
-        options = options_of(request.options, default_model="item_cosine")
+        options = options_of(request.options, default_model="")
         if options.include_seen:
             raise InvalidRequest("include_seen: expected false, an item is not similar to itself")
         shelf = await self._recommender.ask_models(lambda models: models.similar_items(request.item_id, options))
@@ -138,10 +138,10 @@ class RecommenderServicer:
     async def ListModels(self, request: pb.ListModelsRequest, context: RpcContext) -> pb.ListModelsResponse:
         """Return the models and what they have learned."""
         events = await self._recommender.ask_store(lambda store: store.count_events())
-        ready, version, (users, items) = await self._recommender.ask_models(
-            lambda models: (models.ready_models(), models.version, models.counts())
+        details, version, (users, items) = await self._recommender.ask_models(
+            lambda models: (models.details(), models.version, models.counts())
         )
-        listed = (pb.Model(name=name, ready=is_ready) for name, is_ready in ready.items())
+        listed = (pb.Model(name=name, ready=not detail, detail=detail) for name, detail in details.items())
         return pb.ListModelsResponse(models=listed, version=version, users=users, items=items, events=events)
 
     async def ListExperiments(

@@ -83,10 +83,15 @@ def _carried_out(store: Store, run: Sequence[Write]) -> tuple[list[int | Excepti
             return _recorded(store, [write for write in run if isinstance(write, Record)])
         case UpsertItems(items):
             new = store.upsert_items(items)
-            return [len(items)], News(store.last_sequence(), items=new, attributes=store.attributes())
+            return [len(items)], News(
+                store.last_sequence(),
+                items=new,
+                attributes={store.items[item]: attributes for item, attributes in items.items()},
+            )
         case DeleteItems(ids):
             said = _by_user(dict.fromkeys(store.delete_items(ids)))
-            return [len(ids)], News(store.last_sequence(), said=said, attributes=store.attributes())
+            gone = dict.fromkeys((store.items[item] for item in ids if item in store.items), None)
+            return [len(ids)], News(store.last_sequence(), said=said, attributes=gone)
         case ForgetUsers(ids):
             return _forgotten(store, ids)
 

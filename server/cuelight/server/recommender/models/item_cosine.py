@@ -6,13 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuelight.server.recommender.gram import Gram, GramChange
-from cuelight.server.recommender.history import History, stacked
+from cuelight.server.recommender.growing import Growing
+from cuelight.server.recommender.history import History
 from cuelight.server.recommender.models.scorer import Reason, shares_of_items
 
 __all__ = ["ItemCosine"]
 
-_ALL_AT_ONCE = 64
-"""Above so many changed rows every threshold is looked at anew."""
+_ROWS_AT_ONCE = 256
+"""So many rows of similarities are in memory at once."""
+_ALL_FROM_SHARE = 4
+"""Above so many changed rows, one in so many, every threshold is looked at anew."""
 
 
 class ItemCosine:
@@ -32,62 +35,80 @@ class ItemCosine:
         self._gram = gram
         self._neighbours = neighbours
         self._shrinkage = shrinkage
-        self._thresholds = np.zeros(len(gram.counts))
-        self._stale = np.ones(len(gram.counts), np.bool_)
+        self._thresholds = Growing(len(gram.rows), 0.0, np.float64)
+        self._stale = Growing(len(gram.rows), True, np.bool_)
 
     def learn(self, change: GramChange) -> None:
         """Note whose neighbours may be others now that rows of G have changed."""
-        if len(change.items) > _ALL_AT_ONCE:
-            self._stale[:] = True
+        self._thresholds.widen(len(self._gram.rows))
+        self._stale.widen(len(self._gram.rows))
+        thresholds, stale = self._thresholds.view, self._stale.view
+        if len(change.rows) > _ALL_FROM_SHARE + len(stale) // _ALL_FROM_SHARE:
+            stale[:] = True
             return
-        before = self._similarities(change.items, change.rows_before, change.diagonal_before)
-        after = self.similarities(change.items)
-        above = (before > self._thresholds) & (after > self._thresholds)
-        below = (before < self._thresholds) & (after < self._thresholds)
-        self._stale |= ((before != after) & ~above & ~below).any(axis=0)
-        self._stale[change.items] = True
+        before = self._similarities(change.rows, change.before, change.diagonal_before)
+        after = self._similarities_of_rows(change.rows)
+        above = (before > thresholds) & (after > thresholds)
+        below = (before < thresholds) & (after < thresholds)
+        stale |= ((before != after) & ~above & ~below).any(axis=0)
+        stale[change.rows] = True
 
-    def widen(self) -> None:
-        """Make as much room as the Gram has."""
-        new = len(self._gram.counts) - len(self._stale)
-        self._thresholds = np.append(self._thresholds, np.zeros(new))
-        self._stale = np.append(self._stale, np.ones(new, np.bool_))
+    def refresh(self) -> None:
+        """Find the neighbours that changes may have moved, so that no question has to."""
+        self._fresh_thresholds()
 
     def similarities(self, items: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return how similar each of `items` (t,) is to every item: (t, n), 0 to 1; to itself 0."""
-        return self._similarities(items, self._gram.counts[items], self._gram.counts.diagonal())
+        """Return how similar each of `items` (t,) is to every item: (t, items), 0 to 1; to itself 0."""
+        rows = self._gram.rows.of(items)
+        similarities = np.zeros((len(items), len(self._gram.rows)))
+        similarities[rows >= 0] = self._similarities_of_rows(rows[rows >= 0])
+        return self._gram.rows.spread(similarities)
 
     def scores(self, histories: Sequence[History]) -> NDArray[np.float64]:
         """Return (histories, items); see `Scorer`."""
-        items = np.unique(np.concatenate([np.empty(0, np.int64), *(history.items for history in histories)]))
-        weights = stacked(histories, len(self._stale))[:, items]
-        scores: NDArray[np.float64] = weights @ self._cut(items)
-        return scores[:, : self._gram.n_items]
+        known = [self._gram.known(history) for history in histories]
+        rows = np.unique(np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in known)]))
+        weights = np.zeros((len(known), len(rows)))
+        for one, (its_rows, its_weights) in enumerate(known):
+            weights[one, np.searchsorted(rows, its_rows)] = its_weights
+        return self._gram.rows.spread(weights @ self._cut(rows))
 
     def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
         """Return the shares of the history's items; see `Scorer`."""
-        return shares_of_items(history.items, history.weights * self._cut(history.items)[:, item])
+        row = int(self._gram.rows.of(np.array([item]))[0])
+        if row < 0:
+            return ()
+        rows = self._gram.rows.of(history.items)
+        shares = np.zeros(len(rows))
+        shares[rows >= 0] = self._cut(rows[rows >= 0])[:, row]
+        return shares_of_items(history.items, history.weights * shares)
 
-    def _cut(self, items: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the similarities of `items` to the items they are neighbours of, 0 to others: (t, n)."""
-        similarities = self.similarities(items)
+    def _cut(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the similarities of `rows` to the rows they are neighbours of, 0 to others: (t, n)."""
+        similarities = self._similarities_of_rows(rows)
         similarities[similarities < self._fresh_thresholds()] = 0
         return similarities
 
     def _fresh_thresholds(self) -> NDArray[np.float64]:
-        stale = np.flatnonzero(self._stale)
-        n = len(self._stale)
-        if len(stale) and n > self._neighbours:
+        thresholds, stale = self._thresholds.view, self._stale.view
+        n = len(stale)
+        if n > self._neighbours:
             last = n - self._neighbours
-            self._thresholds[stale] = np.partition(self.similarities(stale), last, axis=1)[:, last]
-        self._stale[stale] = False
-        return self._thresholds
+            to_find = np.flatnonzero(stale)
+            for start in range(0, len(to_find), _ROWS_AT_ONCE):
+                part = to_find[start : start + _ROWS_AT_ONCE]
+                thresholds[part] = np.partition(self._similarities_of_rows(part), last, axis=1)[:, last]
+        stale[:] = False
+        return thresholds
+
+    def _similarities_of_rows(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self._similarities(rows, self._gram.counts[rows], self._gram.counts.diagonal())
 
     def _similarities(
-        self, items: NDArray[np.int64], rows: NDArray[np.float64], diagonal: NDArray[np.float64]
+        self, rows: NDArray[np.int64], counts: NDArray[np.float64], diagonal: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         norms = np.sqrt(np.maximum(diagonal, 0))
-        bound = np.outer(norms[items], norms) + self._shrinkage
-        similarities: NDArray[np.float64] = np.divide(rows, bound, out=np.zeros_like(rows), where=bound > 0)
-        similarities[range(len(items)), items] = 0
+        bound = np.outer(norms[rows], norms) + self._shrinkage
+        similarities: NDArray[np.float64] = np.divide(counts, bound, out=np.zeros_like(counts), where=bound > 0)
+        similarities[range(len(rows)), rows] = 0
         return similarities
