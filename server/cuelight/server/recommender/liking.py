@@ -16,6 +16,9 @@ MIN_VALUE = "min_value"
 LEAST_LIKED = 1.0
 """Where nothing is set: a plain like has the value 1, and so has the first star of a rating."""
 
+_ONE_BY_ONE = 8
+"""Up to so many words on items each is put in its place; more are sorted together."""
+
 
 def min_value_of(store: Store) -> float:
     """Return the value from which on an event is a like."""
@@ -38,11 +41,20 @@ def liked_rows(store: Store, min_value: float) -> list[History]:
 
 def changed_row(row: History, user: int, said: Mapping[int, Said | None], min_value: float) -> History:
     """Return a user's likes after something was said of some items, by place; None where it was taken back."""
-    liked = {item: now[1] for item, now in said.items() if now is not None and now[0] >= min_value}
-    kept = ~np.isin(row.items, list(said))
-    return History.of(
-        np.append(row.items[kept], np.array(list(liked), np.int64)),
-        1.0,
-        np.append(row.times_s[kept], list(liked.values())),
-        user,
-    )
+    if len(said) > _ONE_BY_ONE:
+        liked = {item: now[1] for item, now in said.items() if now is not None and now[0] >= min_value}
+        kept = ~np.isin(row.items, list(said))
+        return History.of(
+            np.append(row.items[kept], np.array(list(liked), np.int64)),
+            1.0,
+            np.append(row.times_s[kept], list(liked.values())),
+            user,
+        )
+    items, times_s = row.items, row.times_s
+    for item, now in said.items():
+        at = int(items.searchsorted(item))
+        end = at + (at < len(items) and int(items[at]) == item)
+        like = [] if now is None or now[0] < min_value else [now[1]]
+        items = np.concatenate([items[:at], np.array([item] * len(like), np.int64), items[end:]])
+        times_s = np.concatenate([times_s[:at], np.array(like, np.float64), times_s[end:]])
+    return History(items, np.ones(len(items)), times_s, user)

@@ -37,6 +37,8 @@ class LowRankInverse:
         By Cholesky's factors, at half of what an inversion costs that does not know of the symmetry. Raises:
         numpy.linalg.LinAlgError when it is not positive definite.
         """
+        if not len(matrix):
+            return cls._folded(matrix)
         # The transpose of a symmetric matrix is itself, and in the order that LAPACK works in without a copy.
         factor, failed = lapack.dpotrf(matrix.T, lower=1, overwrite_a=1)
         if failed:

@@ -16,14 +16,16 @@ _ROWS_AT_ONCE = 256
 """So many rows of similarities are in memory at once."""
 _ALL_FROM_SHARE = 4
 """Above so many changed rows, one in so many, every threshold is looked at anew."""
+_KEPT_BYTES = 64 * 1024 * 1024
 
 
 class ItemCosine:
     """score(j) = sum over history items i among the `neighbours` most similar to j of x_i s(i, j), where
     s(i, j) = G_ij / (sqrt(G_ii G_jj) + shrinkage) and s(j, j) = 0. Items as similar as the last neighbour count too.
 
-    Per item only the similarity of its last neighbour is kept; one that a change may have moved is found anew when it
-    is next needed. One thread owns it, the same that owns `gram`.
+    Per item only the similarity of its last neighbour is kept. Rows of G that change are kept as they were, and the
+    next question finds out whose last neighbour the changes may have moved: who never asks pays for a copy of a row
+    alone. One thread owns it, the same that owns `gram`.
 
     Source: Deshpande and Karypis, Item-based top-N recommendation algorithms, TOIS 2004; shrinkage as in
     Bell and Koren, ICDM 2007.
@@ -36,26 +38,24 @@ class ItemCosine:
         self._neighbours = neighbours
         self._shrinkage = shrinkage
         self._thresholds = Growing(len(gram.rows), 0.0, np.float64)
-        self._stale = Growing(len(gram.rows), True, np.bool_)
+        self._all_stale = True
+        self._before: dict[int, NDArray[np.float64]] = {}
+        """Rows that changed since the thresholds were found, as they were then."""
+        self._diagonal_before = gram.counts.diagonal().copy()
 
     def learn(self, change: GramChange) -> None:
-        """Note whose neighbours may be others now that rows of G have changed."""
-        self._thresholds.widen(len(self._gram.rows))
-        self._stale.widen(len(self._gram.rows))
-        thresholds, stale = self._thresholds.view, self._stale.view
-        if len(change.rows) > _ALL_FROM_SHARE + len(stale) // _ALL_FROM_SHARE:
-            stale[:] = True
+        """Note that rows of G have changed."""
+        if self._all_stale:
             return
-        before = self._similarities(change.rows, change.before, change.diagonal_before)
-        after = self._similarities_of_rows(change.rows)
-        above = (before > thresholds) & (after > thresholds)
-        below = (before < thresholds) & (after < thresholds)
-        stale |= ((before != after) & ~above & ~below).any(axis=0)
-        stale[change.rows] = True
-
-    def refresh(self) -> None:
-        """Find the neighbours that changes may have moved, so that no question has to."""
-        self._fresh_thresholds()
+        if not self._before:
+            self._diagonal_before = change.diagonal_before
+        for row, before in zip(change.rows.tolist(), change.before, strict=True):
+            if row not in self._before:
+                self._before[row] = before.copy()
+        n = len(self._gram.rows)
+        if len(self._before) > min(_ALL_FROM_SHARE + n // _ALL_FROM_SHARE, _KEPT_BYTES // max(8 * n, 1)):
+            self._all_stale = True
+            self._before = {}
 
     def similarities(self, items: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return how similar each of `items` (t,) is to every item: (t, items), 0 to 1; to itself 0."""
@@ -90,16 +90,36 @@ class ItemCosine:
         return similarities
 
     def _fresh_thresholds(self) -> NDArray[np.float64]:
-        thresholds, stale = self._thresholds.view, self._stale.view
-        n = len(stale)
+        n = len(self._gram.rows)
+        self._thresholds.widen(n)
+        thresholds = self._thresholds.view
         if n > self._neighbours:
             last = n - self._neighbours
-            to_find = np.flatnonzero(stale)
-            for start in range(0, len(to_find), _ROWS_AT_ONCE):
-                part = to_find[start : start + _ROWS_AT_ONCE]
+            stale = np.arange(n) if self._all_stale else self._stale_rows()
+            for start in range(0, len(stale), _ROWS_AT_ONCE):
+                part = stale[start : start + _ROWS_AT_ONCE]
                 thresholds[part] = np.partition(self._similarities_of_rows(part), last, axis=1)[:, last]
-        stale[:] = False
+        self._all_stale = False
+        self._before = {}
         return thresholds
+
+    def _stale_rows(self) -> NDArray[np.int64]:
+        """Return the rows that changed, and those to which a changed one was or is as similar as the last neighbour."""
+        rows = np.array(list(self._before), np.int64)
+        n, thresholds = len(self._gram.rows), self._thresholds.view
+        stale = np.zeros(n, np.bool_)
+        stale[rows] = True
+        # A row that came since then was one of zeros.
+        diagonal_before = np.pad(self._diagonal_before, (0, n - len(self._diagonal_before)))
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            part = rows[start : start + _ROWS_AT_ONCE]
+            counts = np.stack([np.pad(row, (0, n - len(row))) for row in map(self._before.__getitem__, part.tolist())])
+            before = self._similarities(part, counts, diagonal_before)
+            after = self._similarities_of_rows(part)
+            above = (before > thresholds) & (after > thresholds)
+            below = (before < thresholds) & (after < thresholds)
+            stale |= ((before != after) & ~above & ~below).any(axis=0)
+        return np.flatnonzero(stale)
 
     def _similarities_of_rows(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         return self._similarities(rows, self._gram.counts[rows], self._gram.counts.diagonal())

@@ -31,8 +31,31 @@ __all__ = ["DATABASE_NAME", "Pair", "Recorded", "Said", "Store"]
 DATABASE_NAME = "recommender.sqlite"
 
 _BUSY_S = 10.0
-_ALL = "SELECT user, item, value, time_s FROM events ORDER BY user, item, time_s, sequence"
-_LATEST = "SELECT value, time_s FROM events WHERE user = ? AND item = ? ORDER BY time_s DESC, sequence DESC LIMIT 1"
+_AT_ONCE = 64
+_CACHE_KIB = 65_536
+"""An index of a million events does not fit SQLite's own 2 MiB, and every event reads what the one before dropped."""
+_CHECKPOINT_PAGES = 4000
+"""16 MiB of log: pages that many events change are copied into the database less often than by the default of 1000."""
+_ALL = "SELECT user, item, ifnull(value, 9e999), time_s FROM events ORDER BY sequence"
+_TOLD = np.dtype([("user", np.int64), ("item", np.int64), ("value", np.float64), ("time_s", np.float64)])
+_RECORD = "INSERT INTO events (id, user, item, value, time_s) VALUES (?, ?, ?, ?, ?)"
+_KNOWN = "SELECT id FROM events WHERE id IN ({values})"
+_LATEST = """
+    WITH pair (user, item) AS (VALUES {values})
+    SELECT events.user, events.item, value, time_s FROM pair JOIN events ON sequence = (
+        SELECT sequence FROM events WHERE user = pair.user AND item = pair.item
+        ORDER BY time_s DESC, sequence DESC LIMIT 1
+    )
+"""
+
+_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "secure_delete = ON",
+    "foreign_keys = ON",
+    f"cache_size = -{_CACHE_KIB}",
+    f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+)
 
 Pair = tuple[int, int]
 """Places of a user and of an item."""
@@ -94,19 +117,19 @@ class Store:
         Users and items that are new get a place. Raises: Overloaded when the disk is full: then none is kept.
         """
         with self._transaction() as places:
-            all_kept = []
-            touched: set[Pair] = set()
-            for event in events:
-                user, item = places.user(event.user), places.item(event.item)
-                kept = self._connection.execute(
-                    "INSERT INTO events (id, user, item, value, time_s) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    (event.id, user, item, event.value, event.time_s),
-                ).rowcount
-                all_kept.append(kept == 1)
-                if kept:
-                    touched.add((user, item))
-            said = {pair: self._said(pair) for pair in touched}
-        return Recorded(tuple(all_kept), said, places.new_users, places.new_items)
+            rows = [
+                (each.id, places.user(each.user), places.item(each.item), each.value, each.time_s) for each in events
+            ]
+            known = {event for (event,) in self._in_chunks(_KNOWN, [row[:1] for row in rows])}
+            first = dict(zip((row[0] for row in reversed(rows)), reversed(range(len(rows))), strict=True))
+            kept = tuple(row[0] not in known and first[row[0]] == number for number, row in enumerate(rows))
+            new = [row for row, is_new in zip(rows, kept, strict=True) if is_new]
+            self._connection.executemany(_RECORD, new)
+            said = {
+                (user, item): None if value is None else (value, time_s)
+                for user, item, value, time_s in self._in_chunks(_LATEST, list({row[1:3] for row in new}))
+            }
+        return Recorded(kept, said, places.new_users, places.new_items)
 
     def upsert_items(self, items: Mapping[str, ItemAttributes]) -> Mapping[str, int]:
         """Set the attributes of items, all of them anew, and return the places of new ones; durable on return.
@@ -167,11 +190,12 @@ class Store:
 
     def interactions(self) -> NDArray[np.float64]:
         """Return how things stand: (pairs, 4) of user, item, value and time in seconds; by user, then by item."""
-        found = self._connection.execute(_ALL).fetchall()
-        events = np.array(found, np.float64).reshape(-1, 4)  # a value taken back is NaN
-        latest = np.ones(len(events), np.bool_)
-        latest[:-1] = (events[1:, :2] != events[:-1, :2]).any(axis=1)
-        return events[latest & ~np.isnan(events[:, 2])]
+        told = np.fromiter(self._connection.execute(_ALL), _TOLD)
+        # The rows come by number, and of equally late ones the last counts: the sort is stable.
+        told = told[np.lexsort((told["time_s"], told["item"], told["user"]))]
+        counts = np.isfinite(told["value"])
+        counts[:-1] &= (told["user"][1:] != told["user"][:-1]) | (told["item"][1:] != told["item"][:-1])
+        return np.column_stack([told[name][counts] for name in ("user", "item", "value", "time_s")])
 
     def attributes(self) -> list[ItemAttributes | None]:
         """Return what is known of every item, by place; None where it was deleted, or never there."""
@@ -211,9 +235,19 @@ class Store:
         with self._transaction():
             self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
-    def _said(self, pair: Pair) -> Said | None:
-        value, time_s = self._connection.execute(_LATEST, pair).fetchone()
-        return None if value is None else (value, time_s)
+    def _in_chunks(self, query: str, values: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """Yield what a query finds for so many values at a time, the last ones asked for again to make up a chunk.
+
+        A statement for each of them would take longer than what it finds; one for any number would be compiled anew.
+        """
+        for start in range(0, len(values), _AT_ONCE):
+            chunk = list(values[start : start + _AT_ONCE])
+            one = f"({', '.join('?' * len(chunk[0]))})"
+            size = 1 if len(chunk) == 1 else _AT_ONCE
+            chunk += chunk[-1:] * (size - len(chunk))
+            yield from self._connection.execute(
+                query.format(values=", ".join([one] * size)), [field for each in chunk for field in each]
+            )
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -301,9 +335,7 @@ def _connected(path: Path, read_only: bool) -> sqlite3.Connection:
     # Made on one thread and used on another; one at a time all the same.
     connection = sqlite3.connect(where, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
     try:
-        for pragma in (
-            () if read_only else ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON")
-        ):
+        for pragma in () if read_only else _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}").fetchall()
         migrate(connection, path, read_only)
     except sqlite3.DatabaseError as error:
