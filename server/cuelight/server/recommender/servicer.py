@@ -47,7 +47,10 @@ class RecommenderServicer:
         _check_count("queries", len(request.queries))
         options = options_of(request.options)
         queries = [query_of(query) for query in request.queries]
-        shelves = await asyncio.gather(*(self._recommender.recommend(query, options) for query in queries))
+        if len(queries) == 1:  # as most are: without a task for it
+            shelves = [await self._recommender.recommend(queries[0], options)]
+        else:
+            shelves = await asyncio.gather(*(self._recommender.recommend(query, options) for query in queries))
         return pb.RecommendResponse(shelves=map(shelf_message, shelves))
 
     async def WatchRecommendations(

@@ -12,6 +12,10 @@ from cuelight.server.recommender.models.scorer import Reason, shares_of_items
 __all__ = ["ContentCosine"]
 
 
+_AT_ONCE = 32
+"""Profiles are as wide as there are features: so many are in memory at once."""
+
+
 class ContentCosine:
     """score(j) = sum over history items i of x_i cos(i, j), divided by the sum of |x_i|: the mean similarity.
 
@@ -29,9 +33,13 @@ class ContentCosine:
     def scores(self, histories: Sequence[History]) -> NDArray[np.float64]:
         """Return (histories, items); see `Scorer`."""
         matrix = self._features.matrix
-        profiles = stacked(histories, matrix.shape[0]) @ matrix
-        totals = np.array([_total(history) for history in histories]).reshape(-1, 1)
-        scores: NDArray[np.float64] = (profiles @ matrix.T).toarray() / totals
+        scores = np.empty((len(histories), matrix.shape[0]))
+        for start in range(0, len(histories), _AT_ONCE):
+            part = histories[start : start + _AT_ONCE]
+            # A sparse matrix times a dense profile looks at every feature of every item once, and needs no transpose.
+            profiles = (stacked(part, matrix.shape[0]) @ matrix).toarray()
+            scores[start : start + len(part)] = (matrix @ profiles.T).T
+        scores /= np.array([_total(history) for history in histories]).reshape(-1, 1)
         return scores
 
     def reasons(self, history: History, item: int) -> tuple[Reason, ...]:

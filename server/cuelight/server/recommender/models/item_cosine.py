@@ -14,6 +14,8 @@ __all__ = ["ItemCosine"]
 
 _ROWS_AT_ONCE = 256
 """So many rows of similarities are in memory at once."""
+_ROWS_IN_CACHE = 16
+"""Several passes over so many rows stay in the processor's cache."""
 _ALL_FROM_SHARE = 4
 """Above so many changed rows, one in so many, every threshold is looked at anew."""
 _KEPT_BYTES = 64 * 1024 * 1024
@@ -71,7 +73,12 @@ class ItemCosine:
         weights = np.zeros((len(known), len(rows)))
         for one, (its_rows, its_weights) in enumerate(known):
             weights[one, np.searchsorted(rows, its_rows)] = its_weights
-        return self._gram.rows.spread(weights @ self._cut(rows))
+        thresholds = self._fresh_thresholds()
+        scores = np.zeros((len(known), len(thresholds)))
+        for start in range(0, len(rows), _ROWS_IN_CACHE):
+            part = slice(start, start + _ROWS_IN_CACHE)
+            scores += weights[:, part] @ self._cut(rows[part], thresholds)
+        return self._gram.rows.spread(scores)
 
     def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
         """Return the shares of the history's items; see `Scorer`."""
@@ -80,13 +87,13 @@ class ItemCosine:
             return ()
         rows = self._gram.rows.of(history.items)
         shares = np.zeros(len(rows))
-        shares[rows >= 0] = self._cut(rows[rows >= 0])[:, row]
+        shares[rows >= 0] = self._cut(rows[rows >= 0], self._fresh_thresholds())[:, row]
         return shares_of_items(history.items, history.weights * shares)
 
-    def _cut(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _cut(self, rows: NDArray[np.int64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the similarities of `rows` to the rows they are neighbours of, 0 to others: (t, n)."""
         similarities = self._similarities_of_rows(rows)
-        similarities[similarities < self._fresh_thresholds()] = 0
+        similarities *= similarities >= thresholds
         return similarities
 
     def _fresh_thresholds(self) -> NDArray[np.float64]:
@@ -128,7 +135,10 @@ class ItemCosine:
         self, rows: NDArray[np.int64], counts: NDArray[np.float64], diagonal: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         norms = np.sqrt(np.maximum(diagonal, 0))
-        bound = np.outer(norms[rows], norms) + self._shrinkage
-        similarities: NDArray[np.float64] = np.divide(counts, bound, out=np.zeros_like(counts), where=bound > 0)
-        similarities[range(len(rows)), rows] = 0
+        bound = np.outer(norms[rows], norms)
+        bound += self._shrinkage
+        if not self._shrinkage:
+            bound[bound == 0] = 1  # who is liked by nobody has counts of 0
+        similarities: NDArray[np.float64] = np.divide(counts, bound, out=bound)
+        similarities[np.arange(len(rows)), rows] = 0
         return similarities
