@@ -13,9 +13,10 @@ from cuelight.server.errors import CuelightError, ItemNotFound, ModelNotFound, M
 from cuelight.server.recommender.catalogue import Catalogue, ItemFilter, NumberRange
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.liking import told_rows
-from cuelight.server.recommender.live_models import LiveModels, Loaded
+from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.model_set import ModelSettings
 from cuelight.server.recommender.models.als import ImplicitAls
+from cuelight.server.recommender.news import Loaded
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.store import Store
@@ -38,8 +39,12 @@ def write(store: Store, models: LiveModels, *writes: Write) -> Sequence[int | Ex
     written = carry_out(store, writes)
     for news in written.news:
         models.learn(news)
-    while found := models.inverse_update():
-        models.adopt_inverse(found[0].computed(), found[1])
+    while update := models.inverse_update():
+        while not models.prepared():
+            pass
+        models.adopt_inverse(update.computed())
+    while described := models.features_update():
+        models.adopt_features(described.computed())
     return written.answers
 
 
@@ -146,7 +151,7 @@ def test_als_comes_when_fitted_and_goes_with_whom_it_knew(store: Store) -> None:
     write(store, models, ForgetUsers(["u1"]))
     models.adopt_als(fitted, forgets)
 
-    assert not models.ready_models()["als"]
+    assert "being fitted" in models.details()["als"]
     with pytest.raises(ModelNotReady, match="als"):
         shelf(models, ASKING, blend={"als": 1.0})
     table, forgets = models.table_for_als()

@@ -7,7 +7,8 @@ Users and items have ids that callers choose: 1 to 256 bytes of UTF-8. An event 
 and counts in the next answer; a user who was forgotten is in no answer, no model and no file.
 
 Every call can end with UNAVAILABLE (the models are being fitted, or the server shuts down) and RESOURCE_EXHAUSTED
-(more calls wait than fit; the status may carry a retry hint).
+(more calls wait than fit; the status may carry a retry hint). A call for the model `item_cosine` or `ease`, by name,
+in a blend or in Similarity of items, ends with UNIMPLEMENTED where more items are liked than the server's limit.
 """
 
 from collections import abc as _abc

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cuelight.server.errors import ConfigError, CuelightError
 from cuelight.server.flags import FRONT_FLAGS, flag, sections_of
-from cuelight.server.recommender.model_names import FITTED_NAMES, MODEL_NAMES
+from cuelight.server.recommender.model_names import FITTED_NAMES, MAX_LIKED_ITEMS, MODEL_NAMES
 from cuelight.server.version import server_version
 
 __all__ = ["main"]
@@ -28,6 +28,13 @@ _SERVE_FLAGS = (
         "from here on a value is a like; kept with the data (default: 1)",
         type=float,
         metavar="VALUE",
+    ),
+    flag(
+        "--max-liked-items",
+        "data.max_liked_items",
+        f"above so many liked items item_cosine and ease are not available (default: {MAX_LIKED_ITEMS})",
+        type=int,
+        metavar="N",
     ),
 )
 _TRAIN_SETTINGS = (

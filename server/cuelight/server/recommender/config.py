@@ -8,6 +8,7 @@ from cuelight.server.config import LimitsConfig, LogConfig, ServerConfig
 from cuelight.server.config_file import Sections, build, merge
 from cuelight.server.errors import ConfigError
 from cuelight.server.recommender.experiments.config import ExperimentConfig, check_distinct
+from cuelight.server.recommender.model_names import MAX_LIKED_ITEMS
 from cuelight.server.rpc.tls import TlsFiles
 
 __all__ = ["DataConfig", "RecommenderConfig", "build_recommender_config"]
@@ -24,10 +25,15 @@ class DataConfig:
     """Made if missing; one process holds it."""
     min_value: float | None = None
     """From here on an event's value is a like; kept with the data. Where nothing ever was set: 1."""
+    max_liked_items: int = MAX_LIKED_ITEMS
+    """Above so many items that somebody likes `item_cosine` and `ease` are not available: they keep two numbers of 8
+    bytes for every pair of them."""
 
     def __post_init__(self) -> None:
         if self.min_value is not None and not math.isfinite(self.min_value):
             raise ConfigError(f"data.min_value: got {self.min_value}, expected a finite number")
+        if self.max_liked_items < 0:
+            raise ConfigError(f"data.max_liked_items: got {self.max_liked_items}, expected 0 or more")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The embeddings of one space as a block of features."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,10 @@ class DenseBlock:
             part = told.vectors[start : start + _ROWS_AT_ONCE].astype(np.float64)
             lengths[start : start + _ROWS_AT_ONCE] = np.linalg.norm(part, axis=1)
         return cls(space, weight, told.vectors, told.places, rows, lengths)
+
+    def widened(self, n_items: int) -> "DenseBlock":
+        """Return it with room for `n_items`; new ones have no vector."""
+        return replace(self, rows=np.pad(self.rows, (0, n_items - len(self.rows)), constant_values=-1))
 
     def add_to_all(self, weights: Any, sums: NDArray[np.float64]) -> None:
         """Add to `sums` (n, items) what the block adds to the similarities to every item, by `weights` (n, items)."""

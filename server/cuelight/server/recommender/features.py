@@ -6,7 +6,7 @@ length 1, or 0 where nothing is known; the similarity of two items is the mean o
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ from cuelight.server.recommender.dense_block import DenseBlock
 from cuelight.server.recommender.embeddings import SpaceVectors
 
 __all__ = ["ItemAttributes", "ItemFeatures", "words_of"]
+
+_PROFILES_AT_ONCE = 32
+"""Profiles are as wide as there are features: so many are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,11 @@ class ItemFeatures:
 
     def to_all(self, weights: Any) -> NDArray[np.float64]:
         """Return the sums of similarities to every item: `weights` (n, items) sparse, times all pairs', (n, items)."""
-        sums: NDArray[np.float64] = (weights @ self.matrix @ self.matrix.T).toarray()
+        sums = np.empty(weights.shape)
+        for start in range(0, len(sums), _PROFILES_AT_ONCE):
+            # A sparse matrix times a dense profile looks at every feature of every item once, and needs no transpose.
+            profiles = (weights[start : start + _PROFILES_AT_ONCE] @ self.matrix).toarray()
+            sums[start : start + len(profiles)] = (self.matrix @ profiles.T).T
         for block in self.dense:
             block.add_to_all(weights, sums)
         return sums
@@ -77,6 +84,17 @@ class ItemFeatures:
         for block in self.dense:
             similarities += block.between(first, second)
         return similarities
+
+    @property
+    def n_items(self) -> int:
+        """How many items there are, with and without features."""
+        return int(self.matrix.shape[0])
+
+    def widened(self, n_items: int) -> "ItemFeatures":
+        """Return them with room for `n_items`; nothing is known of new ones."""
+        ends = np.pad(self.matrix.indptr, (0, n_items - self.n_items), mode="edge")
+        wider = csr_array((self.matrix.data, self.matrix.indices, ends), shape=(n_items, self.matrix.shape[1]))
+        return replace(self, matrix=wider, dense=tuple(block.widened(n_items) for block in self.dense))
 
 
 def words_of(title: str) -> list[str]:

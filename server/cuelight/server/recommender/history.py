@@ -64,12 +64,15 @@ class RowChange:
 
     def difference(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         """Return the items of either row, the old weights and what was added to each: all (h,), items ascending."""
-        items = np.union1d(self.before.items, self.after.items)
+        items = np.concatenate([self.before.items, self.after.items])
+        items.sort(kind="stable")
+        items = items[np.append(np.diff(items) != 0, np.ones(min(len(items), 1), np.bool_))]
         old = np.zeros(len(items))
-        new = np.zeros(len(items))
-        old[np.searchsorted(items, self.before.items)] = self.before.weights
-        new[np.searchsorted(items, self.after.items)] = self.after.weights
-        return items, old, new - old
+        added = np.zeros(len(items))
+        old[items.searchsorted(self.before.items)] = self.before.weights
+        added[items.searchsorted(self.after.items)] = self.after.weights
+        added -= old
+        return items, old, added
 
 
 def stacked(histories: Sequence[History], n_items: int) -> Any:

@@ -3,7 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cuelight.server.recommender.history import NOBODY, History, RowChange, stacked
+from cuelight.server.recommender.row_products import RowProducts
 
 __all__ = ["InteractionTable"]
 
@@ -18,6 +22,7 @@ class InteractionTable:
         self.n_items = n_items
         self._rows = list(rows)
         self._matrix: Any = None
+        self._products: RowProducts | None = None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -38,7 +43,19 @@ class InteractionTable:
         self._rows.extend([NOBODY] * (user + 1 - len(self._rows)))
         self._rows[user] = after
         self._matrix = None
+        if self._products is not None:
+            self._products.change(user)
         return RowChange(user, before, after)
+
+    def products(self) -> RowProducts:
+        """Return what makes products with every row, these as they are now."""
+        if self._products is None or self._products.is_full:
+            self._products = RowProducts(self._rows, self.n_items, self.row)
+        return self._products
+
+    def liked(self) -> NDArray[np.int64]:
+        """Return the places of items that anybody likes, ascending."""
+        return np.flatnonzero(np.bincount(self.matrix().indices, minlength=self.n_items))
 
     def matrix(self) -> Any:
         """Return the rows as a sparse matrix (users, n_items) float64; kept until something changes."""

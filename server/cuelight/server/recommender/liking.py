@@ -17,6 +17,9 @@ MIN_VALUE = "min_value"
 LEAST_LIKED = 1.0
 """Where nothing is set: a plain like has the value 1, and so has the first star of a rating."""
 
+_ONE_BY_ONE = 8
+"""Up to so many words on items each is put in its place; more are sorted together."""
+
 
 def min_value_of(store: Store) -> float:
     """Return the value from which on an event is a like."""
@@ -61,11 +64,20 @@ def _rows(said: NDArray[np.float64], n_users: int) -> list[History]:
 
 
 def _changed(row: History, user: int, said: Mapping[int, Said | None], counts: Callable[[float], bool]) -> History:
-    counting = {item: now[1] for item, now in said.items() if now is not None and counts(now[0])}
-    kept = ~np.isin(row.items, list(said))
-    return History.of(
-        np.append(row.items[kept], np.array(list(counting), np.int64)),
-        1.0,
-        np.append(row.times_s[kept], list(counting.values())),
-        user,
-    )
+    if len(said) > _ONE_BY_ONE:
+        counting = {item: now[1] for item, now in said.items() if now is not None and counts(now[0])}
+        kept = ~np.isin(row.items, list(said))
+        return History.of(
+            np.append(row.items[kept], np.array(list(counting), np.int64)),
+            1.0,
+            np.append(row.times_s[kept], list(counting.values())),
+            user,
+        )
+    items, times_s = row.items, row.times_s
+    for item, now in said.items():
+        at = int(items.searchsorted(item))
+        end = at + (at < len(items) and int(items[at]) == item)
+        counting_s = [] if now is None or not counts(now[0]) else [now[1]]
+        items = np.concatenate([items[:at], np.array([item] * len(counting_s), np.int64), items[end:]])
+        times_s = np.concatenate([times_s[:at], np.array(counting_s, np.float64), times_s[end:]])
+    return History(items, np.ones(len(items)), times_s, user)

@@ -6,73 +6,42 @@ answer is made of one state: score, reasons and seen items agree.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cuelight.server.errors import InvalidRequest, ItemNotFound, ModelNotFound, ModelNotReady, UserNotFound
+from cuelight.server.errors import InvalidRequest, ItemNotFound, ModelNotFound, ModelNotReady, Unsupported, UserNotFound
 from cuelight.server.recommender.catalogue import Catalogue, ItemFilter
-from cuelight.server.recommender.embeddings import ItemEmbeddings, SpaceVectors, VectorTable
+from cuelight.server.recommender.embeddings import ItemEmbeddings, VectorTable
 from cuelight.server.recommender.features import ItemAttributes, ItemFeatures
-from cuelight.server.recommender.gram import DRIFT_LIMIT, InverseUpdate
+from cuelight.server.recommender.gram import DRIFT_LIMIT, Gram
 from cuelight.server.recommender.history import NOBODY, History
 from cuelight.server.recommender.interaction_table import InteractionTable
+from cuelight.server.recommender.inverse_update import GramCopy, InverseUpdate
 from cuelight.server.recommender.liking import changed_row, changed_unliked
 from cuelight.server.recommender.low_rank_inverse import LowRankInverse
-from cuelight.server.recommender.model_names import FITTED_NAMES, MODEL_NAMES
+from cuelight.server.recommender.model_names import MODEL_NAMES
 from cuelight.server.recommender.model_set import ModelSet, ModelSettings
 from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.models.item_cosine import ItemCosine
 from cuelight.server.recommender.models.scorer import Scorer
 from cuelight.server.recommender.models.user_cosine import UserCosine
 from cuelight.server.recommender.names import Names
+from cuelight.server.recommender.news import FeaturesUpdate, Loaded, News
 from cuelight.server.recommender.ranking import top
 from cuelight.server.recommender.shelf_maker import Asker, ShelfMaker
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
-from cuelight.server.recommender.store.store import Said
 from cuelight.server.recommender.trained.sequential_files import OpenSequential
 
-__all__ = ["LiveModels", "Loaded", "News"]
+__all__ = ["LiveModels"]
 
 _COLD_MODEL = "popularity"
 _CHANGES_PER_MEASURE = 1000
+_EASE_AT_START = 5000
+"""Up to so many liked items the service is ready only when EASE is, a second or two; above, EASE comes when fitted."""
 _ALS_MISSES_LEAST = 50
 _ALS_MISSES_SHARE = 10
 """Of the users, one in so many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A store's content at the start."""
-
-    users: Mapping[str, int]
-    items: Mapping[str, int]
-    rows: Sequence[History]
-    attributes: Sequence[ItemAttributes | None]
-    min_value: float
-    version: int
-    unliked: Sequence[History] = ()
-    """What users told of and do not like, as `rows`."""
-    embeddings: Mapping[str, SpaceVectors] = field(default_factory=dict)
-    """Vectors by space."""
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """What a write changed in the store, as models need to know it."""
-
-    version: int
-    users: Mapping[str, int] = field(default_factory=dict)
-    """Places of new ids, as `items`."""
-    items: Mapping[str, int] = field(default_factory=dict)
-    said: Mapping[int, Mapping[int, Said | None]] = field(default_factory=dict)
-    """How things stand with what was told of, by the user's and then the item's place; None where it was taken back."""
-    attributes: Sequence[ItemAttributes | None] | None = None
-    """Of all items by place, where any changed."""
-    embeddings: Mapping[int, ItemEmbeddings | None] = field(default_factory=dict)
-    """All vectors anew of items whose attributes changed, by the items' places; None where one was deleted."""
-    forgotten: frozenset[str] = frozenset()
 
 
 class LiveModels:
@@ -82,9 +51,8 @@ class LiveModels:
         self._users = Names(loaded.users)
         self._items = Names(loaded.items)
         self._catalogue = Catalogue(loaded.attributes)
-        self._outdated: list[ItemAttributes | None] | None = None
         self._spaces = {space: VectorTable(told) for space, told in loaded.embeddings.items()}
-        self._features = _features_of(loaded.attributes, self._spaces)
+        self._features = self._all_features().computed()
         self._table = InteractionTable(len(loaded.attributes), loaded.rows)
         self._unliked = InteractionTable(len(loaded.attributes), loaded.unliked)
         self._models = ModelSet(self._table, self._features, settings)
@@ -99,32 +67,44 @@ class LiveModels:
         """How many writes were learned since the start; one that forgets has no event, and `version` no word of it."""
         self.inverse_learned = 0
         """How many of them EASE's inverse knows."""
+        self.described = 0
+        """How many of them the items' features know."""
+        self._updating: tuple[Gram, InverseUpdate | GramCopy, int] | None = None
+        self._describing = 0
+        self._outdated = False
 
     def fit(self) -> None:
-        """Fit every model but ALS, so that no caller waits for it; ALS is for `adopt_als`."""
-        for name in FITTED_NAMES:
-            if name != "als":
-                self._models.get(name).scores([NOBODY])
+        """Fit every model but ALS, and EASE where it takes long, so that no caller waits for them.
+
+        ALS is for `adopt_als`, EASE for `inverse_update`.
+        """
+        for name in MODEL_NAMES:
+            with suppress(Unsupported):
+                if "als" not in self._models.parts(name) and not self._ease_is_large(name):
+                    self._models.get(name).scores([NOBODY])
 
     def learn(self, news: News) -> None:
         """Take in what changed."""
         self._users.add(news.users)
         self._items.add(news.items)
-        if news.attributes is not None or self._items.width > len(self._outdated or self._catalogue.attributes):
-            known = list(news.attributes or self._outdated or self._catalogue.attributes)
-            self._outdated = known + [ItemAttributes()] * (self._items.width - len(known))
+        if self._items.width > len(self._catalogue):
+            self._catalogue.widen(self._items.width)
             self._table.widen(self._items.width)
             self._models.widen()
+        described = dict.fromkeys(news.items.values(), ItemAttributes()) | dict(news.attributes)
+        for item, attributes in described.items():
+            self._catalogue.put(item, attributes)
         self._learn_embeddings(news.embeddings)
+        self._outdated |= bool(described)
         rows = {
             user: changed_row(self._table.row(user), user, said, self._min_value) for user, said in news.said.items()
         }
-        rows |= {place: NOBODY for user in news.forgotten if (place := self._users.place(user)) is not None}
+        rows |= {place: NOBODY for name in news.forgotten if (place := self._users.place(name)) is not None}
         self._models.learn([self._table.replace(user, row) for user, row in rows.items()])
         self._als_missed += len(rows)
         self._learn_unliked(news)
-        for user in news.forgotten:
-            self._users.remove(user)
+        for name in news.forgotten:
+            self._users.remove(name)
         if news.forgotten:
             self._models.forget_fits("als")
             self._als_withheld = True
@@ -134,7 +114,6 @@ class LiveModels:
 
     def allowed(self, conditions: ItemFilter) -> NDArray[np.bool_]:
         """Return which items meet the conditions, by place."""
-        self._describe()
         return self._catalogue.allowed(conditions)
 
     def als_due(self) -> bool:
@@ -165,35 +144,65 @@ class LiveModels:
         """Serve it no longer, and say why."""
         self._models.withhold("sequential", why)
 
-    def inverse_update(self) -> tuple[InverseUpdate, int] | None:
-        """Return how EASE's inverse comes to know all that was learned, and how many writes that is; None if it does.
+    def inverse_update(self) -> InverseUpdate | GramCopy | None:
+        """Return how EASE's inverse comes to know all that was learned; None if it does, or if there is no EASE.
 
-        It is to be computed on another thread and then adopted. Now and then the drift is measured first: beyond the
-        limit the update is anew.
+        It is to be prepared, computed on another thread and then adopted. Now and then the drift is measured first:
+        beyond the limit the update is anew.
         """
-        gram = self._models.gram
-        if not gram.pending:
+        try:
+            gram = self._models.gram
+        except Unsupported:
             self.inverse_learned = self.learned
-            if gram.changes_since_fit - self._measured_at < _CHANGES_PER_MEASURE:
-                return None
-            self._measured_at = gram.changes_since_fit
-            self.drift = gram.drift()
-            if self.drift <= DRIFT_LIMIT:
-                return None
+            return None
+        if gram.anew_is_less() or (not gram.pending and self._has_drifted(gram)):
             self._measured_at = 0
-            return gram.update(anew=True), self.learned
-        update = gram.update()
-        self._measured_at = min(self._measured_at, gram.changes_since_fit)
-        return update, self.learned
+            self._updating = gram, gram.begin_copy(), self.learned
+        elif gram.pending:
+            self._updating = gram, gram.update(), self.learned
+        else:
+            self.inverse_learned = self.learned
+            return None
+        return self._updating[1]
 
-    def adopt_inverse(self, inverse: LowRankInverse, learned: int) -> None:
-        """Answer with an update that was computed elsewhere."""
-        self._models.gram.adopt(inverse)
-        self.inverse_learned = learned
+    def prepared(self) -> bool:
+        """Do a millisecond's work on the update under way; return whether it is ready to be computed."""
+        assert self._updating is not None
+        gram, update, _ = self._updating
+        if isinstance(update, GramCopy):
+            if not gram.copy_some(update):
+                return False
+            self._updating = gram, update, self.learned
+        return True
+
+    def adopt_inverse(self, inverse: LowRankInverse) -> None:
+        """Answer with the update under way, which was computed elsewhere."""
+        assert self._updating is not None
+        gram, _, self.inverse_learned = self._updating
+        self._updating = None
+        gram.adopt(inverse)
+
+    def features_update(self) -> FeaturesUpdate | None:
+        """Return how the features come to know all attributes; None if they do.
+
+        It is to be computed on another thread and then adopted. Until then what is new about an item has no say in
+        similarities; filters know it at once.
+        """
+        self._describing = self.learned
+        if not self._outdated:
+            self.described = self.learned
+            return None
+        self._outdated = False
+        return self._all_features()
+
+    def adopt_features(self, features: ItemFeatures) -> None:
+        """Answer with features that were computed elsewhere."""
+        self._features = features
+        self._models.describe(features)
+        self.described = self._describing
 
     def recommend(self, asked: Sequence[tuple[Query, ShelfOptions]]) -> list[Shelf | Exception]:
         """Return a shelf, or what is wrong with what was asked, for each; those of one model are scored together."""
-        self._describe()
         answers: list[Shelf | Exception] = [InvalidRequest("not asked")] * len(asked)
         groups: dict[tuple[str, tuple[tuple[str, float], ...], bool], list[int]] = {}
         maker = self._shelf_maker()
@@ -204,7 +213,7 @@ class LiveModels:
         for (name, blend, cold), members in groups.items():
             try:
                 model = self._cold_model(name, dict(blend)) if cold else self._model(name, dict(blend))
-            except (InvalidRequest, ModelNotFound, ModelNotReady) as error:
+            except (InvalidRequest, ModelNotFound, ModelNotReady, Unsupported) as error:
                 for i in members:
                     answers[i] = error
                 continue
@@ -223,9 +232,11 @@ class LiveModels:
         return self._model(_COLD_MODEL, {})
 
     def similar_items(self, item: str, options: ShelfOptions) -> Shelf:
-        """Return the shelf of whoever likes this item alone. Raises: ItemNotFound, ModelNotFound, InvalidRequest."""
-        self._describe()
-        model = self._model(options.model, options.blend)
+        """Return the shelf of whoever likes this item alone, by `item_cosine` where there is one and no other is named.
+
+        Raises: ItemNotFound, ModelNotFound, ModelNotReady, Unsupported, InvalidRequest.
+        """
+        model = self._model(options.model or self._models.similar_name(), options.blend)
         history = History.of([self._item(item)])
         [scores] = model.scores([history])
         return self._shelf_maker().shelf(model, Asker(history, history.items, f"item {item}"), scores, options)
@@ -241,8 +252,7 @@ class LiveModels:
         ]
 
     def similarity_of_items(self, first: str, second: str) -> float:
-        """Return the cosine of two items. Raises: ItemNotFound."""
-        self._describe()
+        """Return the cosine of two items. Raises: ItemNotFound; Unsupported when too many items are liked."""
         model = self._models.get("item_cosine")
         assert isinstance(model, ItemCosine)
         places = np.array([self._item(first)])
@@ -257,26 +267,17 @@ class LiveModels:
 
     def attributes_of(self, item: str) -> ItemAttributes:
         """Return an item's attributes. Raises: ItemNotFound."""
-        self._describe()
         attributes = self._catalogue.attributes[self._item(item)]
         assert attributes is not None
         return attributes
 
-    def ready_models(self) -> dict[str, bool]:
-        """Return for each model whether it can be asked."""
-        return {name: not why for name, why in self.why_not_ready().items()}
-
-    def why_not_ready(self) -> dict[str, str]:
-        """Return for each model why it cannot be asked; nothing if it can."""
-        return {
-            name: "being fitted" if name == "als" and self._als_withheld else self._models.why_not(name)
-            for name in MODEL_NAMES
-        }
+    def details(self) -> dict[str, str]:
+        """Return for each model why it cannot be asked now; empty where it can."""
+        return {name: self._why_not(name) for name in MODEL_NAMES}
 
     def counts(self) -> tuple[int, int]:
         """Return how many users and items there are, deleted ones left out."""
-        self._describe()
-        return len(self._users), sum(item is not None for item in self._catalogue.attributes)
+        return len(self._users), self._catalogue.present
 
     def _learn_unliked(self, news: News) -> None:
         for place, said in news.said.items():
@@ -284,13 +285,9 @@ class LiveModels:
         for user in news.forgotten:
             self._unliked.replace(self._user(user), NOBODY)
 
-    def _describe(self) -> None:
-        """Take in attributes that came since the last question: what came in a hundred writes is sorted once."""
-        if self._outdated is not None:
-            self._catalogue = Catalogue(self._outdated)
-            self._features = _features_of(self._outdated, self._spaces)
-            self._models.describe(self._features)
-            self._outdated = None
+    def _all_features(self) -> FeaturesUpdate:
+        spaces = {space: table.seen() for space, table in self._spaces.items()}
+        return FeaturesUpdate(tuple(self._catalogue.attributes), spaces)
 
     def _learn_embeddings(self, changed: Mapping[int, ItemEmbeddings | None]) -> None:
         for table in self._spaces.values():
@@ -303,9 +300,34 @@ class LiveModels:
                 self._spaces[space].put(place, vector)
 
     def _model(self, name: str, blend: Mapping[str, float]) -> Scorer:
-        if self._als_withheld and (name == "als" or "als" in blend):
-            raise ModelNotReady('model "als": being fitted')
+        for part in blend or self._models.parts(name):
+            self._check(part)
         return self._models.blend(blend) if blend else self._models.get(name)
+
+    def _check(self, name: str) -> None:
+        """Raises: Unsupported or ModelNotReady when a model cannot be asked now."""
+        self._models.check(name)
+        if (name == "als" and self._als_withheld) or (name == "ease" and not self._models.gram.has_inverse):
+            raise ModelNotReady(f'model "{name}": being fitted')
+
+    def _why_not(self, name: str) -> str:
+        try:
+            for part in self._models.parts(name):
+                self._check(part)
+        except (Unsupported, ModelNotReady) as error:
+            return error.message
+        return ""
+
+    def _ease_is_large(self, name: str) -> bool:
+        return "ease" in self._models.parts(name) and len(self._models.gram.rows) > _EASE_AT_START
+
+    def _has_drifted(self, gram: Gram) -> bool:
+        """Whether the drift, measured every so many changes, is beyond the limit."""
+        if gram.changes_since_fit - self._measured_at < _CHANGES_PER_MEASURE:
+            return False
+        self._measured_at = gram.changes_since_fit
+        self.drift = gram.drift()
+        return self.drift > DRIFT_LIMIT
 
     def _history(self, query: Query) -> History:
         if query.user is not None:
@@ -341,8 +363,3 @@ class LiveModels:
         if place is None or self._catalogue.attributes[place] is None:
             raise ItemNotFound(f'item "{item}": not known')
         return place
-
-
-def _features_of(attributes: Sequence[ItemAttributes | None], spaces: Mapping[str, VectorTable]) -> ItemFeatures:
-    embeddings = {space: table.seen() for space, table in spaces.items()}
-    return ItemFeatures.of([item or ItemAttributes() for item in attributes], embeddings)

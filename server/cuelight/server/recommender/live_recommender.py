@@ -3,13 +3,15 @@
     write   waiting line -> store thread: one transaction, fsync -> model thread: learn -> acknowledged, watchers told
     read    waiting line -> model thread: all that wait, one matrix product a model
     shown   noted on the event loop -> store thread, each second: who got which variant of an experiment, and what on it
-    search  the same with embeddings, on a thread of its own (`retrieval`)
-    beside  EASE's inverse follows in updates, ALS is fitted at the start and when somebody was forgotten: a thread each
+    search  the same as a read with embeddings, on a thread of its own (`retrieval`)
+    beside  EASE's inverse and the items' features follow in updates, ALS is fitted at the start, when enough is new and
+            when somebody was forgotten: threads of their own, which the system lets run after those that answer;
             a sequential model that was trained is taken up: see trained/live_sequential.py
 
 A write is acknowledged when it is durable and in the histories and counts, so whoever has the acknowledgement finds it
 in the next answer. EASE's inverse, what others' feedback tells of items, follows within an update's time; a write that
-forgets is acknowledged when the inverse has forgotten too.
+forgets is acknowledged when the inverse has forgotten too, one that sets attributes when the features know them. All
+who wait for an update wait for the same one.
 """
 
 import asyncio
@@ -21,11 +23,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cuelight.server.errors import ModelNotReady, Overloaded
+from cuelight.server.recommender.background import keep_to_one_core, step_back
 from cuelight.server.recommender.experiments.exposure_log import ExposureLog
 from cuelight.server.recommender.experiments.outcomes import Outcomes
 from cuelight.server.recommender.liking import MIN_VALUE, min_value_of, told_rows
-from cuelight.server.recommender.live_models import LiveModels, Loaded
+from cuelight.server.recommender.live_models import LiveModels
+from cuelight.server.recommender.model_names import MAX_LIKED_ITEMS
+from cuelight.server.recommender.model_set import ModelSettings
 from cuelight.server.recommender.models.als import ImplicitAls
+from cuelight.server.recommender.news import Loaded, News
 from cuelight.server.recommender.retrieval.live_retrieval import LiveRetrieval
 from cuelight.server.recommender.retrieval.questions import Nearest, NearestQuestion
 from cuelight.server.recommender.retrieval.spaces import Spaces
@@ -60,15 +66,17 @@ class LiveRecommender:
         create_task: CreateTask,
         changed: Callable[[], None],
         shares: Mapping[str, Mapping[str, float]] | None = None,
+        max_liked_items: int = MAX_LIKED_ITEMS,
     ) -> None:
         """`shares` are those of the experiments that run: by variant, by experiment."""
         self._folder = folder
         self._min_value = min_value
+        self._settings = ModelSettings(max_liked_items=max_liked_items)
         self._create_task = create_task
         self._changed = changed
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender store")
         self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender models")
-        self._fit_thread = ThreadPoolExecutor(2, thread_name_prefix="recommender fits")
+        self._fit_threads = ThreadPoolExecutor(3, "recommender fits", step_back)
         self._writes: WaitingLine[Write, int] = WaitingLine(self._write, max_waiting, _MAX_WRITES_AT_ONCE)
         self._reads: WaitingLine[tuple[Query, ShelfOptions], Shelf] = WaitingLine(
             self._read, max_waiting, _MAX_READS_AT_ONCE
@@ -83,6 +91,8 @@ class LiveRecommender:
         self._als_outdated = asyncio.Event()
         self._inverse_outdated = asyncio.Event()
         self._inverse_follows = Changes()
+        self._features_outdated = asyncio.Event()
+        self._features_follow = Changes()
         self._store: Store | None = None
         self._models: LiveModels | None = None
         self._sequential: LiveSequential | None = None
@@ -94,20 +104,20 @@ class LiveRecommender:
 
     async def load(self) -> None:
         """Fit the models to what is stored, and begin to answer."""
-        assert self._store is not None, "load() before open()"
-        loaded = await self._on(self._store_thread, partial(_loaded, self._store, self._min_value))
-        self._outcomes = await self._on(
-            self._store_thread, partial(_outcomes, self._store, loaded.min_value, self._shares)
-        )
-        models = LiveModels(loaded)
+        store = self._store
+        assert store is not None, "load() before open()"
+        loaded = await self._on(self._store_thread, partial(_loaded, store, self._min_value))
+        self._outcomes = await self._on(self._store_thread, partial(_outcomes, store, loaded.min_value, self._shares))
+        models = LiveModels(loaded, self._settings)
         await self._on(self._model_thread, models.fit)
+        keep_to_one_core()
         await self._retrieval.load(partial(_spaces_of, loaded))
         self._models = models
         self._create_task(self._retrieval.serve(), "nearest items")
         self._create_task(self._retrieval.keep_graphs(), "graphs of embeddings")
         self._sequential = LiveSequential(
             self._folder,
-            lambda question: self._on(self._store_thread, partial(question, self._store)),
+            lambda question: self._on(self._store_thread, partial(question, store)),
             lambda question: self._on(self._model_thread, partial(question, models)),
             self._changed,
         )
@@ -118,8 +128,10 @@ class LiveRecommender:
         self._create_task(self._keep_als(), "ALS fits")
         self._create_task(self._keep_inverse(), "EASE refits")
         self._create_task(self._keep_exposures(), "recommender exposures")
+        self._create_task(self._keep_features(), "features")
         self.ready = True
         self._als_outdated.set()
+        self._inverse_outdated.set()
         self._changed()
 
     async def recommend(self, query: Query, options: ShelfOptions) -> Shelf:
@@ -185,7 +197,7 @@ class LiveRecommender:
         if self._store is not None:
             await self._store_exposures()
             await self._on(self._store_thread, self._store.close)
-        for thread in (self._store_thread, self._model_thread, self._fit_thread):
+        for thread in (self._store_thread, self._model_thread, self._fit_threads):
             thread.shutdown(wait=False, cancel_futures=True)
 
     def _check_ready(self) -> None:
@@ -206,21 +218,26 @@ class LiveRecommender:
         assert self._models is not None
         written = await self._on(self._store_thread, partial(carry_out, self._store, writes, self._outcomes))
         try:
+            learned, als_due = await self._on(self._model_thread, partial(_learn, self._models, written.news))
             for news in written.news:
-                await self._on(self._model_thread, partial(self._models.learn, news))
                 await self._retrieval.learn(news.embeddings)
         except Exception as error:
             # The store knows what the models do not: to answer on would be wrong, a new start is right again.
             self._create_task(_fail(error), "learning")
             raise
         self._inverse_outdated.set()
-        if await self._on(self._model_thread, self._models.als_due):
+        if any(news.attributes or news.items for news in written.news):
+            self._features_outdated.set()
+        forgets = any(isinstance(write, ForgetUsers) for write in writes)
+        if als_due or forgets:
             self._als_outdated.set()
-        if any(isinstance(write, ForgetUsers) for write in writes):
-            self._als_outdated.set()
+        self._changed()
+        if forgets:
             if self._sequential is not None:
                 await self._sequential.forgotten()
-            await self._inverse_knows(self._models.learned)
+            await _followed(self._inverse_follows, lambda: self._inverse_learned() >= learned)
+        if any(news.attributes for news in written.news):
+            await _followed(self._features_follow, lambda: self._described() >= learned)
         self._changed()
         return written.answers
 
@@ -230,7 +247,7 @@ class LiveRecommender:
             await self._als_outdated.wait()
             self._als_outdated.clear()
             table, forgets = await self.ask_models(LiveModels.table_for_als)
-            fitted = await self._on(self._fit_thread, partial(ImplicitAls.fit, table))
+            fitted = await self._on(self._fit_threads, partial(ImplicitAls.fit, table))
             await self.ask_models(partial(LiveModels.adopt_als, model=fitted, forgets=forgets))
 
     async def _keep_inverse(self) -> None:
@@ -238,10 +255,11 @@ class LiveRecommender:
         while True:
             await self._inverse_outdated.wait()
             self._inverse_outdated.clear()
-            while found := await self.ask_models(LiveModels.inverse_update):
-                update, learned = found
-                inverse = await self._on(self._fit_thread, update.computed)
-                await self.ask_models(partial(LiveModels.adopt_inverse, inverse=inverse, learned=learned))
+            while update := await self.ask_models(LiveModels.inverse_update):
+                while not await self.ask_models(LiveModels.prepared):
+                    pass
+                inverse = await self._on(self._fit_threads, update.computed)
+                await self.ask_models(partial(LiveModels.adopt_inverse, inverse=inverse))
                 self._inverse_follows.notify()
                 self._changed()
             self._inverse_follows.notify()
@@ -267,17 +285,42 @@ class LiveRecommender:
             self.exposures.put_back(exposed)
             _log.warning("exposures are kept in memory: %s", error.message)
 
-    async def _inverse_knows(self, learned: int) -> None:
-        """Return once EASE's inverse knows so many writes."""
-        assert self._models is not None
+    async def _keep_features(self) -> None:
+        """Let the items' features follow attributes that came, in the same way."""
         while True:
-            followed = self._inverse_follows.next()
-            if self._models.inverse_learned >= learned:
-                return
-            await followed.wait()
+            await self._features_outdated.wait()
+            self._features_outdated.clear()
+            while update := await self.ask_models(LiveModels.features_update):
+                features = await self._on(self._fit_threads, update.computed)
+                await self.ask_models(partial(LiveModels.adopt_features, features=features))
+                self._features_follow.notify()
+                self._changed()
+            self._features_follow.notify()
+
+    def _inverse_learned(self) -> int:
+        return self._models.inverse_learned if self._models else 0
+
+    def _described(self) -> int:
+        return self._models.described if self._models else 0
 
     async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(thread, work)
+
+
+async def _followed(changes: Changes, knows: Callable[[], bool]) -> None:
+    """Return once an update knows what is waited for."""
+    while True:
+        followed = changes.next()
+        if knows():
+            return
+        await followed.wait()
+
+
+def _learn(models: LiveModels, told: Sequence[News]) -> tuple[int, bool]:
+    """Return how many writes are learned then, and whether ALS is due."""
+    for news in told:
+        models.learn(news)
+    return models.learned, models.als_due()
 
 
 async def _fail(error: Exception) -> None:

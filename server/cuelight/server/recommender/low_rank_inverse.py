@@ -17,6 +17,9 @@ __all__ = ["MAX_RANK", "LowRankInverse"]
 MAX_RANK = 64
 """Columns kept beside the base: folding them costs one pass over the base, keeping them costs every query a bit."""
 
+_ROWS_AT_ONCE = 1024
+"""A fold in slices needs no second matrix for the product."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LowRankInverse:
@@ -29,17 +32,28 @@ class LowRankInverse:
 
     @classmethod
     def of(cls, matrix: NDArray[np.float64]) -> "LowRankInverse":
-        """Invert a symmetric positive definite matrix (n, n).
+        """Invert a symmetric positive definite matrix (n, n), which is overwritten.
 
         By Cholesky's factors, at half of what an inversion costs that does not know of the symmetry. Raises:
         numpy.linalg.LinAlgError when it is not positive definite.
         """
-        factor, failed = lapack.dpotrf(matrix)
+        if not len(matrix):
+            return cls._folded(matrix)
+        # The transpose of a symmetric matrix is itself, and in the order that LAPACK works in without a copy.
+        factor, failed = lapack.dpotrf(matrix.T, lower=1, overwrite_a=1)
         if failed:
             raise np.linalg.LinAlgError("not positive definite")
-        upper, _ = lapack.dpotri(factor)
-        above = np.triu(upper, 1)
-        return cls._folded(above + above.T + np.diag(upper.diagonal()))
+        inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
+        base = inverse.T
+        for start in range(0, len(base), _ROWS_AT_ONCE):
+            end = min(start + _ROWS_AT_ONCE, len(base))
+            base[end:, start:end] = base[start:end, end:].T
+            block = base[start:end, start:end]
+            block[...] = np.triu(block) + np.triu(block, 1).T
+        return cls._folded(base)
+
+    def __len__(self) -> int:
+        return len(self.diagonal)
 
     def rows(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return rows of the inverse (places, n); it is symmetric, so they are its columns too."""
@@ -48,25 +62,25 @@ class LowRankInverse:
 
     def times(self, sparse_rows: Any) -> NDArray[np.float64]:
         """Return sparse rows (m, n) times the inverse: (m, n) float64."""
-        product: NDArray[np.float64] = sparse_rows @ self.base - (sparse_rows @ self.left) @ self.right.T
+        product: NDArray[np.float64] = sparse_rows @ self.base
+        if self.left.shape[1]:
+            product -= (sparse_rows @ self.left) @ self.right.T
         return product
 
     def dense(self) -> NDArray[np.float64]:
         """Return the whole inverse (n, n)."""
-        return self.base - self.left @ self.right.T
+        return self._in_room_for(len(self))
 
-    def changed(
-        self, places: NDArray[np.int64], terms: NDArray[np.float64], middle: NDArray[np.float64]
-    ) -> "LowRankInverse":
-        """Return the inverse of the matrix plus W @ middle @ W.T, where W is `terms` (places, k) at rows `places`.
+    def changed(self, terms: Any, middle: NDArray[np.float64]) -> "LowRankInverse":
+        """Return the inverse of the matrix plus W.T @ middle @ W, where W is `terms` (k, n), sparse.
 
         `middle` (k, k) is symmetric. Raises: numpy.linalg.LinAlgError when the changed matrix has no inverse.
 
         Source: Woodbury, Inverting modified matrices, 1950, in the form that needs no inverse of `middle`:
-        P - P W (I + M W' P W)^-1 M W' P.
+        P - P W' (I + M W P W')^-1 M W P.
         """
-        projected = self.rows(places).T @ terms
-        small = np.eye(len(middle)) + middle @ (terms.T @ projected[places])
+        projected = self.times(terms).T
+        small = np.eye(len(middle)) + middle @ (terms @ projected)
         core = np.linalg.solve(small, middle)
         left = projected @ ((core + core.T) / 2)
         changed = LowRankInverse(
@@ -79,11 +93,16 @@ class LowRankInverse:
 
     def widened(self, n: int, diagonal: float) -> "LowRankInverse":
         """Return it with `n` rows in all; the new ones have `diagonal` on the diagonal and 0 elsewhere."""
-        old = len(self.base)
-        base = np.zeros((n, n))
-        base[:old, :old] = self.dense()
-        base[range(old, n), range(old, n)] = diagonal
+        base = self._in_room_for(n)
+        base[range(len(self), n), range(len(self), n)] = diagonal
         return self._folded(base)
+
+    def _in_room_for(self, n: int) -> NDArray[np.float64]:
+        whole = np.zeros((n, n))
+        for start in range(0, len(self), _ROWS_AT_ONCE):
+            part = slice(start, min(start + _ROWS_AT_ONCE, len(self)))
+            np.subtract(self.base[part], self.left[part] @ self.right.T, out=whole[part, : len(self)])
+        return whole
 
     @classmethod
     def _folded(cls, base: NDArray[np.float64]) -> "LowRankInverse":

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cuelight.server.errors import InvalidRequest, ModelNotFound, ModelNotReady
+from cuelight.server.errors import InvalidRequest, ModelNotFound, ModelNotReady, Unsupported
 from cuelight.server.recommender.features import ItemFeatures
 from cuelight.server.recommender.gram import Gram
 from cuelight.server.recommender.history import RowChange
 from cuelight.server.recommender.interaction_table import InteractionTable
-from cuelight.server.recommender.model_names import MODEL_NAMES
+from cuelight.server.recommender.model_names import MAX_LIKED_ITEMS, MODEL_NAMES
 from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.models.content_cosine import ContentCosine
 from cuelight.server.recommender.models.ease import Ease
@@ -24,6 +24,9 @@ from cuelight.server.recommender.models.user_cosine import UserCosine
 __all__ = ["ModelSet", "ModelSettings"]
 
 _NOT_TRAINED = "not trained; cuelight recommender train --data DIR does it"
+_OF_LIKED_ITEMS = ("item_cosine", "ease")
+_BEYOND = (("als", 0.9), ("content_cosine", 0.1))
+"""The blend where there are too many liked items for EASE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,9 @@ class ModelSettings:
     als_iterations: int = 30
     hybrid: tuple[tuple[str, float], ...] = (("ease", 0.9), ("content_cosine", 0.1))
     """Models and their weights, where a request names none."""
+    max_liked_items: int = MAX_LIKED_ITEMS
+    """`item_cosine` and `ease` keep numbers of every pair of items that somebody likes; above so many items they are
+    not available, and the blend is `als` and `content_cosine`."""
 
 
 class ModelSet:
@@ -53,15 +59,19 @@ class ModelSet:
         self._features = features
         self._settings = settings or ModelSettings()
         self._gram: Gram | None = None
+        self._beyond = 0
         self._models: dict[str, Scorer] = {}
         self._withheld = {"sequential": _NOT_TRAINED}
 
     def get(self, name: str) -> Scorer:
-        """Return a model, fitted. Raises: ModelNotFound; ModelNotReady for one that is trained apart and not there."""
+        """Return a model, fitted.
+
+        Raises: ModelNotFound; ModelNotReady for one that is trained apart and not there; Unsupported when it cannot be
+        had of so many liked items.
+        """
         if name not in MODEL_NAMES:
             raise ModelNotFound(f'model "{name}": there are {", ".join(MODEL_NAMES)}')
-        if why := self.why_not(name):
-            raise ModelNotReady(f'model "{name}": {why}')
+        self.check(name)
         if name not in self._models:
             self._models[name] = self._fitted(name)
         return self._models[name]
@@ -78,10 +88,6 @@ class ModelSet:
         self.forget_fits(name)
         self._withheld[name] = why
 
-    def why_not(self, name: str) -> str:
-        """Return why a model cannot be asked; nothing if it can."""
-        return self._withheld.get(name, "")
-
     def blend(self, weights: Mapping[str, float]) -> Hybrid:
         """Return a blend of models. Raises: ModelNotFound; InvalidRequest when it is of nothing, or of itself."""
         if not weights or "hybrid" in weights or not all(np.isfinite(weight) for weight in weights.values()):
@@ -93,38 +99,62 @@ class ModelSet:
         if not changes:
             return
         if self._gram is not None:
-            changed = self._gram.learn(changes)
-            if isinstance(model := self._models.get("item_cosine"), ItemCosine):
-                model.learn(changed)
+            self._learn_counts(self._gram, changes)
         if isinstance(model := self._models.get("popularity"), Popularity):
             model.learn(changes)
 
     def describe(self, features: ItemFeatures) -> None:
-        """Take in new attributes, and new items with them: the table's width and the features' height are one."""
+        """Take in attributes anew; items that came since they were looked at are as if nothing was known of them."""
         self._features = features
-        self._models.pop("content_cosine", None)
-        self._models.pop("hybrid", None)
+        self._models["content_cosine"] = ContentCosine(features)
         self.widen()
 
     def widen(self) -> None:
-        """Make room for items that have come into the table; `describe` has to follow before the next question."""
+        """Make room for items that have come into the table."""
         n_items = self.table.n_items
+        if n_items > self._features.n_items:
+            self._features = self._features.widened(n_items)
+            self._models["content_cosine"] = ContentCosine(self._features)
+        self._models.pop("hybrid", None)
         if self._gram is not None:
             self._gram.widen(n_items)
         for name, model in list(self._models.items()):
-            if isinstance(model, ItemCosine):
-                model.widen()
-            elif isinstance(model, Popularity):
+            if isinstance(model, Popularity):
                 model.widen(n_items)
             elif isinstance(model, ImplicitAls | Sequential):
                 self._models[name] = model.widen(n_items)
 
     @property
     def gram(self) -> Gram:
-        """The counts that item-based cosine and EASE share."""
+        """The counts that item-based cosine and EASE share. Raises: Unsupported when too many items are liked."""
+        most = self._settings.max_liked_items
+        if self._gram is None and not self._beyond:
+            liked = len(self.table.liked())
+            if liked > most:
+                self._beyond = liked
+            else:
+                self._gram = Gram.fit(self.table, self._settings.ease_regularization, most)
         if self._gram is None:
-            self._gram = Gram.fit(self.table, self._settings.ease_regularization)
+            raise Unsupported(
+                f"models {' and '.join(_OF_LIKED_ITEMS)}: {self._beyond} items are liked by somebody, "
+                f"data.max_liked_items is {most}"
+            )
         return self._gram
+
+    def parts(self, name: str) -> tuple[str, ...]:
+        """Return which models answer for a name: the parts of the blend for hybrid, otherwise itself."""
+        return tuple(self._hybrid()) if name == "hybrid" else (name,)
+
+    def similar_name(self) -> str:
+        """Return the model that says which items are alike where a request names none."""
+        return "content_cosine" if self._is_beyond() else "item_cosine"
+
+    def check(self, name: str) -> None:
+        """Raises: ModelNotReady when a model of that name is withheld, Unsupported when too many items are liked."""
+        if name in self._withheld:
+            raise ModelNotReady(f'model "{name}": {self._withheld[name]}')
+        if name in _OF_LIKED_ITEMS:
+            _ = self.gram
 
     def forget_fits(self, *names: str) -> None:
         """Fit these models anew when next asked for: those that do not unlearn by themselves, such as ALS."""
@@ -153,4 +183,25 @@ class ModelSet:
                     settings.als_iterations,
                 )
             case _:
-                return self.blend(dict(settings.hybrid))
+                return self.blend(self._hybrid())
+
+    def _hybrid(self) -> dict[str, float]:
+        wanted = dict(self._settings.hybrid)
+        return dict(_BEYOND) if self._is_beyond() and not wanted.keys().isdisjoint(_OF_LIKED_ITEMS) else wanted
+
+    def _is_beyond(self) -> bool:
+        try:
+            _ = self.gram
+        except Unsupported:
+            return True
+        return False
+
+    def _learn_counts(self, gram: Gram, changes: Sequence[RowChange]) -> None:
+        needed = gram.rows_needed(changes)
+        if needed > self._settings.max_liked_items:
+            self._gram, self._beyond = None, needed
+            self.forget_fits(*_OF_LIKED_ITEMS)
+            return
+        changed = gram.learn(changes)
+        if isinstance(model := self._models.get("item_cosine"), ItemCosine):
+            model.learn(changed)

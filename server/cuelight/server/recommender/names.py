@@ -11,14 +11,15 @@ class Names:
     def __init__(self, places: Mapping[str, int]) -> None:
         self._places = dict(places)
         self._ids = {place: name for name, place in places.items()}
+        self._width = max(self._ids, default=-1) + 1
 
     def __len__(self) -> int:
         return len(self._places)
 
     @property
     def width(self) -> int:
-        """One more than the highest place."""
-        return max(self._ids, default=-1) + 1
+        """One more than the highest place that was ever taken."""
+        return self._width
 
     def place(self, name: str) -> int | None:
         """Return the place of an id, None where it is not known."""
@@ -32,6 +33,7 @@ class Names:
         """Take in new ids."""
         self._places.update(places)
         self._ids.update((place, name) for name, place in places.items())
+        self._width = max(self._width, *(place + 1 for place in places.values()), 0)
 
     def remove(self, name: str) -> None:
         """Drop an id that is known."""

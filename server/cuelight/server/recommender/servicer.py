@@ -54,9 +54,12 @@ class RecommenderServicer:
         options = OptionsByQuery(request.options, self._experiments)
         queries = [query_of(query) for query in request.queries]
         asked = [options.of(query) for query in queries]
-        shelves = await asyncio.gather(
-            *(self._recommender.recommend(query, how) for query, (how, _) in zip(queries, asked, strict=True))
-        )
+        if len(queries) == 1:  # as most are: without a task for it
+            shelves = [await self._recommender.recommend(queries[0], asked[0][0])]
+        else:
+            shelves = await asyncio.gather(
+                *(self._recommender.recommend(query, how) for query, (how, _) in zip(queries, asked, strict=True))
+            )
         keys = [key for _, key in asked]
         for query, key, shelf in zip(queries, keys, shelves, strict=True):
             self._note(query, key, shelf)
@@ -85,7 +88,7 @@ class RecommenderServicer:
     async def SimilarItems(self, request: pb.SimilarItemsRequest, context: RpcContext) -> pb.SimilarItemsResponse:
         """Return items like one; see the proto for its errors."""
         _check_no_user(request.options)
-        options = options_of(request.options, default_model="item_cosine")
+        options = options_of(request.options, default_model="")
         shelf = await self._recommender.ask_models(lambda models: models.similar_items(request.item_id, options))
         return pb.SimilarItemsResponse(shelf=shelf_message(shelf))
 
@@ -156,10 +159,10 @@ class RecommenderServicer:
     async def ListModels(self, request: pb.ListModelsRequest, context: RpcContext) -> pb.ListModelsResponse:
         """Return the models and what they have learned."""
         events = await self._recommender.ask_store(lambda store: store.count_events())
-        why_not, version, (users, items) = await self._recommender.ask_models(
-            lambda models: (models.why_not_ready(), models.version, models.counts())
+        details, version, (users, items) = await self._recommender.ask_models(
+            lambda models: (models.details(), models.version, models.counts())
         )
-        listed = (pb.Model(name=name, ready=not why, detail=why) for name, why in why_not.items())
+        listed = (pb.Model(name=name, ready=not detail, detail=detail) for name, detail in details.items())
         return pb.ListModelsResponse(models=listed, version=version, users=users, items=items, events=events)
 
     async def ListExperiments(

@@ -10,7 +10,7 @@ from cuelight.server.errors import CuelightError
 from cuelight.server.recommender.embeddings import ItemEmbeddings, Vector
 from cuelight.server.recommender.experiments.outcomes import Outcomes, Scope
 from cuelight.server.recommender.features import ItemAttributes
-from cuelight.server.recommender.live_models import News
+from cuelight.server.recommender.news import News
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.outcomes import ITEM, PAIR
 from cuelight.server.recommender.store.store import Pair, Said, Store
@@ -91,14 +91,13 @@ def _carried_out(store: Store, run: Sequence[Write], outcomes: Outcomes | None) 
         case UpsertItems(items, embeddings):
             new = store.upsert_items(items, embeddings)
             changed = {store.items[item]: _embeddings_of(item, items, embeddings) for item in items}
-            return [len(items)], News(
-                store.last_sequence(), items=new, attributes=store.attributes(), embeddings=changed
-            )
+            told = {store.items[item]: attributes for item, attributes in items.items()}
+            return [len(items)], News(store.last_sequence(), items=new, attributes=told, embeddings=changed)
         case DeleteItems(ids):
             with _following(outcomes, ((ITEM, item) for item in ids)):
                 said = _by_user(dict.fromkeys(store.delete_items(ids)))
-            gone = {store.items[item]: None for item in ids if item in store.items}
-            return [len(ids)], News(store.last_sequence(), said=said, attributes=store.attributes(), embeddings=gone)
+            gone: dict[int, None] = dict.fromkeys(store.items[item] for item in ids if item in store.items)
+            return [len(ids)], News(store.last_sequence(), said=said, attributes=gone, embeddings=gone)
         case ForgetUsers(ids):
             return _forgotten(store, ids, outcomes)
 

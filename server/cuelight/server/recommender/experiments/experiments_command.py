@@ -68,9 +68,8 @@ def show_experiments(data: Path) -> int:
 def _read(data: Path) -> list[_Row]:
     store = Store(data, read_only=True)
     try:
-        with store.snapshot():
-            declared = store.exposures.declared()
-            exposed, found = store.count_exposures(), store.count_outcomes(min_value_of(store))
+        declared = store.exposures.declared()
+        exposed, found = store.count_exposures(), store.count_outcomes(min_value_of(store))
     finally:
         store.close()
     return [_Row(one, _whole(exposed[one.key], found.get(one.key, Outcome()))) for one in declared]

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from cuelight.server.recommender.gram import Gram
-from cuelight.server.recommender.history import History, stacked
+from cuelight.server.recommender.history import History
 from cuelight.server.recommender.models.scorer import Reason, shares_of_items
 
 __all__ = ["Ease"]
@@ -29,14 +30,35 @@ class Ease:
     def scores(self, histories: Sequence[History]) -> NDArray[np.float64]:
         """Return (histories, items); see `Scorer`."""
         inverse = self._gram.inverse
-        rows = stacked(histories, len(inverse.diagonal))
-        scores: NDArray[np.float64] = rows.toarray() - inverse.times(rows) / inverse.diagonal
-        return scores[:, : self._gram.n_items]
+        n = min(len(inverse), len(self._gram.rows))
+        known = [self._known(history) for history in histories]
+        products = inverse.times(_stacked(known, len(inverse)))[:, :n]
+        scores = np.divide(products, -inverse.diagonal[:n], out=products)
+        for row, (rows, weights) in enumerate(known):
+            scores[row, rows] += weights
+        return self._gram.rows.spread(scores)
 
     def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
         """Return the shares of the history's items; see `Scorer`."""
         inverse = self._gram.inverse
-        column = inverse.rows(np.array([item]))[0]
-        shares = -history.weights * column[history.items] / inverse.diagonal[item]
-        shares[history.items == item] = 0
-        return shares_of_items(history.items, shares)
+        row = int(self._gram.rows.of(np.array([item]))[0])
+        rows = self._gram.rows.of(history.items)
+        if not 0 <= row < len(inverse):
+            return ()
+        column = inverse.rows(np.array([row]))[0]
+        has_say = (rows >= 0) & (rows < len(inverse)) & (rows != row)
+        shares = -history.weights[has_say] * column[rows[has_say]] / inverse.diagonal[row]
+        return shares_of_items(history.items[has_say], shares)
+
+    def _known(self, history: History) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return rows and weights of items that the inverse knows; another one's B is 0 beside the diagonal."""
+        rows, weights = self._gram.known(history)
+        inside = rows < len(self._gram.inverse)
+        return rows[inside], weights[inside]
+
+
+def _stacked(known: Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]], n: int) -> csr_array:
+    rows = np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in known)])
+    weights = np.concatenate([np.empty(0), *(weights for _, weights in known)])
+    ends = np.cumsum([0, *(len(rows) for rows, _ in known)])
+    return csr_array((weights, rows, ends), shape=(len(known), n))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cuelight.server.recommender.history import History, RowChange
+from cuelight.server.recommender.history import NOBODY, History, RowChange
 from cuelight.server.recommender.interaction_table import InteractionTable
 from cuelight.server.recommender.models.scorer import Reason
 
@@ -43,9 +43,8 @@ class Popularity:
         """Take in changed rows."""
         newest_s = max((float(change.after.times_s.max(initial=-np.inf)) for change in changes), default=-np.inf)
         self._rebase(newest_s)
-        for change in changes:
-            np.add.at(self._sums, change.after.items, self._grown(change.after))
-            np.add.at(self._sums, change.before.items, -self._grown(change.before))
+        np.add.at(self._sums, *self._grown([change.after for change in changes]))
+        np.subtract.at(self._sums, *self._grown([change.before for change in changes]))
 
     def widen(self, n_items: int) -> None:
         """Make room for items up to `n_items`."""
@@ -64,9 +63,14 @@ class Popularity:
         total = self._sums.sum()
         return self._sums / total if total > 0 else np.zeros_like(self._sums)
 
-    def _grown(self, row: History) -> NDArray[np.float64]:
-        grown: NDArray[np.float64] = row.weights * 2.0 ** ((row.times_s - self._reference_s) / self._half_life_s)
-        return grown
+    def _grown(self, rows: Sequence[History]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the items of all rows, one after the other, and what their likes weigh at the reference time."""
+        items = np.concatenate([NOBODY.items, *(row.items for row in rows)])
+        weights = np.concatenate([NOBODY.weights, *(row.weights for row in rows)])
+        times_s = np.concatenate([NOBODY.times_s, *(row.times_s for row in rows)])
+        if np.isfinite(self._half_life_s):
+            weights = weights * 2.0 ** ((times_s - self._reference_s) / self._half_life_s)
+        return items, weights
 
     def _rebase(self, newest_s: float) -> None:
         if not self._sums.any():

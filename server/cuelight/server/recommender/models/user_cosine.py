@@ -1,9 +1,11 @@
 """User-based cosine: what people with a similar history like."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from cuelight.server.recommender.history import History, stacked
 from cuelight.server.recommender.interaction_table import InteractionTable
@@ -31,8 +33,9 @@ class UserCosine:
     def similarities(self, histories: Sequence[History]) -> NDArray[np.float64]:
         """Return how similar each history is to every known user, the asking one left out: (histories, users)."""
         asking = stacked(histories, self._table.n_items)
-        products: NDArray[np.float64] = (asking @ self._table.matrix().T).toarray()
-        bound = np.outer(_norms(asking), _norms(self._table.matrix())) + self._shrinkage
+        rows = self._table.products()
+        products = rows.with_all(asking)
+        bound = np.outer([_norm(history) for history in histories], rows.norms) + self._shrinkage
         similarities: NDArray[np.float64] = np.divide(products, bound, out=np.zeros_like(products), where=bound > 0)
         for row, history in enumerate(histories):
             if history.user is not None and history.user < len(self._table):
@@ -41,18 +44,22 @@ class UserCosine:
 
     def scores(self, histories: Sequence[History]) -> NDArray[np.float64]:
         """Return (histories, items); see `Scorer`."""
-        scores: NDArray[np.float64] = self._cut(self.similarities(histories)) @ self._table.matrix()
+        near = self._cut(self.similarities(histories))
+        users = np.flatnonzero(near.any(axis=0))
+        scores: NDArray[np.float64] = (csr_array(near[:, users]) @ self._rows(users)).toarray()
         return scores
 
     def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
         """Return the shares of the history's items: what each adds to the similarity of neighbours who like `item`."""
-        near = self._cut(self.similarities([history]))[0]
-        matrix = self._table.matrix()
-        likes = matrix[:, [item]].toarray()[:, 0]
-        norm = np.sqrt(np.sum(history.weights**2))
-        bound = norm * _norms(matrix) + self._shrinkage
-        votes = np.divide(likes, bound, out=np.zeros_like(likes), where=(near != 0) & (bound > 0))
-        return shares_of_items(history.items, history.weights * (matrix[:, history.items].T @ votes))
+        users = np.flatnonzero(self._cut(self.similarities([history]))[0])
+        rows = self._rows(users)
+        likes = rows[:, [item]].toarray()[:, 0]
+        bound = _norm(history) * self._table.products().norms[users] + self._shrinkage
+        votes = np.divide(likes, bound, out=np.zeros_like(likes), where=bound > 0)
+        return shares_of_items(history.items, history.weights * (rows[:, history.items].T @ votes))
+
+    def _rows(self, users: NDArray[np.int64]) -> Any:
+        return stacked([self._table.row(int(user)) for user in users], self._table.n_items)
 
     def _cut(self, similarities: NDArray[np.float64]) -> NDArray[np.float64]:
         users = similarities.shape[1]
@@ -63,7 +70,5 @@ class UserCosine:
         return similarities
 
 
-def _norms(matrix: object) -> NDArray[np.float64]:
-    squares = (matrix * matrix).sum(axis=1)  # type: ignore[operator]
-    norms: NDArray[np.float64] = np.sqrt(squares)
-    return norms
+def _norm(history: History) -> float:
+    return float(np.sqrt(np.sum(history.weights**2)))

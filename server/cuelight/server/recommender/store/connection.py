@@ -9,6 +9,18 @@ from cuelight.server.recommender.store.schema import migrate
 __all__ = ["open_database", "why_no_room"]
 
 _BUSY_S = 10.0
+_CACHE_KIB = 65_536
+"""An index of a million events does not fit SQLite's own 2 MiB, and every event reads what the one before dropped."""
+_CHECKPOINT_PAGES = 4000
+"""16 MiB of log: pages that many events change are copied into the database less often than by the default of 1000."""
+_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "secure_delete = ON",
+    "foreign_keys = ON",
+    f"cache_size = -{_CACHE_KIB}",
+    f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+)
 
 
 def open_database(path: Path, read_only: bool) -> sqlite3.Connection:
@@ -24,9 +36,7 @@ def open_database(path: Path, read_only: bool) -> sqlite3.Connection:
     # Made on one thread and used on another; one at a time all the same.
     connection = sqlite3.connect(where, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
     try:
-        for pragma in (
-            () if read_only else ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "foreign_keys = ON")
-        ):
+        for pragma in () if read_only else _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}").fetchall()
         migrate(connection, path, read_only)
         if read_only:

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from cuelight.server.errors import ConfigError
 from cuelight.server.recommender.features import ItemAttributes
+from cuelight.server.recommender.store.attribute_text import attributes_of_text
 from cuelight.server.recommender.store.connection import open_database
 from cuelight.server.recommender.store.events import Event
-from cuelight.server.recommender.store.store import DATABASE_NAME, attributes_of_text
+from cuelight.server.recommender.store.store import DATABASE_NAME
 
 __all__ = ["Snapshot"]
 

@@ -9,14 +9,12 @@ SQLite calls block, for an fsync at least: never on the event loop. One thread o
 Source: SQLite, Write-Ahead Logging; PRAGMA synchronous, secure_delete; VACUUM.
 """
 
-import json
 import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,31 +22,22 @@ from numpy.typing import NDArray
 from cuelight.server.errors import ConfigError, CuelightError, Overloaded, Unavailable, UserNotFound
 from cuelight.server.recommender.embeddings import SpaceVectors, Vector
 from cuelight.server.recommender.features import ItemAttributes
+from cuelight.server.recommender.store.attribute_text import attributes_of_text, text_of
 from cuelight.server.recommender.store.connection import open_database, why_no_room
 from cuelight.server.recommender.store.embedding_table import EmbeddingTable
+from cuelight.server.recommender.store.event_rows import EventRows, Pair, Said
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.exposures import Exposed, ExposureRows, VariantKey
 from cuelight.server.recommender.store.folder_lock import FolderLock
 from cuelight.server.recommender.store.forgettings import count_forgettings, forgotten_since, note_forgetting
+from cuelight.server.recommender.store.new_places import NewPlaces
 from cuelight.server.recommender.store.outcomes import ALL, Outcome, count_exposures, count_outcomes
 
-__all__ = ["DATABASE_NAME", "Pair", "Recorded", "Said", "Store", "attributes_of_text"]
+__all__ = ["DATABASE_NAME", "Pair", "Recorded", "Said", "Store"]
 
 DATABASE_NAME = "recommender.sqlite"
 
 _log = logging.getLogger("cuelight.recommender")
-
-_CACHE_FOR_MANY_KIB = 256 * 1024
-"""Events come in no order of the indexes: where their pages do not fit, each is written and read again and again."""
-_NEW_EVENT = "INSERT INTO events (id, user, item, value, time_s) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_ALL = "SELECT user, item, value, time_s FROM events ORDER BY user, item, time_s, sequence"
-_LATEST = "SELECT value, time_s FROM events WHERE user = ? AND item = ? ORDER BY time_s DESC, sequence DESC LIMIT 1"
-
-Pair = tuple[int, int]
-"""Places of a user and of an item."""
-
-Said = tuple[float, float]
-"""What a user has said of an item, as it stands: value, and time in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +77,7 @@ class Store:
         except BaseException:
             self._unlock()
             raise
+        self._events = EventRows(self._connection)
         self._embeddings = EmbeddingTable(self._connection)
         self.users = dict(self._connection.execute("SELECT id, place FROM users"))
         """Places by id. Read only, as `items`."""
@@ -108,35 +98,17 @@ class Store:
         Users and items that are new get a place. Raises: Overloaded when the disk is full: then none is kept.
         """
         with self._transaction() as places:
-            all_kept = []
-            touched: set[Pair] = set()
-            for event in events:
-                user, item = places.user(event.user), places.item(event.item)
-                row = (event.id, user, item, event.value, event.time_s)
-                kept = self._connection.execute(_NEW_EVENT, row).rowcount
-                all_kept.append(kept == 1)
-                if kept:
-                    touched.add((user, item))
-            said = {pair: self._said(pair) for pair in touched}
-        return Recorded(tuple(all_kept), said, places.new_users, places.new_items)
+            rows = [places.row(event) for event in events]
+            kept, said = self._events.add(rows)
+        return Recorded(kept, said, places.new_users, places.new_items)
 
     def record_many(self, events: Sequence[Event]) -> int:
         """Keep events as `record` does, and return only how many were new: for imports, several times as fast.
 
         Best called with 100,000 at once. Raises: Overloaded as `record`.
         """
-        self._connection.execute(f"PRAGMA cache_size = -{_CACHE_FOR_MANY_KIB}")
-        # The places are our own and of the same transaction; SQLite would look each of them up again.
-        self._connection.execute("PRAGMA foreign_keys = OFF")
-        try:
-            with self._transaction() as places:
-                rows = [(e.id, places.user(e.user), places.item(e.item), e.value, e.time_s) for e in events]
-                before = self._connection.total_changes
-                self._connection.executemany(_NEW_EVENT, rows)
-                new = self._connection.total_changes - before
-        finally:
-            self._connection.execute("PRAGMA foreign_keys = ON")
-        return new
+        with self._events.many(), self._transaction() as places:
+            return self._events.add_many([places.row(event) for event in events])
 
     def upsert_items(
         self, items: Mapping[str, ItemAttributes], embeddings: Mapping[str, Mapping[str, Vector]] | None = None
@@ -148,7 +120,7 @@ class Store:
         """
         vectors = embeddings or {}
         with self._transaction() as places:
-            rows = [(_text_of(attributes), places.item(item)) for item, attributes in items.items()]
+            rows = [(text_of(attributes), places.item(item)) for item, attributes in items.items()]
             self._connection.executemany("UPDATE items SET attributes = ? WHERE place = ?", rows)
             self._embeddings.replace((places.item(item), item, vectors.get(item, {})) for item in items)
         return places.new_items
@@ -160,8 +132,7 @@ class Store:
         """
         with self._transaction():
             gone = [(self.items[item],) for item in ids if item in self.items]
-            pairs = {(user, *place) for place in gone for (user,) in self._connection.execute(_USERS_OF_ITEM, place)}
-            self._connection.executemany("DELETE FROM events WHERE item = ?", gone)
+            pairs = self._events.delete_items(gone)
             self._connection.executemany("UPDATE items SET attributes = NULL WHERE place = ?", gone)
             self.exposures.delete_items(gone)
             self._embeddings.delete(place for (place,) in gone)
@@ -211,7 +182,7 @@ class Store:
 
     def told_since(self, user: str, time_s: float) -> list[str]:
         """Return items of which a user told at a time or later."""
-        return [item for (item,) in self._connection.execute(_TOLD_SINCE, (user, time_s))]
+        return self._events.told_since(user, time_s)
 
     def forgettings(self) -> int:
         """Return how often somebody of whom there were events was forgotten."""
@@ -242,22 +213,9 @@ class Store:
                 raise Overloaded(f"{self.path}: {why}; what was deleted is still in it, call again") from error
             raise
 
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """See one state in all that is read within, whatever another process writes."""
-        self._connection.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._connection.execute("ROLLBACK")
-
     def interactions(self) -> NDArray[np.float64]:
         """Return how things stand: (pairs, 4) of user, item, value and time in seconds; by user, then by item."""
-        found = self._connection.execute(_ALL).fetchall()
-        events = np.array(found, np.float64).reshape(-1, 4)  # a value taken back is NaN
-        latest = np.ones(len(events), np.bool_)
-        latest[:-1] = (events[1:, :2] != events[:-1, :2]).any(axis=1)
-        return events[latest & ~np.isnan(events[:, 2])]
+        return self._events.standing()
 
     def attributes(self) -> list[ItemAttributes | None]:
         """Return what is known of every item, by place; None where it was deleted, or never there."""
@@ -277,24 +235,21 @@ class Store:
 
     def items_with_events(self) -> frozenset[str]:
         """Return the ids of items that anything is stored about."""
-        return frozenset(item for (item,) in self._connection.execute(_ITEMS_WITH_EVENTS))
+        return self._events.items()
 
     def export_user(self, user: str) -> list[Event]:
         """Return every event of a user, in the order it came. Raises: UserNotFound when nothing is stored of them."""
         if not self.knows(user):
             raise UserNotFound(f'user "{user}": nothing is stored')
-        found = self._connection.execute(_EVENTS_OF_USER, (self.users.get(user),))
-        return [Event(event, user, item, value, time_s) for event, item, value, time_s in found]
+        return self._events.of_user(user, self.users.get(user))
 
     def last_sequence(self) -> int:
         """Return the number of the last event that was recorded, forgotten ones included; 0 before the first."""
-        found = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-        return 0 if found is None else int(found[0])
+        return self._events.last_sequence()
 
     def count_events(self) -> int:
         """Return how many events are stored."""
-        [count] = self._connection.execute("SELECT count(*) FROM events").fetchone()
-        return int(count)
+        return self._events.count()
 
     def setting(self, name: str) -> float | None:
         """Return a number that was kept with the data, None where there is none."""
@@ -313,10 +268,6 @@ class Store:
         except CuelightError as error:
             _log.warning("somebody was forgotten, but not to the last byte yet: %s", error.message)
 
-    def _said(self, pair: Pair) -> Said | None:
-        value, time_s = self._connection.execute(_LATEST, pair).fetchone()
-        return None if value is None else (value, time_s)
-
     def _unlock(self) -> None:
         if self._lock is not None:
             self._lock.release()
@@ -327,9 +278,9 @@ class Store:
             raise Unavailable(f"{self.path}: a reader keeps the write-ahead log; what was deleted is still in it")
 
     @contextmanager
-    def _transaction(self) -> "Iterator[_Places]":
+    def _transaction(self) -> Iterator[NewPlaces]:
         """Commit at the end, or undo all of it; places given within count once it is committed."""
-        places = _Places(self._connection, self.users, self.items)
+        places = NewPlaces(self._connection, self.users, self.items)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             yield places
@@ -346,67 +297,9 @@ class Store:
             del self.users[user]
 
 
-_USERS_OF_ITEM = "SELECT DISTINCT user FROM events WHERE item = ?"
-_TOLD_SINCE = """
-    SELECT DISTINCT items.id FROM users JOIN events ON events.user = users.place JOIN items ON items.place = events.item
-    WHERE users.id = ? AND time_s >= ?
-"""
-_ITEMS_WITH_EVENTS = "SELECT id FROM items WHERE EXISTS (SELECT 1 FROM events WHERE item = place)"
-_EVENTS_OF_USER = """
-    SELECT events.id, items.id, value, time_s FROM events JOIN items ON items.place = events.item
-    WHERE user = ? ORDER BY sequence
-"""
-
-
-_NEW_USER = "INSERT INTO users (place, id) SELECT coalesce(max(place) + 1, 0), ? FROM users RETURNING place"
-_NEW_ITEM = (
-    "INSERT INTO items (place, id, attributes) SELECT coalesce(max(place) + 1, 0), ?, ? FROM items RETURNING place"
-)
-
-
-class _Places:
-    """Places as they will be once a transaction is committed."""
-
-    def __init__(self, connection: sqlite3.Connection, users: Mapping[str, int], items: Mapping[str, int]) -> None:
-        self._connection = connection
-        self._users = users
-        self._items = items
-        self.new_users: dict[str, int] = {}
-        self.new_items: dict[str, int] = {}
-        self.forgotten: frozenset[str] = frozenset()
-
-    def user(self, user: str) -> int:
-        place = self._users.get(user, self.new_users.get(user))
-        if place is None:
-            place = self.new_users[user] = self._inserted(_NEW_USER, (user,))
-        return place
-
-    def item(self, item: str) -> int:
-        place = self._items.get(item, self.new_items.get(item))
-        if place is None:
-            place = self.new_items[item] = self._inserted(_NEW_ITEM, (item, _text_of(ItemAttributes())))
-        return place
-
-    def _inserted(self, statement: str, values: tuple[str, ...]) -> int:
-        [(place,)] = self._connection.execute(statement, values).fetchall()
-        return int(place)
-
-
 def _locked(folder: Path) -> FolderLock:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot make it: {error.strerror}") from error
     return FolderLock(folder)
-
-
-def _text_of(attributes: ItemAttributes) -> str:
-    return json.dumps(asdict(attributes))
-
-
-def attributes_of_text(text: str | None) -> ItemAttributes | None:
-    """Return attributes as the column `items.attributes` has them; None of an item that was deleted."""
-    if text is None:
-        return None
-    fields: dict[str, Any] = json.loads(text)
-    return ItemAttributes(**{**fields, "tags": tuple(fields["tags"])})

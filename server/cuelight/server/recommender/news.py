@@ -1,0 +1,56 @@
+"""What the models are told: a store's content at the start, and then what changed in it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cuelight.server.recommender.embeddings import ItemEmbeddings, SpaceVectors
+from cuelight.server.recommender.features import ItemAttributes, ItemFeatures
+from cuelight.server.recommender.history import History
+from cuelight.server.recommender.store.store import Said
+
+__all__ = ["FeaturesUpdate", "Loaded", "News"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A store's content at the start."""
+
+    users: Mapping[str, int]
+    items: Mapping[str, int]
+    rows: Sequence[History]
+    attributes: Sequence[ItemAttributes | None]
+    min_value: float
+    version: int
+    unliked: Sequence[History] = ()
+    """What users told of and do not like, as `rows`."""
+    embeddings: Mapping[str, SpaceVectors] = field(default_factory=dict)
+    """Vectors by space."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a write changed in the store, as models need to know it."""
+
+    version: int
+    users: Mapping[str, int] = field(default_factory=dict)
+    """Places of new ids, as `items`."""
+    items: Mapping[str, int] = field(default_factory=dict)
+    said: Mapping[int, Mapping[int, Said | None]] = field(default_factory=dict)
+    """How things stand with what was told of, by the user's and then the item's place; None where it was taken back."""
+    attributes: Mapping[int, ItemAttributes | None] = field(default_factory=dict)
+    """Of items whose attributes changed, by place; None where one was deleted."""
+    embeddings: Mapping[int, ItemEmbeddings | None] = field(default_factory=dict)
+    """All vectors anew of items whose attributes changed, by the items' places; None where one was deleted."""
+    forgotten: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeaturesUpdate:
+    """What the items' features are made of. Immutable, so it may be computed on any thread."""
+
+    attributes: Sequence[ItemAttributes | None]
+    embeddings: Mapping[str, SpaceVectors]
+
+    def computed(self) -> ItemFeatures:
+        """Return the features; takes time in proportion to all attributes."""
+        return ItemFeatures.of([item or ItemAttributes() for item in self.attributes], self.embeddings)
