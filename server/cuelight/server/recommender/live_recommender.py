@@ -28,7 +28,7 @@ from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.store.store import Store
 from cuelight.server.recommender.waiting_line import WaitingLine
-from cuelight.server.recommender.writes import ForgetUsers, Write, carry_out
+from cuelight.server.recommender.writes import DeleteItems, ForgetUsers, UpsertItems, Write, carry_out
 from cuelight.server.rpc.changes import Changes
 
 __all__ = ["LiveRecommender"]
@@ -103,7 +103,17 @@ class LiveRecommender:
     async def write(self, write: Write) -> int:
         """Return the write's answer once it is durable and learned. Raises: Overloaded, Unavailable, ShuttingDown."""
         self._check_ready()
-        return await self._writes.ask(write)
+        answer = await self._writes.ask(write)
+        # Whoever waits for an update waits here, and not in the line: other writes go on.
+        assert self._models is not None
+        models, learned = self._models, self._models.learned
+        if isinstance(write, ForgetUsers):
+            self._inverse_outdated.set()
+            await _followed(self._inverse_follows, lambda: models.inverse_learned >= learned)
+        if isinstance(write, UpsertItems | DeleteItems):
+            self._features_outdated.set()
+            await _followed(self._features_follow, lambda: models.described >= learned)
+        return answer
 
     async def ask_models(self, question: Callable[[LiveModels], Result]) -> Result:
         """Return what a function makes of the models, called on their thread. Raises: ModelNotReady, and its errors."""
@@ -151,7 +161,7 @@ class LiveRecommender:
         assert self._models is not None
         written = await self._on(self._store_thread, partial(carry_out, self._store, writes))
         try:
-            learned, als_due = await self._on(self._model_thread, partial(_learn, self._models, written.news))
+            als_due = await self._on(self._model_thread, partial(_learn, self._models, written.news))
         except Exception as error:
             # The store knows what the models do not: to answer on would be wrong, a new start is right again.
             self._create_task(_fail(error), "learning")
@@ -159,14 +169,8 @@ class LiveRecommender:
         self._inverse_outdated.set()
         if any(news.attributes or news.items for news in written.news):
             self._features_outdated.set()
-        forgets = any(isinstance(write, ForgetUsers) for write in writes)
-        if als_due or forgets:
+        if als_due or any(isinstance(write, ForgetUsers) for write in writes):
             self._als_outdated.set()
-        self._changed()
-        if forgets:
-            await _followed(self._inverse_follows, lambda: self._inverse_learned() >= learned)
-        if any(news.attributes for news in written.news):
-            await _followed(self._features_follow, lambda: self._described() >= learned)
         self._changed()
         return written.answers
 
@@ -205,12 +209,6 @@ class LiveRecommender:
                 self._changed()
             self._features_follow.notify()
 
-    def _inverse_learned(self) -> int:
-        return self._models.inverse_learned if self._models else 0
-
-    def _described(self) -> int:
-        return self._models.described if self._models else 0
-
     async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(thread, work)
 
@@ -224,11 +222,11 @@ async def _followed(changes: Changes, knows: Callable[[], bool]) -> None:
         await followed.wait()
 
 
-def _learn(models: LiveModels, told: Sequence[News]) -> tuple[int, bool]:
-    """Return how many writes are learned then, and whether ALS is due."""
+def _learn(models: LiveModels, told: Sequence[News]) -> bool:
+    """Return whether ALS is due then."""
     for news in told:
         models.learn(news)
-    return models.learned, models.als_due()
+    return models.als_due()
 
 
 async def _fail(error: Exception) -> None:
