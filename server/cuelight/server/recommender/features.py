@@ -13,7 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array, hstack
 
-__all__ = ["ItemAttributes", "ItemFeatures", "words_of"]
+from cuelight.server.recommender.item_terms import ItemTerms
+
+__all__ = ["DescribedItems", "ItemAttributes", "ItemFeatures", "words_of"]
+
+_Block = tuple[Any, tuple[str, ...]]
+"""A matrix (items, terms) and the terms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +42,21 @@ class ItemFeatures:
 
     @classmethod
     def of(cls, items: Sequence[ItemAttributes], embeddings: NDArray[np.float64] | None = None) -> "ItemFeatures":
-        """Build the features of all items: tags and words of the title by tf-idf, and `embeddings` (items, d) if any.
+        """Build the features of all items: tags, words of the title, and `embeddings` (items, d) if any."""
+        return DescribedItems(items).features(embeddings)
 
-        Source: Salton and Buckley, Term-weighting approaches in automatic text retrieval, 1988; idf smoothed as
-        log((1 + n) / (1 + df)) + 1.
-        """
-        blocks = [
-            _tf_idf([[f"tag {tag}" for tag in item.tags] for item in items]),
-            _tf_idf([[f"title {word}" for word in words_of(item.title)] for item in items]),
-        ]
+    @classmethod
+    def of_blocks(
+        cls, n_items: int, blocks: Sequence[_Block], embeddings: NDArray[np.float64] | None = None
+    ) -> "ItemFeatures":
+        """Join blocks of tags and titles, and embeddings (items, d) if any; a block without names is left out."""
+        blocks = list(blocks)
         if embeddings is not None:
             names = tuple(f"embedding {i}" for i in range(embeddings.shape[1]))
             blocks.append((_unit_rows(csr_array(embeddings)), names))
         blocks = [block for block in blocks if block[1]]
         if not blocks:
-            return cls(csr_array((len(items), 0)), ())
+            return cls(csr_array((n_items, 0)), ())
         matrix = hstack([block for block, _ in blocks], format="csr") / np.sqrt(len(blocks))
         return cls(matrix, tuple(name for _, names in blocks for name in names))
 
@@ -72,16 +77,41 @@ def words_of(title: str) -> list[str]:
     return re.findall(r"\w+", re.sub(r"\(\d{4}\)\s*$", "", title.lower()))
 
 
-def _tf_idf(documents: Sequence[Sequence[str]]) -> tuple[Any, tuple[str, ...]]:
-    names = sorted({term for terms in documents for term in terms})
-    place = {name: i for i, name in enumerate(names)}
-    columns = np.array([place[term] for terms in documents for term in terms], np.int64)
-    ends = np.cumsum([0, *(len(terms) for terms in documents)])
-    counts = csr_array((np.ones(len(columns)), columns, ends), shape=(len(documents), len(names)))
+class DescribedItems:
+    """Tags and words of titles, from which features are made again when some items have changed.
+
+    Whoever computes features owns it; one update follows the other.
+    """
+
+    def __init__(self, items: Sequence[ItemAttributes | None]) -> None:
+        self._tags = ItemTerms()
+        self._words = ItemTerms()
+        self.change(len(items), dict(enumerate(items)))
+
+    def change(self, n_items: int, changed: Mapping[int, ItemAttributes | None]) -> None:
+        """Take in changed items by place; None where one was deleted. There are `n_items` then."""
+        self._tags.widen(n_items)
+        self._words.widen(n_items)
+        for place, item in changed.items():
+            self._tags.put(place, [f"tag {tag}" for tag in item.tags] if item else ())
+            self._words.put(place, [f"title {word}" for word in words_of(item.title)] if item else ())
+
+    def features(self, embeddings: NDArray[np.float64] | None = None) -> ItemFeatures:
+        """Return the features of all items as they are now: by tf-idf, and `embeddings` (items, d) if any.
+
+        Source: Salton and Buckley, Term-weighting approaches in automatic text retrieval, 1988; idf smoothed as
+        log((1 + n) / (1 + df)) + 1.
+        """
+        return ItemFeatures.of_blocks(len(self._tags), (_tf_idf(self._tags), _tf_idf(self._words)), embeddings)
+
+
+def _tf_idf(terms: ItemTerms) -> _Block:
+    columns, ends, names = terms.counts()
+    counts = csr_array((np.ones(len(columns)), columns, ends), shape=(len(terms), len(names)))
     counts.sum_duplicates()
     present = np.bincount(counts.indices, minlength=len(names))
-    idf = np.log((1 + len(documents)) / (1 + present)) + 1
-    return _unit_rows(counts @ diags_array(idf)), tuple(names)
+    idf = np.log((1 + len(terms)) / (1 + present)) + 1
+    return _unit_rows(counts @ diags_array(idf)), names
 
 
 def _unit_rows(matrix: Any) -> Any:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cuelight.server.errors import InvalidRequest, ItemNotFound, ModelNotFound, ModelNotReady, Unsupported, UserNotFound
 from cuelight.server.recommender.catalogue import Catalogue
-from cuelight.server.recommender.features import ItemAttributes, ItemFeatures
+from cuelight.server.recommender.features import DescribedItems, ItemAttributes, ItemFeatures
 from cuelight.server.recommender.gram import DRIFT_LIMIT, Gram
 from cuelight.server.recommender.history import NOBODY, History
 from cuelight.server.recommender.interaction_table import InteractionTable
@@ -73,13 +73,16 @@ class News:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeaturesUpdate:
-    """What the items' features are made of. Immutable, so it may be computed on any thread."""
+    """What leads from the items' features to those after some changes: may be computed on any thread, one at a time."""
 
-    attributes: Sequence[ItemAttributes | None]
+    described: DescribedItems
+    n_items: int
+    changed: Mapping[int, ItemAttributes | None]
 
     def computed(self) -> ItemFeatures:
-        """Return the features; takes time in proportion to all attributes."""
-        return ItemFeatures.of([item or ItemAttributes() for item in self.attributes])
+        """Return the features; takes time in proportion to all terms, but reads the changed items' texts alone."""
+        self.described.change(self.n_items, self.changed)
+        return self.described.features()
 
 
 class LiveModels:
@@ -89,7 +92,8 @@ class LiveModels:
         self._users = Names(loaded.users)
         self._items = Names(loaded.items)
         self._catalogue = Catalogue(loaded.attributes)
-        self._features = FeaturesUpdate(loaded.attributes).computed()
+        self._described_items = DescribedItems(loaded.attributes)
+        self._features = self._described_items.features()
         self._table = InteractionTable(len(loaded.attributes), loaded.rows)
         self._models = ModelSet(self._table, self._features, settings)
         self._min_value = loaded.min_value
@@ -107,7 +111,7 @@ class LiveModels:
         """How many of them the items' features know."""
         self._updating: tuple[Gram, InverseUpdate | GramCopy, int] | None = None
         self._describing = 0
-        self._outdated = False
+        self._outdated: dict[int, ItemAttributes | None] = {}
 
     def fit(self) -> None:
         """Fit every model but ALS, and EASE where it takes long, so that no caller waits for them.
@@ -130,7 +134,7 @@ class LiveModels:
         described = dict.fromkeys(news.items.values(), ItemAttributes()) | dict(news.attributes)
         for item, attributes in described.items():
             self._catalogue.put(item, attributes)
-        self._outdated |= bool(described)
+        self._outdated |= described
         rows = {
             user: changed_row(self._table.row(user), user, said, self._min_value) for user, said in news.said.items()
         }
@@ -214,8 +218,8 @@ class LiveModels:
         if not self._outdated:
             self.described = self.learned
             return None
-        self._outdated = False
-        return FeaturesUpdate(tuple(self._catalogue.attributes))
+        changed, self._outdated = self._outdated, {}
+        return FeaturesUpdate(self._described_items, len(self._catalogue), changed)
 
     def adopt_features(self, features: ItemFeatures) -> None:
         """Answer with features that were computed elsewhere."""

@@ -81,7 +81,7 @@ class LiveRecommender:
         """Fit the models to what is stored, and begin to answer."""
         assert self._store is not None, "load() before open()"
         loaded = await self._on(self._store_thread, partial(_loaded, self._store, self._min_value))
-        models = LiveModels(loaded, self._settings)
+        models = await self._on(self._model_thread, partial(LiveModels, loaded, self._settings))
         await self._on(self._model_thread, models.fit)
         keep_to_one_core()
         self._models = models
