@@ -28,9 +28,13 @@ ASKING = Query(history={"i1": 1.0, "i3": 2.0})
 
 
 def started(store: Store) -> LiveModels:
+    return started_with(store, SETTINGS)
+
+
+def started_with(store: Store, settings: ModelSettings) -> LiveModels:
     liked, unliked = told_rows(store, 1.0)
     loaded = Loaded(store.users, store.items, liked, store.attributes(), 1.0, store.last_sequence(), unliked)
-    models = LiveModels(loaded, SETTINGS)
+    models = LiveModels(loaded, settings)
     models.fit()
     return models
 

@@ -54,18 +54,20 @@ class Catalogue:
     """
 
     def __init__(self, attributes: Sequence[ItemAttributes | None]) -> None:
-        self.attributes: list[ItemAttributes | None] = []
+        self.attributes = list(attributes)
         """By place. Read only."""
-        self.present = 0
+        self.present = sum(item is not None for item in attributes)
         """How many items there are, deleted ones left out."""
-        self._present = Growing(0, False, np.bool_)
-        self._available = Growing(0, False, np.bool_)
+        self._present = Growing(len(attributes), False, np.bool_)
+        self._present.view[:] = [item is not None for item in attributes]
+        self._available = Growing(len(attributes), False, np.bool_)
+        self._available.view[:] = [item is not None and item.available for item in attributes]
         self._tagged: dict[str, set[int]] = {}
         self._numbers: dict[str, Growing] = {}
         self._allowed: dict[ItemFilter, Growing] = {}
-        self.widen(len(attributes))
         for place, item in enumerate(attributes):
-            self.put(place, item)
+            if item is not None:
+                self._arrange(place, item)
 
     def __len__(self) -> int:
         return len(self.attributes)
@@ -87,12 +89,8 @@ class Catalogue:
         self.present += (item is not None) - (before is not None)
         self._present.view[place] = item is not None
         self._available.view[place] = item is not None and item.available
-        for tag in item.tags if item else ():
-            self._tagged.setdefault(tag, set()).add(place)
-        for name, value in item.numbers.items() if item else ():
-            if name not in self._numbers:
-                self._numbers[name] = Growing(len(self), np.nan, np.float64)
-            self._numbers[name].view[place] = value
+        if item is not None:
+            self._arrange(place, item)
         for conditions, allowed in self._allowed.items():
             allowed.view[place] = item is not None and conditions.passes(item)
 
@@ -105,6 +103,14 @@ class Catalogue:
             kept.view[:] = self._found(conditions)
             self._allowed[conditions] = kept
         return self._allowed[conditions].view.copy()
+
+    def _arrange(self, place: int, item: ItemAttributes) -> None:
+        for tag in item.tags:
+            self._tagged.setdefault(tag, set()).add(place)
+        for name, value in item.numbers.items():
+            if name not in self._numbers:
+                self._numbers[name] = Growing(len(self), np.nan, np.float64)
+            self._numbers[name].view[place] = value
 
     def _found(self, conditions: ItemFilter) -> NDArray[np.bool_]:
         allowed: NDArray[np.bool_] = (self._present if conditions.include_unavailable else self._available).view.copy()

@@ -15,8 +15,12 @@ from scipy.sparse import csr_array, diags_array, hstack
 
 from cuelight.server.recommender.dense_block import DenseBlock
 from cuelight.server.recommender.embeddings import SpaceVectors
+from cuelight.server.recommender.item_terms import ItemTerms
 
-__all__ = ["ItemAttributes", "ItemFeatures", "words_of"]
+__all__ = ["DescribedItems", "ItemAttributes", "ItemFeatures", "words_of"]
+
+_Block = tuple[Any, tuple[str, ...]]
+"""A matrix (items, terms) and the terms."""
 
 _PROFILES_AT_ONCE = 32
 """Profiles are as wide as there are features: so many are in memory at once."""
@@ -49,21 +53,20 @@ class ItemFeatures:
     def of(
         cls, items: Sequence[ItemAttributes], embeddings: Mapping[str, SpaceVectors] | None = None
     ) -> "ItemFeatures":
-        """Build the features of all items: tags and words of the title by tf-idf, and embeddings by space if any.
+        """Build the features of all items: tags, words of the title, and embeddings by space if any."""
+        return DescribedItems(items).features(embeddings)
 
-        Source: Salton and Buckley, Term-weighting approaches in automatic text retrieval, 1988; idf smoothed as
-        log((1 + n) / (1 + df)) + 1.
-        """
-        blocks = [
-            _tf_idf([[f"tag {tag}" for tag in item.tags] for item in items]),
-            _tf_idf([[f"title {word}" for word in words_of(item.title)] for item in items]),
-        ]
+    @classmethod
+    def of_blocks(
+        cls, n_items: int, blocks: Sequence[_Block], embeddings: Mapping[str, SpaceVectors] | None = None
+    ) -> "ItemFeatures":
+        """Join blocks of tags and titles, and embeddings by space if any; a block of nothing is left out."""
         blocks = [block for block in blocks if block[1]]
         told = {space: known for space, known in (embeddings or {}).items() if (known.places >= 0).any()}
         weight = 1 / max(len(blocks) + len(told), 1)
-        dense = tuple(DenseBlock.of(space, known, len(items), weight) for space, known in told.items())
+        dense = tuple(DenseBlock.of(space, known, n_items, weight) for space, known in told.items())
         if not blocks:
-            return cls(csr_array((len(items), 0)), (), dense)
+            return cls(csr_array((n_items, 0)), (), dense)
         matrix = hstack([block for block, _ in blocks], format="csr") * np.sqrt(weight)
         return cls(matrix, tuple(name for _, names in blocks for name in names), dense)
 
@@ -102,16 +105,41 @@ def words_of(title: str) -> list[str]:
     return re.findall(r"\w+", re.sub(r"\(\d{4}\)\s*$", "", title.lower()))
 
 
-def _tf_idf(documents: Sequence[Sequence[str]]) -> tuple[Any, tuple[str, ...]]:
-    names = sorted({term for terms in documents for term in terms})
-    place = {name: i for i, name in enumerate(names)}
-    columns = np.array([place[term] for terms in documents for term in terms], np.int64)
-    ends = np.cumsum([0, *(len(terms) for terms in documents)])
-    counts = csr_array((np.ones(len(columns)), columns, ends), shape=(len(documents), len(names)))
+class DescribedItems:
+    """Tags and words of titles, from which features are made again when some items have changed.
+
+    Whoever computes features owns it; one update follows the other.
+    """
+
+    def __init__(self, items: Sequence[ItemAttributes | None]) -> None:
+        self._tags = ItemTerms()
+        self._words = ItemTerms()
+        self.change(len(items), dict(enumerate(items)))
+
+    def change(self, n_items: int, changed: Mapping[int, ItemAttributes | None]) -> None:
+        """Take in changed items by place; None where one was deleted. There are `n_items` then."""
+        self._tags.widen(n_items)
+        self._words.widen(n_items)
+        for place, item in changed.items():
+            self._tags.put(place, [f"tag {tag}" for tag in item.tags] if item else ())
+            self._words.put(place, [f"title {word}" for word in words_of(item.title)] if item else ())
+
+    def features(self, embeddings: Mapping[str, SpaceVectors] | None = None) -> ItemFeatures:
+        """Return the features of all items as they are now: by tf-idf, and embeddings by space if any.
+
+        Source: Salton and Buckley, Term-weighting approaches in automatic text retrieval, 1988; idf smoothed as
+        log((1 + n) / (1 + df)) + 1.
+        """
+        return ItemFeatures.of_blocks(len(self._tags), (_tf_idf(self._tags), _tf_idf(self._words)), embeddings)
+
+
+def _tf_idf(terms: ItemTerms) -> _Block:
+    columns, ends, names = terms.counts()
+    counts = csr_array((np.ones(len(columns)), columns, ends), shape=(len(terms), len(names)))
     counts.sum_duplicates()
     present = np.bincount(counts.indices, minlength=len(names))
-    idf = np.log((1 + len(documents)) / (1 + present)) + 1
-    return _unit_rows(counts @ diags_array(idf)), tuple(names)
+    idf = np.log((1 + len(terms)) / (1 + present)) + 1
+    return _unit_rows(counts @ diags_array(idf)), names
 
 
 def _unit_rows(matrix: Any) -> Any:

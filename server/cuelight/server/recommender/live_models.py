@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from cuelight.server.errors import InvalidRequest, ItemNotFound, ModelNotFound, ModelNotReady, Unsupported, UserNotFound
 from cuelight.server.recommender.catalogue import Catalogue, ItemFilter
-from cuelight.server.recommender.embeddings import ItemEmbeddings, VectorTable
-from cuelight.server.recommender.features import ItemAttributes, ItemFeatures
+from cuelight.server.recommender.embeddings import ItemEmbeddings, SpaceVectors, VectorTable
+from cuelight.server.recommender.features import DescribedItems, ItemAttributes, ItemFeatures
 from cuelight.server.recommender.gram import DRIFT_LIMIT, Gram
 from cuelight.server.recommender.history import NOBODY, History
 from cuelight.server.recommender.interaction_table import InteractionTable
@@ -52,7 +52,8 @@ class LiveModels:
         self._items = Names(loaded.items)
         self._catalogue = Catalogue(loaded.attributes)
         self._spaces = {space: VectorTable(told) for space, told in loaded.embeddings.items()}
-        self._features = self._all_features().computed()
+        self._described_items = DescribedItems(loaded.attributes)
+        self._features = self._described_items.features(self._seen_spaces())
         self._table = InteractionTable(len(loaded.attributes), loaded.rows)
         self._unliked = InteractionTable(len(loaded.attributes), loaded.unliked)
         self._models = ModelSet(self._table, self._features, settings)
@@ -71,7 +72,7 @@ class LiveModels:
         """How many of them the items' features know."""
         self._updating: tuple[Gram, InverseUpdate | GramCopy, int] | None = None
         self._describing = 0
-        self._outdated = False
+        self._outdated: dict[int, ItemAttributes | None] = {}
 
     def fit(self) -> None:
         """Fit every model but ALS, and EASE where it takes long, so that no caller waits for them.
@@ -95,7 +96,7 @@ class LiveModels:
         for item, attributes in described.items():
             self._catalogue.put(item, attributes)
         self._learn_embeddings(news.embeddings)
-        self._outdated |= bool(described)
+        self._outdated |= described
         rows = {
             user: changed_row(self._table.row(user), user, said, self._min_value) for user, said in news.said.items()
         }
@@ -192,8 +193,8 @@ class LiveModels:
         if not self._outdated:
             self.described = self.learned
             return None
-        self._outdated = False
-        return self._all_features()
+        changed, self._outdated = self._outdated, {}
+        return FeaturesUpdate(self._described_items, len(self._catalogue), changed, self._seen_spaces())
 
     def adopt_features(self, features: ItemFeatures) -> None:
         """Answer with features that were computed elsewhere."""
@@ -285,9 +286,8 @@ class LiveModels:
         for user in news.forgotten:
             self._unliked.replace(self._user(user), NOBODY)
 
-    def _all_features(self) -> FeaturesUpdate:
-        spaces = {space: table.seen() for space, table in self._spaces.items()}
-        return FeaturesUpdate(tuple(self._catalogue.attributes), spaces)
+    def _seen_spaces(self) -> dict[str, SpaceVectors]:
+        return {space: table.seen() for space, table in self._spaces.items()}
 
     def _learn_embeddings(self, changed: Mapping[int, ItemEmbeddings | None]) -> None:
         for table in self._spaces.values():

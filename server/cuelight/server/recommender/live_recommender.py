@@ -41,7 +41,7 @@ from cuelight.server.recommender.store.outcomes import Outcome
 from cuelight.server.recommender.store.store import Store
 from cuelight.server.recommender.trained.live_sequential import LiveSequential
 from cuelight.server.recommender.waiting_line import WaitingLine
-from cuelight.server.recommender.writes import ForgetUsers, Write, carry_out
+from cuelight.server.recommender.writes import DeleteItems, ForgetUsers, UpsertItems, Write, carry_out
 from cuelight.server.rpc.changes import Changes
 
 __all__ = ["LiveRecommender"]
@@ -108,7 +108,7 @@ class LiveRecommender:
         assert store is not None, "load() before open()"
         loaded = await self._on(self._store_thread, partial(_loaded, store, self._min_value))
         self._outcomes = await self._on(self._store_thread, partial(_outcomes, store, loaded.min_value, self._shares))
-        models = LiveModels(loaded, self._settings)
+        models = await self._on(self._model_thread, partial(LiveModels, loaded, self._settings))
         await self._on(self._model_thread, models.fit)
         keep_to_one_core()
         await self._retrieval.load(partial(_spaces_of, loaded))
@@ -147,7 +147,17 @@ class LiveRecommender:
     async def write(self, write: Write) -> int:
         """Return the write's answer once it is durable and learned. Raises: Overloaded, Unavailable, ShuttingDown."""
         self._check_ready()
-        return await self._writes.ask(write)
+        answer = await self._writes.ask(write)
+        # Whoever waits for an update waits here, and not in the line: other writes go on.
+        assert self._models is not None
+        models, learned = self._models, self._models.learned
+        if isinstance(write, ForgetUsers):
+            self._inverse_outdated.set()
+            await _followed(self._inverse_follows, lambda: models.inverse_learned >= learned)
+        if isinstance(write, UpsertItems | DeleteItems):
+            self._features_outdated.set()
+            await _followed(self._features_follow, lambda: models.described >= learned)
+        return answer
 
     async def ask_models(self, question: Callable[[LiveModels], Result]) -> Result:
         """Return what a function makes of the models, called on their thread. Raises: ModelNotReady, and its errors."""
@@ -218,7 +228,7 @@ class LiveRecommender:
         assert self._models is not None
         written = await self._on(self._store_thread, partial(carry_out, self._store, writes, self._outcomes))
         try:
-            learned, als_due = await self._on(self._model_thread, partial(_learn, self._models, written.news))
+            als_due = await self._on(self._model_thread, partial(_learn, self._models, written.news))
             for news in written.news:
                 await self._retrieval.learn(news.embeddings)
         except Exception as error:
@@ -231,13 +241,8 @@ class LiveRecommender:
         forgets = any(isinstance(write, ForgetUsers) for write in writes)
         if als_due or forgets:
             self._als_outdated.set()
-        self._changed()
-        if forgets:
-            if self._sequential is not None:
-                await self._sequential.forgotten()
-            await _followed(self._inverse_follows, lambda: self._inverse_learned() >= learned)
-        if any(news.attributes for news in written.news):
-            await _followed(self._features_follow, lambda: self._described() >= learned)
+        if forgets and self._sequential is not None:
+            await self._sequential.forgotten()
         self._changed()
         return written.answers
 
@@ -297,12 +302,6 @@ class LiveRecommender:
                 self._changed()
             self._features_follow.notify()
 
-    def _inverse_learned(self) -> int:
-        return self._models.inverse_learned if self._models else 0
-
-    def _described(self) -> int:
-        return self._models.described if self._models else 0
-
     async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(thread, work)
 
@@ -316,11 +315,11 @@ async def _followed(changes: Changes, knows: Callable[[], bool]) -> None:
         await followed.wait()
 
 
-def _learn(models: LiveModels, told: Sequence[News]) -> tuple[int, bool]:
-    """Return how many writes are learned then, and whether ALS is due."""
+def _learn(models: LiveModels, told: Sequence[News]) -> bool:
+    """Return whether ALS is due then."""
     for news in told:
         models.learn(news)
-    return models.learned, models.als_due()
+    return models.als_due()
 
 
 async def _fail(error: Exception) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cuelight.server.recommender.embeddings import ItemEmbeddings, SpaceVectors
-from cuelight.server.recommender.features import ItemAttributes, ItemFeatures
+from cuelight.server.recommender.features import DescribedItems, ItemAttributes, ItemFeatures
 from cuelight.server.recommender.history import History
 from cuelight.server.recommender.store.store import Said
 
@@ -46,11 +46,14 @@ class News:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeaturesUpdate:
-    """What the items' features are made of. Immutable, so it may be computed on any thread."""
+    """What leads from the items' features to those after some changes: may be computed on any thread, one at a time."""
 
-    attributes: Sequence[ItemAttributes | None]
+    described: DescribedItems
+    n_items: int
+    changed: Mapping[int, ItemAttributes | None]
     embeddings: Mapping[str, SpaceVectors]
 
     def computed(self) -> ItemFeatures:
-        """Return the features; takes time in proportion to all attributes."""
-        return ItemFeatures.of([item or ItemAttributes() for item in self.attributes], self.embeddings)
+        """Return the features; takes time in proportion to all terms, but reads the changed items' texts alone."""
+        self.described.change(self.n_items, self.changed)
+        return self.described.features(self.embeddings)

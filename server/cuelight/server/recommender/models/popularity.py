@@ -36,7 +36,7 @@ class Popularity:
     def fit(cls, table: InteractionTable, half_life_s: float = np.inf) -> "Popularity":
         """Sum what is in the table."""
         model = cls(table.n_items, half_life_s)
-        model.learn([RowChange(user, History.of([]), table.row(user)) for user in range(len(table))])
+        model.learn([RowChange(user, NOBODY, table.row(user)) for user in range(len(table))])
         return model
 
     def learn(self, changes: Sequence[RowChange]) -> None:
