@@ -31,10 +31,20 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE due (what TEXT PRIMARY KEY) WITHOUT ROWID",
         "CREATE TABLE settings (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID",
     ),
+    (
+        "ALTER TABLE users ADD COLUMN came_after INTEGER NOT NULL DEFAULT 0",
+        """CREATE TRIGGER users_came AFTER INSERT ON users BEGIN
+            UPDATE users SET came_after = coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)
+            WHERE place = new.place;
+        END""",
+        "CREATE TABLE forgettings (number INTEGER PRIMARY KEY AUTOINCREMENT, came_after INTEGER NOT NULL)",
+    ),
 )
 """`place` is the row or column of the matrix users x items, from 0 on; a forgotten user's may be given to another.
 `attributes` is JSON, NULL for an item that was deleted. `value` is NULL for a withdrawal.
-`due` names work that a crash must not lose; `settings` are what the data is to be read with."""
+`due` names work that a crash must not lose; `settings` are what the data is to be read with.
+`came_after` is the number of the last event before a user came: all of a user's, deleted ones too, have higher ones.
+`forgettings` is read by `store/forgettings.py`."""
 
 
 def migrate(connection: sqlite3.Connection, path: Path, read_only: bool = False) -> None:
