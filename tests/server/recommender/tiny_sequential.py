@@ -17,7 +17,7 @@ from cuelight.server.recommender.trained.sequential_files import sequential_fold
 from cuelight.server.recommender.trained.training_data import like_rows
 from tests.server.recommender.tables import checkerboard, random_table
 
-__all__ = ["TINY", "random_sequential", "sequential_of_the_checkerboard", "write_version"]
+__all__ = ["TINY", "exported", "random_sequential", "sequential_of_the_checkerboard", "write_version"]
 
 TINY: dict[str, Any] = {"width": 8, "length": 6, "batch": 4, "rate": 0.01, "epochs": 2}
 
@@ -49,13 +49,14 @@ def write_version(models: Path, items: Sequence[str], stamp: Stamp) -> Path:
     folder = sequential_folder(models)
     version = folder / str(1 + max((int(path.name) for path in folder.glob("[0-9]*")), default=0))
     version.mkdir(parents=True)
-    for name, content in {**_exported(len(items)), MANIFEST_NAME: manifest.as_json()}.items():
+    for name, content in {**exported(len(items)), MANIFEST_NAME: manifest.as_json()}.items():
         (version / name).write_bytes(content)
     return version
 
 
 @cache
-def _exported(n_items: int) -> dict[str, bytes]:
+def exported(n_items: int) -> dict[str, bytes]:
+    """Return the files of a version that has hardly learned anything, by name; it takes seconds, once."""
     people = [np.arange(n_items), np.arange(n_items)[::-1].copy()]
     told = {**TINY, "epochs": 1}
     trained = entry.train_likes(people, [np.arange(n_items) * 1.0] * 2, n_items, told, quiet=True)
