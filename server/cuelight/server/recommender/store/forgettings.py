@@ -1,9 +1,9 @@
 """Which forgettings a model that was trained apart has not heard of, told in the database they happen in.
 
-Every forgetting of somebody with events gets a number, and with it the first event that it took away. A model that was
-read at event number `last_event`, after so many forgettings, knows somebody who was forgotten exactly if a later one
-took away an event up to its own. Kept as settings, `forgettings` and `forgotten N`; a row that a later one says more
-than is dropped, so there are few. No word of who it was.
+Every forgetting gets a number, and with it the event after which the first of those who were forgotten came. A model
+that read everything up to event `last_event`, when so many forgettings had been, knows somebody who was forgotten
+exactly if somebody who came before that event was forgotten later. (The user's own events cannot tell: some may have
+been deleted with their items.) A row that a later one says more than is dropped, so there are few. None says who.
 """
 
 import sqlite3
@@ -11,27 +11,16 @@ from collections.abc import Iterable
 
 __all__ = ["count_forgettings", "forgotten_since", "note_forgetting"]
 
-_COUNT = "SELECT value FROM settings WHERE name = 'forgettings'"
-_FIRST_EVENT = "SELECT min(sequence) FROM events WHERE user = ?"
-_DROP_LESS = "DELETE FROM settings WHERE name GLOB 'forgotten *' AND value >= ?"
-_SINCE = """
-    SELECT EXISTS (
-        SELECT 1 FROM settings
-        WHERE name GLOB 'forgotten *' AND CAST(substr(name, length('forgotten ') + 1) AS INTEGER) > ? AND value <= ?
-    )
-"""
+_COUNT = "SELECT seq FROM sqlite_sequence WHERE name = 'forgettings'"
+_SINCE = "SELECT EXISTS (SELECT 1 FROM forgettings WHERE number > ? AND came_after < ?)"
 
 
 def note_forgetting(connection: sqlite3.Connection, users: Iterable[int]) -> None:
-    """Note that users, by place, are about to be forgotten; within the transaction that deletes their events."""
-    firsts = [connection.execute(_FIRST_EVENT, (user,)).fetchone()[0] for user in users]
-    first = min((first for first in firsts if first is not None), default=None)
-    if first is None:
-        return
-    number = count_forgettings(connection) + 1
-    connection.execute(_DROP_LESS, (first,))
-    rows = [("forgettings", number), (f"forgotten {number}", first)]
-    connection.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", rows)
+    """Note that users, by place, are about to be forgotten; within the transaction that deletes them."""
+    came = [connection.execute("SELECT came_after FROM users WHERE place = ?", (user,)).fetchone()[0] for user in users]
+    if came:
+        connection.execute("DELETE FROM forgettings WHERE came_after >= ?", (min(came),))
+        connection.execute("INSERT INTO forgettings (came_after) VALUES (?)", (min(came),))
 
 
 def count_forgettings(connection: sqlite3.Connection) -> int:
@@ -41,5 +30,5 @@ def count_forgettings(connection: sqlite3.Connection) -> int:
 
 
 def forgotten_since(connection: sqlite3.Connection, forgettings: int, last_event: int) -> bool:
-    """Return whether any forgetting after the first so many took away an event up to number `last_event`."""
+    """Return whether, after the first so many times, somebody was forgotten who came before event `last_event`."""
     return bool(connection.execute(_SINCE, (forgettings, last_event)).fetchone()[0])

@@ -67,13 +67,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID""",
         "CREATE INDEX shown_by_item ON shown (item)",
     ),
+    (
+        "ALTER TABLE users ADD COLUMN came_after INTEGER NOT NULL DEFAULT 0",
+        """CREATE TRIGGER users_came AFTER INSERT ON users BEGIN
+            UPDATE users SET came_after = coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)
+            WHERE place = new.place;
+        END""",
+        "CREATE TABLE forgettings (number INTEGER PRIMARY KEY AUTOINCREMENT, came_after INTEGER NOT NULL)",
+    ),
 )
 """`place` is the row or column of the matrix users x items, from 0 on; a forgotten user's may be given to another.
 `attributes` is JSON, NULL for an item that was deleted. `value` is NULL for a withdrawal.
 `vector` is little-endian float32, all of one space of one length.
 `subjects` are users who have got a shelf of an experiment, whether or not anything else is known of them; `first_s` is
 Unix time; `position` and `share` are NULL for variants that the configuration has no longer.
-`due` names work that a crash must not lose; `settings` are what the data is to be read with."""
+`due` names work that a crash must not lose; `settings` are what the data is to be read with.
+`came_after` is the number of the last event before a user came: all of a user's, deleted ones too, have higher ones.
+`forgettings` is read by `store/forgettings.py`."""
 
 
 def migrate(connection: sqlite3.Connection, path: Path, read_only: bool = False) -> None:

@@ -185,11 +185,11 @@ class Store:
         return self._events.told_since(user, time_s)
 
     def forgettings(self) -> int:
-        """Return how often somebody of whom there were events was forgotten."""
+        """Return how often somebody was forgotten."""
         return count_forgettings(self._connection)
 
     def forgotten_since(self, forgettings: int, last_event: int) -> bool:
-        """Return whether somebody with an event up to `last_event` was forgotten after the first so many times."""
+        """Return whether somebody who came before event `last_event` was forgotten after the first so many times."""
         return forgotten_since(self._connection, forgettings, last_event)
 
     def compaction_due(self) -> bool:
