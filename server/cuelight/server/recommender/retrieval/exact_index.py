@@ -81,6 +81,8 @@ class ExactIndex:
         self._vectors[rows] = vectors
         if self._int8 is not None:
             self._int8.put(rows, vectors)
+        elif self._used >= _LEAST_INT8_ROWS:
+            self._int8 = Int8Rows(len(self._vectors), self._vectors[: self._used])
 
     def delete(self, places: NDArray[np.int64]) -> None:
         """Drop vectors; see `VectorIndex`."""
@@ -160,10 +162,8 @@ class ExactIndex:
     def _products(
         self, start: int, end: int, queries: NDArray[np.float32]
     ) -> tuple[NDArray[np.int32] | NDArray[np.float32], NDArray[np.int32] | NDArray[np.float32]]:
-        if self._used < _LEAST_INT8_ROWS:
-            return self._vectors[start:end] @ queries.T, np.full(len(queries), _FLOAT32_BOUND, np.float32)
         if self._int8 is None:
-            self._int8 = Int8Rows(len(self._vectors), self._vectors[: self._used])
+            return self._vectors[start:end] @ queries.T, np.full(len(queries), _FLOAT32_BOUND, np.float32)
         return self._int8.products(start, end, queries)
 
     def _passed(self, allowed: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
@@ -199,7 +199,7 @@ class ExactIndex:
         vectors[: self._used] = self._vectors[: self._used]
         places[: self._used] = self._places[: self._used]
         self._vectors, self._places = vectors, places
-        self._int8 = None  # measured anew with the next search: half as many vectors again may be of another kind
+        self._int8 = None  # measured anew: half as many vectors again may be of another kind
 
 
 class _Best:

@@ -31,6 +31,8 @@ _COLUMNS = 8
 """Queries are filled up to a multiple of so many: 8 took 1.0 ms where 1 took 1.4."""
 _THREADS_FOR_FEW = 2
 """With few queries at once there is time on another core: 1.0 ms became 0.5. With many, other calls need it."""
+_ROWS_AT_ONCE = 8192
+"""That are copied as float32 on their way."""
 _ROUNDING = 1e-6
 """For what float32 itself rounds, generously: components of vectors of length 1, and 4096 of them added up."""
 LOWEST = -(2**29)
@@ -48,7 +50,9 @@ class Int8Rows:
     def __init__(self, capacity: int, vectors: NDArray[np.float32]) -> None:
         """Take the measure of `vectors` (n, d) and put them into the first rows."""
         self.centre: NDArray[np.float32] = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self._step = float(np.abs(vectors - self.centre).max(initial=0)) / _LEVELS or 1.0
+        parts = [vectors[start : start + _ROWS_AT_ONCE] for start in range(0, len(vectors), _ROWS_AT_ONCE)]
+        largest = max((float(np.abs(part - self.centre).max()) for part in parts), default=0.0)
+        self._step = largest / _LEVELS or 1.0
         self._rows = np.full((capacity, vectors.shape[1]), _ZERO, np.uint8)
         self._room = np.empty(0, np.int32)
         self._error = 0.0
@@ -57,14 +61,8 @@ class Int8Rows:
 
     def put(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Set some rows (n,) to vectors (n, d)."""
-        if not len(rows):
-            return
-        relative = vectors - self.centre
-        whole = np.clip(np.rint(relative / self._step), -_LEVELS, _LEVELS)
-        self._rows[rows] = (whole + _ZERO).astype(np.uint8)
-        meant = whole * np.float32(self._step)
-        self._error = max(self._error, float(np.linalg.norm(relative - meant, axis=1).max()) + _ROUNDING)
-        self._length = max(self._length, float(np.linalg.norm(meant, axis=1).max()) + _ROUNDING)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            self._put(rows[start : start + _ROWS_AT_ONCE], vectors[start : start + _ROWS_AT_ONCE])
 
     def move(self, source: int, target: int) -> None:
         """Copy a row to another one."""
@@ -86,6 +84,14 @@ class Int8Rows:
         off = np.linalg.norm(queries - whole * steps, axis=1)
         bounds = (np.linalg.norm(queries, axis=1) * self._error + off * self._length + _ROUNDING) / self._step
         return self._multiplied(start, end, padded), np.ceil(bounds / steps[:, 0]).astype(np.int32)
+
+    def _put(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        relative = vectors - self.centre
+        whole = np.clip(np.rint(relative / self._step), -_LEVELS, _LEVELS)
+        self._rows[rows] = (whole + _ZERO).astype(np.uint8)
+        meant = whole * np.float32(self._step)
+        self._error = max(self._error, float(np.linalg.norm(relative - meant, axis=1).max()) + _ROUNDING)
+        self._length = max(self._length, float(np.linalg.norm(meant, axis=1).max()) + _ROUNDING)
 
     def _multiplied(self, start: int, end: int, queries: NDArray[np.int8]) -> NDArray[np.int32]:
         """Return rows times `queries` (d, q), in memory that is used again: to get new memory costs as much again."""
