@@ -30,6 +30,8 @@ MAX_LENGTH = 4096
 MAX_SPACE_BYTES = 64
 
 _LEAST_ROOM = 64
+_ROWS_AT_ONCE = 8192
+"""That are float64 at a time."""
 
 Vector = NDArray[np.float32]
 
@@ -129,7 +131,8 @@ def check_vector(of_what: str, values: Sequence[float] | Vector) -> Vector:
 
 def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the rows (n, d), none of them all 0, at length 1; float32 of any size, tiny and huge ones included."""
-    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0).astype(np.float64)
-    scaled = vectors / largest
-    unit: NDArray[np.float32] = (scaled / np.linalg.norm(scaled, axis=1, keepdims=True)).astype(np.float32)
+    unit = np.empty(vectors.shape, np.float32)
+    for start in range(0, len(vectors), _ROWS_AT_ONCE):
+        part = vectors[start : start + _ROWS_AT_ONCE].astype(np.float64)
+        unit[start : start + _ROWS_AT_ONCE] = part / np.linalg.norm(part, axis=1, keepdims=True)
     return unit

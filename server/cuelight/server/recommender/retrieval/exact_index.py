@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cuelight.server.recommender.retrieval.candidates import find_candidates
 from cuelight.server.recommender.retrieval.index import Hits, no_hits
-from cuelight.server.recommender.retrieval.int8_products import Int8Rows
+from cuelight.server.recommender.retrieval.int8_products import LOWEST, Int8Rows
 
 __all__ = ["ExactIndex"]
 
@@ -28,6 +28,8 @@ _FEW_ALLOWED = 8
 _LEAST_ROOM = 64
 _FLOAT32_BOUND = 1e-5
 """Of a product of two vectors of length 1 with up to 4096 components, rounded at each step, generously."""
+_LOWEST_FLOAT32 = -2.0
+"""Below all products, and what is subtracted from them."""
 _PAIRS_AT_ONCE = 16_384
 """Whose vectors are copied as float64 at once."""
 
@@ -79,6 +81,8 @@ class ExactIndex:
         self._vectors[rows] = vectors
         if self._int8 is not None:
             self._int8.put(rows, vectors)
+        elif self._used >= _LEAST_INT8_ROWS:
+            self._int8 = Int8Rows(len(self._vectors), self._vectors[: self._used])
 
     def delete(self, places: NDArray[np.int64]) -> None:
         """Drop vectors; see `VectorIndex`."""
@@ -88,17 +92,18 @@ class ExactIndex:
 
     def search(self, queries: NDArray[np.float32], n: int, allowed: NDArray[np.bool_] | None = None) -> list[Hits]:
         """Return the nearest; see `VectorIndex`."""
-        rows = None if allowed is None else self._allowed_rows(allowed)
-        n_rows = self._used if rows is None else len(rows)
+        passed = None if allowed is None else self._passed(allowed)
+        n_rows = self._used if passed is None else int(np.count_nonzero(passed))
         if not n_rows or n < 1:
             return [no_hits() for _ in queries]
+        few = np.flatnonzero(passed) if passed is not None and n_rows * _FEW_ALLOWED <= self._used else None
         hits: list[Hits] = []
         for start in range(0, len(queries), _QUERIES_AT_ONCE):
             best = _Best(self._vectors, queries[start : start + _QUERIES_AT_ONCE], min(n, n_rows))
-            if rows is not None and len(rows) * _FEW_ALLOWED <= self._used:
-                self._look_among(rows, best)
+            if few is not None:
+                self._look_among(few, best)
             else:
-                self._look_at_all(rows, best)
+                self._look_at_all(passed, best)
             hits += best.hits(self._places)
         return hits
 
@@ -132,45 +137,41 @@ class ExactIndex:
             rows[known] = np.where(allowed[places[known]], rows[known], -1)
         return rows
 
-    def _look_at_all(self, allowed: NDArray[np.int64] | None, best: "_Best") -> None:
+    def _look_at_all(self, passed: NDArray[np.bool_] | None, best: "_Best") -> None:
         for start in range(0, self._used, _ROWS_AT_ONCE):
             end = min(start + _ROWS_AT_ONCE, self._used)
             products, bounds = self._products(start, end, best.queries)
-            lowest = np.iinfo(np.int32).min if products.dtype == np.int32 else -np.inf
-            rows = np.arange(start, end)
-            if allowed is not None:
-                out = np.ones(end - start, np.bool_)
-                out[allowed[np.searchsorted(allowed, start) : np.searchsorted(allowed, end)] - start] = False
-                products[out] = lowest
-                rows = rows[~out]
+            lowest = LOWEST if products.dtype == np.int32 else _LOWEST_FLOAT32
+            if passed is not None:
+                products[np.flatnonzero(~passed[start:end])] = 2 * lowest
             found = find_candidates(products, bounds, min(best.n, end - start), lowest)
             best.add(found.queries, found.rows + start)
-            best.add_best_of(rows, np.flatnonzero(found.unclear))
+            if found.unclear.any():
+                rows = np.arange(start, end)
+                best.add_best_of(rows if passed is None else rows[passed[start:end]], np.flatnonzero(found.unclear))
 
     def _look_among(self, rows: NDArray[np.int64], best: "_Best") -> None:
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             some = rows[start : start + _ROWS_AT_ONCE]
             products = self._vectors[some] @ best.queries.T
-            bounds = np.full(len(best.queries), _FLOAT32_BOUND)
-            found = find_candidates(products, bounds, min(best.n, len(some)), -np.inf)
+            bounds = np.full(len(best.queries), _FLOAT32_BOUND, np.float32)
+            found = find_candidates(products, bounds, min(best.n, len(some)), _LOWEST_FLOAT32)
             best.add(found.queries, some[found.rows])
             best.add_best_of(some, np.flatnonzero(found.unclear))
 
     def _products(
         self, start: int, end: int, queries: NDArray[np.float32]
-    ) -> tuple[NDArray[np.int32] | NDArray[np.float32], NDArray[np.int64] | NDArray[np.float64]]:
-        if self._used < _LEAST_INT8_ROWS:
-            return self._vectors[start:end] @ queries.T, np.full(len(queries), _FLOAT32_BOUND)
+    ) -> tuple[NDArray[np.int32] | NDArray[np.float32], NDArray[np.int32] | NDArray[np.float32]]:
         if self._int8 is None:
-            self._int8 = Int8Rows(len(self._vectors), self._vectors[: self._used])
+            return self._vectors[start:end] @ queries.T, np.full(len(queries), _FLOAT32_BOUND, np.float32)
         return self._int8.products(start, end, queries)
 
-    def _allowed_rows(self, allowed: NDArray[np.bool_]) -> NDArray[np.int64] | None:
-        """Return the rows, ascending, that are allowed; None where all are."""
-        places = self._places[: self._used]
+    def _passed(self, allowed: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+        """Return which rows are allowed, (rows,); None where all are."""
+        places = self.places
         known = places < len(allowed)
-        rows = np.flatnonzero(allowed[places] if known.all() else known & allowed[np.where(known, places, 0)])
-        return None if len(rows) == self._used else rows
+        passed: NDArray[np.bool_] = allowed[places] if known.all() else known & allowed[np.where(known, places, 0)]
+        return None if passed.all() else passed
 
     def _delete_row(self, place: int) -> None:
         row, last = int(self._row_of[place]), self._used - 1
@@ -198,7 +199,7 @@ class ExactIndex:
         vectors[: self._used] = self._vectors[: self._used]
         places[: self._used] = self._places[: self._used]
         self._vectors, self._places = vectors, places
-        self._int8 = None  # measured anew with the next search: half as many vectors again may be of another kind
+        self._int8 = None  # measured anew: half as many vectors again may be of another kind
 
 
 class _Best:

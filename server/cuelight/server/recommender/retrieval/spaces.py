@@ -1,6 +1,6 @@
 """All spaces of embeddings: questions in the callers' ids, answered together where they ask alike."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ class Spaces:
     def __init__(
         self,
         ids: Mapping[int, str],
-        unavailable: Collection[int],
+        unavailable: Set[int],
         embeddings: Mapping[str, SpaceVectors],
         graph_from: int = GRAPH_FROM,
     ) -> None:
@@ -33,15 +33,18 @@ class Spaces:
         """
         self._graph_from = graph_from
         self._places: dict[str, int] = {}
-        self._ids: list[str] = []
-        self._available = np.empty(0, np.bool_)
         self._spaces: dict[str, Space] = {}
         self._unavailable: set[int] = set()
         for name, told in embeddings.items():
             space = self._spaces[name] = Space(name, told.vectors.shape[1], graph_from)
             space.put(told.places, told.vectors)
             for place in told.places.tolist():
-                self._know(place, ids[place], place not in unavailable)
+                self._places[ids[place]] = place
+            self._unavailable |= unavailable & set(told.places.tolist())
+        width = max(self._places.values(), default=-1) + 1
+        self._ids = [ids.get(place, "") for place in range(width)]
+        self._available = np.ones(width, np.bool_)
+        self._available[list(self._unavailable)] = False
 
     def learn(self, changed: Mapping[int, ItemEmbeddings | None]) -> None:
         """Set all embeddings anew of the items in some places; None where one was deleted."""
