@@ -25,7 +25,7 @@ from cuelight.server.recommender.liking import MIN_VALUE, min_value_of, told_row
 from cuelight.server.recommender.live_models import LiveModels, Loaded
 from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
-from cuelight.server.recommender.store.exposures import VariantKey
+from cuelight.server.recommender.store.exposures import Exposed, VariantKey
 from cuelight.server.recommender.store.outcomes import Outcome
 from cuelight.server.recommender.store.store import Store
 from cuelight.server.recommender.waiting_line import WaitingLine
@@ -228,11 +228,18 @@ class LiveRecommender:
         exposed = self.exposures.take()
         if not exposed or self._outcomes is None:
             return
-        try:
-            await self._on(self._store_thread, partial(self._outcomes.expose, exposed))
-        except Overloaded as error:
+        work = partial(self._outcomes.expose, exposed)
+        storing = asyncio.get_running_loop().run_in_executor(self._store_thread, work)
+        storing.add_done_callback(partial(self._exposures_stored, exposed))
+        await asyncio.wait([storing])  # whoever waits may leave, and it is stored all the same
+
+    def _exposures_stored(self, exposed: Sequence[Exposed], storing: "asyncio.Future[None]") -> None:
+        error = None if storing.cancelled() else storing.exception()
+        if isinstance(error, Overloaded):
             self.exposures.put_back(exposed)
             _log.warning("exposures are kept in memory: %s", error.message)
+        elif isinstance(error, Exception):
+            self._create_task(_fail(error), "exposures")
 
     async def _inverse_knows(self, learned: int) -> None:
         """Return once EASE's inverse knows so many writes."""
