@@ -24,7 +24,7 @@ def log_of(scenario: Callable[[ExposureLog], None], max_noted: int = 100) -> Non
     async def run() -> None:
         log = ExposureLog(max_noted)
         scenario(log)
-        log.take()
+        log.parts()
 
     asyncio.run(run())
 
@@ -89,18 +89,35 @@ def test_nothing_is_noted_of_who_is_being_forgotten() -> None:
     log_of(scenario)
 
 
-def test_it_is_due_once_something_is_noted_and_no_more_when_taken() -> None:
+def test_it_is_due_a_while_after_a_note_and_again_for_what_comes_later() -> None:
     async def run() -> None:
         log = ExposureLog(delay_s=0.0)
-        log.note(KEY, "ann", ["x"], 5.0)
+        assert log.parts() == 0
+        for user in ("ann", "bob"):
+            log.note(KEY, user, ["x"], 5.0)
+            await asyncio.wait_for(log.due.wait(), 10)
+            assert log.parts() == 1
+            assert not log.due.is_set()
+            assert [one.user for one in log.take()] == [user]
+        log.put_back([Exposed(KEY, "ann", 5.0, 1)])
         await asyncio.wait_for(log.due.wait(), 10)
-        log.take()
-        assert not log.due.is_set()
-        log.note(KEY, "ann", ["x"], 5.0)
-        await asyncio.wait_for(log.due.wait(), 10)
-        log.take()
 
     asyncio.run(run())
+
+
+def test_much_is_taken_in_parts_the_oldest_first() -> None:
+    def scenario(log: ExposureLog) -> None:
+        for number in range(1200):
+            log.note(KEY, f"user {number}", [f"item {item}" for item in range(9)], 5.0)
+
+        assert log.parts() == 3
+        parts = [log.take() for _ in range(3)]
+
+        assert [len(part) for part in parts] == [500, 500, 200]
+        assert [one.user for part in parts for one in part] == [f"user {number}" for number in range(1200)]
+        assert (log.parts(), log.take()) == (0, [])
+
+    log_of(scenario, max_noted=50_000)
 
 
 def play(folder: Path, scenario: Callable[[LiveRecommender], Awaitable[None]]) -> None:

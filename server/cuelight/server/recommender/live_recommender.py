@@ -225,13 +225,14 @@ class LiveRecommender:
         Between taking it and handing it to the store's thread nothing can come: who is forgotten next is forgotten
         after it is stored.
         """
-        exposed = self.exposures.take()
-        if not exposed or self._outcomes is None:
+        if self._outcomes is None:
             return
-        work = partial(self._outcomes.expose, exposed)
-        storing = asyncio.get_running_loop().run_in_executor(self._store_thread, work)
-        storing.add_done_callback(partial(self._exposures_stored, exposed))
-        await asyncio.wait([storing])  # whoever waits may leave, and it is stored all the same
+        for _ in range(self.exposures.parts()):
+            exposed = self.exposures.take()
+            work = partial(self._outcomes.expose, exposed)
+            storing = asyncio.get_running_loop().run_in_executor(self._store_thread, work)
+            storing.add_done_callback(partial(self._exposures_stored, exposed))
+            await asyncio.wait([storing])  # whoever waits may leave, and it is stored all the same
 
     def _exposures_stored(self, exposed: Sequence[Exposed], storing: "asyncio.Future[None]") -> None:
         error = None if storing.cancelled() else storing.exception()
