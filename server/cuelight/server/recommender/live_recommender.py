@@ -36,7 +36,7 @@ from cuelight.server.recommender.retrieval.live_retrieval import LiveRetrieval
 from cuelight.server.recommender.retrieval.questions import Nearest, NearestQuestion
 from cuelight.server.recommender.retrieval.spaces import Spaces
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
-from cuelight.server.recommender.store.exposures import VariantKey
+from cuelight.server.recommender.store.exposures import Exposed, VariantKey
 from cuelight.server.recommender.store.outcomes import Outcome
 from cuelight.server.recommender.store.store import Store
 from cuelight.server.recommender.trained.live_sequential import LiveSequential
@@ -281,14 +281,22 @@ class LiveRecommender:
         Between taking it and handing it to the store's thread nothing can come: who is forgotten next is forgotten
         after it is stored.
         """
-        exposed = self.exposures.take()
-        if not exposed or self._outcomes is None:
+        if self._outcomes is None:
             return
-        try:
-            await self._on(self._store_thread, partial(self._outcomes.expose, exposed))
-        except Overloaded as error:
+        for _ in range(self.exposures.parts()):
+            exposed = self.exposures.take()
+            work = partial(self._outcomes.expose, exposed)
+            storing = asyncio.get_running_loop().run_in_executor(self._store_thread, work)
+            storing.add_done_callback(partial(self._exposures_stored, exposed))
+            await asyncio.wait([storing])  # whoever waits may leave, and it is stored all the same
+
+    def _exposures_stored(self, exposed: Sequence[Exposed], storing: "asyncio.Future[None]") -> None:
+        error = None if storing.cancelled() else storing.exception()
+        if isinstance(error, Overloaded):
             self.exposures.put_back(exposed)
             _log.warning("exposures are kept in memory: %s", error.message)
+        elif isinstance(error, Exception):
+            self._create_task(_fail(error), "exposures")
 
     async def _keep_features(self) -> None:
         """Let the items' features follow attributes that came, in the same way."""

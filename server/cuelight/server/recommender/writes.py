@@ -12,7 +12,7 @@ from cuelight.server.recommender.experiments.outcomes import Outcomes, Scope
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.news import News
 from cuelight.server.recommender.store.events import Event
-from cuelight.server.recommender.store.outcomes import ITEM, PAIR
+from cuelight.server.recommender.store.outcomes import ITEM
 from cuelight.server.recommender.store.store import Pair, Said, Store
 
 __all__ = ["DeleteItems", "ForgetUsers", "Record", "UpsertItems", "Write", "Written", "carry_out"]
@@ -104,7 +104,7 @@ def _carried_out(store: Store, run: Sequence[Write], outcomes: Outcomes | None) 
 
 def _recorded(store: Store, run: Sequence[Record], outcomes: Outcomes | None) -> tuple[list[int | Exception], News]:
     events = [event for write in run for event in write.events]
-    with _following(outcomes, ((PAIR, event.user, event.item) for event in events)):
+    with _following(outcomes, outcomes.scopes_of(events) if outcomes else ()):
         recorded = store.record(events)
     answers: list[int | Exception] = []
     start = 0

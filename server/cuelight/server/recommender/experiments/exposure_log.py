@@ -1,8 +1,8 @@
 """What was shown and is not stored yet: noted while a shelf is answered, stored in groups beside it.
 
     note        a shelf of a variant went to a user; repeated ones add up in one entry
-    due         set a second after the first note since the last `take`
-    take        all that is noted, to be stored; `put_back` what could not be
+    due         set a second after the first note since it was last looked at by `parts`
+    take        so much of it as is stored in one go, oldest first; `put_back` what could not be
     forgetting  while users are forgotten nothing of them is noted, and nothing noted before is left
 
 Bounded: beyond a number of entries further ones are dropped and counted. A crash loses what is not stored, a second of
@@ -20,7 +20,9 @@ __all__ = ["ExposureLog", "Watched"]
 
 _DELAY_S = 1.0
 _MAX_NOTED = 50_000
-"""Users and items; storing so many takes the store's thread well under a second."""
+"""Users and items."""
+_TAKEN_AT_ONCE = 5000
+"""Users and items that the store's thread stores in one go, so that writes of others come in between."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,15 +52,23 @@ class ExposureLog:
         """Note that a user got a shelf of a variant at a time (Unix)."""
         self._add(Exposed(key, user, now_s, 1, dict.fromkeys(items, now_s)))
 
-    def take(self) -> list[Exposed]:
-        """Return all that is noted, and note anew from here."""
-        taken = list(self._noted.values())
-        self._noted = {}
-        self._count = 0
+    def parts(self) -> int:
+        """Return how many times `take` has to be called for all that is noted now; what comes later is due later."""
         self.due.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        return -(-self._count // _TAKEN_AT_ONCE)
+
+    def take(self, most: int = _TAKEN_AT_ONCE) -> list[Exposed]:
+        """Return what was noted first, up to so many users and items and one entry more, and note it no longer."""
+        taken: list[Exposed] = []
+        size = 0
+        while self._noted and size < most:
+            one = self._noted.pop(next(iter(self._noted)))
+            size += 1 + len(one.items)
+            taken.append(one)
+        self._count -= size
         return taken
 
     def put_back(self, exposed: Sequence[Exposed]) -> None:
@@ -82,9 +92,8 @@ class ExposureLog:
     def forgetting(self, users: Collection[str]) -> Iterator[None]:
         """Drop what is noted of users, and note nothing of them until this is left."""
         self._forgetting.update(users)
-        if users:
-            kept = [one for one in self.take() if one.user not in self._forgetting]
-            self.put_back(kept)
+        for key in [key for key in self._noted if key[1] in users] if users else ():
+            self._count -= 1 + len(self._noted.pop(key).items)
         for user in users:
             for watch in self._watches.get(user, ()):
                 watch.forgotten = True

@@ -7,6 +7,7 @@ differs by what the counters have to move: the same question both times, of thes
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.exposures import Exposed, VariantKey
 from cuelight.server.recommender.store.outcomes import PAIR, Outcome
 from cuelight.server.recommender.store.store import Store
@@ -38,9 +39,6 @@ class Outcomes:
     @contextmanager
     def following(self, scopes: Iterable[Scope]) -> Iterator[None]:
         """Follow what the body's write changes of some pairs, in scopes that do not overlap; nothing when it raises."""
-        if not self._anybody:
-            yield
-            return
         touched = set(scopes)
         before = [self._of(scope) for scope in touched]
         yield
@@ -50,6 +48,13 @@ class Outcomes:
                 for key, outcome in outcomes.items():
                     counts[key] = counts[key].plus(outcome, times)
         self.counts = counts
+
+    def scopes_of(self, events: Sequence[Event]) -> list[Scope]:
+        """Return the scopes that events can change: pairs of users who have got a shelf of any experiment."""
+        if not self._anybody:
+            return []
+        subjects = {user for user in {event.user for event in events} if self._store.exposures.is_subject(user)}
+        return [(PAIR, event.user, event.item) for event in events if event.user in subjects]
 
     def expose(self, exposed: Sequence[Exposed]) -> None:
         """Store who got which shelves, and count them. Raises: Overloaded when the disk is full: then none is."""
