@@ -2,7 +2,7 @@
 
 A `Flow` is one kind of call. Several flows run together, so that one can be watched while another one weighs on the
 server. A flow without a pace begins a call as soon as one has ended; a flow with a pace begins them by the clock, and
-what the clock owes counts as waiting: a server that pauses cannot hide it. Calls that began in the warm-up are left out.
+what the clock owes counts as waiting: a server that pauses cannot hide it. Calls count that end after the warm-up.
 """
 
 import selectors
@@ -70,7 +70,7 @@ class Sampled:
 
 
 def run_flows(flows: Sequence[Flow], seconds: float, warm_s: float = WARM_S) -> list[Sampled]:
-    """Keep all flows going for `seconds` after a warm-up; return what each got. Calls under way at the end are awaited.
+    """Keep all flows going for `seconds` after a warm-up; return what each got by then. The rest is awaited, uncounted.
 
     Raises: ConnectionError when a server leaves, TimeoutError when calls do not end.
     """
@@ -79,7 +79,7 @@ def run_flows(flows: Sequence[Flow], seconds: float, warm_s: float = WARM_S) -> 
         _turn(selector, going, time.perf_counter() + warm_s)
         started_s, own_s, all_s = time.perf_counter(), time.process_time(), _all_cpu_s()
         for one in going:
-            one.count_from(started_s)
+            one.count()
         _turn(selector, going, started_s + seconds)
         ended_s = time.perf_counter()
         took_s = ended_s - started_s
@@ -128,19 +128,18 @@ class _Going:
         self.flow = flow
         self.sampled = Sampled()
         self.in_flight = 0
-        self._from_s = float("inf")
-        self._ended = False
+        self._counts = self._ended = False
         self._next_due_s = time.perf_counter()
         self._most_each = -(-flow.calls // flow.connections)
         self._connections = [_Connection(self, flow, selector, stack) for _ in range(flow.connections)]
 
-    def count_from(self, time_s: float) -> None:
-        """Count calls that begin from then on."""
-        self._from_s = time_s
+    def count(self) -> None:
+        """Count the calls that end from now on."""
+        self._counts = True
 
     def end(self) -> None:
-        """Begin no more calls; of those under way none is counted."""
-        self._ended = True
+        """Begin no more calls, and count no more."""
+        self._counts, self._ended = False, True
 
     def begin(self, now_s: float) -> float:
         """Begin what is due; return when the next call is, infinity where that hangs on an answer."""
@@ -167,12 +166,10 @@ class _Going:
     def ended(self, begun_s: float, body: Sequence[bytes], answer: bytes | None) -> None:
         """Count a call that has ended."""
         self.in_flight -= 1
-        now_s = time.perf_counter()
-        if not self._ended and begun_s >= self._from_s:
-            if answer is None:
-                self.sampled.failed += 1
-            else:
-                self.sampled.latencies_s.append(now_s - begun_s)
+        if self._counts and answer is None:
+            self.sampled.failed += 1
+        elif self._counts:
+            self.sampled.latencies_s.append(time.perf_counter() - begun_s)
         if answer is not None and self.flow.kept is not None:
             self.flow.kept(body, answer)
 

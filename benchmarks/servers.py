@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["RunningServer", "SherpaSettings", "cuelight_server", "echo_server", "sherpa_server"]
+__all__ = ["RunningServer", "SherpaSettings", "cuelight_server", "echo_server", "recommender_server", "sherpa_server"]
 
 STOP_LIMIT_S = 40
 
@@ -25,6 +25,7 @@ class RunningServer:
     process: "subprocess.Popen[str]"
     port: int
     ready_after_s: float
+    metrics_port: int = 0
 
     def memory_mib(self) -> float:
         """Return the resident memory of the process that serves, in MiB: of a launcher and its child, the child."""
@@ -49,6 +50,15 @@ def echo_server() -> Iterator[RunningServer]:
 def cuelight_server(repository: Path, front: str) -> Iterator[RunningServer]:
     """Run `cuelight serve` as a user would, but for the ports."""
     command = [sys.executable, "-m", "cuelight.server", "serve", "--model-repository", str(repository)]
+    command += ["--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", "--front", front]
+    with _running(command) as server:
+        yield server
+
+
+@contextmanager
+def recommender_server(data: Path, front: str) -> Iterator[RunningServer]:
+    """Run `cuelight recommender serve` as a user would, but for the ports."""
+    command = [sys.executable, "-m", "cuelight.server", "recommender", "serve", "--data", str(data)]
     command += ["--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", "--front", front]
     with _running(command) as server:
         yield server
@@ -101,15 +111,17 @@ def _running(command: list[str]) -> Iterator[RunningServer]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     try:
-        port = 0
+        port = metrics_port = 0
         for line in process.stdout:
             if found := re.match(r"gRPC +.*:(\d+)", line):
                 port = int(found[1])
+            elif found := re.match(r"metrics +http://.*:(\d+)/", line):
+                metrics_port = int(found[1])
             if line.startswith("READY"):
                 break
         else:
             raise RuntimeError(f"the server ended before it was ready: {' '.join(command)}")
-        yield RunningServer(process, port, time.perf_counter() - started_s)
+        yield RunningServer(process, port, time.perf_counter() - started_s, metrics_port)
     finally:
         process.terminate()
         process.wait(STOP_LIMIT_S)

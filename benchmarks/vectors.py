@@ -1,7 +1,7 @@
 """Unit vectors to search among, what is truly nearest, and how much of that a system finds.
 
-    gaussian    every direction alike: neighbours stand out least, the worst case of every index
-    clustered   as learned embeddings are: 1,000 centres of unequal size in a space of 24 directions, and noise
+gaussian    every direction alike: neighbours stand out least, the worst case of every index
+clustered   as learned embeddings are: 1,000 centres of unequal size in a space of 24 directions, and noise
 """
 
 from collections.abc import Callable, Sequence
@@ -60,4 +60,5 @@ def recall(true: NDArray[np.int64], found: Sequence[Sequence[int]]) -> float:
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
