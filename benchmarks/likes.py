@@ -39,7 +39,7 @@ def made_up_likes(users: int = USERS, items: int = ITEMS, likes: int = LIKES, se
     """Return likes, no pair twice, about as many as asked for: counts of users are cut at half of the items."""
     generator = np.random.default_rng(seed)
     genres = generator.integers(0, _GENRES, (items, 2))
-    popularity = (np.arange(items) + _HEAD) ** -_FALL
+    popularity: NDArray[np.float64] = np.power(np.arange(items) + _HEAD, -_FALL)
     generator.shuffle(popularity)
     busy = generator.lognormal(np.log(_MEDIAN_LIKES), _SPREAD, users)
     counts = np.clip(busy * (likes / busy.sum()), _FEWEST_LIKES, items // 2).astype(int)

@@ -26,6 +26,8 @@ BUILD_LIMIT_S = 600
 _COPY_START = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = b"\xff\xff"
 _ROWS_AT_ONCE = 100_000
+_LEAVE_S = 0.3
+"""Until then the postmaster has taken note of backends whose callers have left, and of their CPU time."""
 _READY = "SET hnsw.ef_search = {ef_search};"
 
 
@@ -111,6 +113,7 @@ class Postgres:
         started_s = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True, env={"PGOPTIONS": options})
         took_s = time.perf_counter() - started_s
+        time.sleep(_LEAVE_S)
         client_s = psutil.Process().cpu_times().children_user - client_s
         lines = [line for log in folder.glob("pgbench_log*") for line in log.read_text().splitlines()]
         taken_s, counted_s = latencies_s(lines, WARM_S)
