@@ -19,8 +19,12 @@ import psutil
 __all__ = ["Flow", "Sampled", "Wire", "percentiles_ms", "run_flows"]
 
 WARM_S = 1.0
+_STEP_S = 0.1
 _RECEIVE_BYTES = 1 << 18
 _END_LIMIT_S = 30.0
+_LEAST_CALLS = 20
+_LONGER_S = 5.0
+"""So much longer at most for a flow that has got less than the least number of calls."""
 
 
 class Wire(Protocol):
@@ -72,6 +76,8 @@ class Sampled:
 def run_flows(flows: Sequence[Flow], seconds: float, warm_s: float = WARM_S) -> list[Sampled]:
     """Keep all flows going for `seconds` after a warm-up; return what each got by then. The rest is awaited, uncounted.
 
+    Where a flow is so slow that it has got fewer than 20 calls, all go on for up to 5 seconds more.
+
     Raises: ConnectionError when a server leaves, TimeoutError when calls do not end.
     """
     with selectors.DefaultSelector() as selector, ExitStack() as stack:
@@ -81,6 +87,8 @@ def run_flows(flows: Sequence[Flow], seconds: float, warm_s: float = WARM_S) -> 
         for one in going:
             one.count()
         _turn(selector, going, started_s + seconds)
+        while time.perf_counter() < started_s + seconds + _LONGER_S and not all(one.has_enough for one in going):
+            _turn(selector, going, time.perf_counter() + _STEP_S)
         ended_s = time.perf_counter()
         took_s = ended_s - started_s
         own_cores, all_cores = (time.process_time() - own_s) / took_s, (_all_cpu_s() - all_s) / took_s
@@ -98,7 +106,7 @@ def run_flows(flows: Sequence[Flow], seconds: float, warm_s: float = WARM_S) -> 
 
 def percentiles_ms(latencies_s: Sequence[float]) -> dict[str, float]:
     """Return the median, the 99th percentile and the longest, in milliseconds; NaN for fewer than two."""
-    cuts = statistics.quantiles(latencies_s, n=100) if len(latencies_s) > 1 else [float("nan")] * 99
+    cuts = statistics.quantiles(latencies_s, n=100, method="inclusive") if len(latencies_s) > 1 else [float("nan")] * 99
     longest = max(latencies_s, default=float("nan"))
     return {"p50_ms": cuts[49] * 1000, "p99_ms": cuts[98] * 1000, "longest_ms": longest * 1000}
 
@@ -132,6 +140,11 @@ class _Going:
         self._next_due_s = time.perf_counter()
         self._most_each = -(-flow.calls // flow.connections)
         self._connections = [_Connection(self, flow, selector, stack) for _ in range(flow.connections)]
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether it has got the least number of calls."""
+        return len(self.sampled.latencies_s) + self.sampled.failed >= _LEAST_CALLS
 
     def count(self) -> None:
         """Count the calls that end from now on."""

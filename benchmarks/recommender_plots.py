@@ -40,6 +40,7 @@ def plot(result: Mapping[str, Any], path: Path) -> None:
     figure, panels = pyplot.subplots(rows, _COLUMNS, figsize=(11, 3.8 * rows), layout="constrained", squeeze=False)
     for panel, draw in zip(panels.flat, drawings, strict=False):
         draw(panel)
+        panel.set_title(panel.get_title(), fontsize=10)
         panel.grid(alpha=0.3, axis="y")
         panel.set_axisbelow(True)
     for panel in list(panels.flat)[len(drawings) :]:
