@@ -3,8 +3,8 @@
 Everything is measured in one run on one machine, the systems in turn within each round; each figure is the median over
 the rounds. Four parts, all or `--only` some:
 
-    vectors   100,000 vectors of 64, exact search: both fronts, pgvector's HNSW, Chroma's server; 1 and 32 at a time
-    million   1,000,000 vectors of 64 with an index, 1 and 32 at a time
+    vectors   100,000 vectors of 64, loaded by call, exact search: both fronts, pgvector's HNSW, Chroma's server
+    million   1,000,000 vectors of 64, imported from Parquet, with an index; 1 and 32 at a time
     likes     3,706 items, 6,040 users, 575,000 likes: shelves of every model, interactions absorbed, shelves meanwhile
     fit       MovieLens 100K: every classical model fitted
 

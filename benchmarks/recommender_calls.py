@@ -1,11 +1,14 @@
 """Calls of the recommender as the load generator sends them, and what is asked of a server beside the load."""
 
 import re
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import cycle, islice
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -29,8 +32,10 @@ __all__ = [
     "nearest_requests",
     "opened",
     "recommend_requests",
+    "run_cuelight",
     "sampled_figures",
     "upserts",
+    "write_items",
 ]
 
 N = 10
@@ -127,6 +132,15 @@ def load_items(stub: pb_grpc.RecommenderServiceStub, vectors: NDArray[np.float32
     return time.perf_counter() - started_s
 
 
+def write_items(vectors: NDArray[np.float32], file: Path) -> None:
+    """Write the same items as Parquet that `cuelight recommender import` reads."""
+    import pyarrow  # noqa: PLC0415 (part of the extra recommender)
+    from pyarrow import parquet  # noqa: PLC0415
+
+    column = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(vectors.reshape(-1)), vectors.shape[1])
+    parquet.write_table(pyarrow.table({"item_id": [str(row) for row in range(len(vectors))], SPACE: column}), file)
+
+
 def await_models(stub: pb_grpc.RecommenderServiceStub) -> None:
     """Return once every model can be asked. Raises: TimeoutError."""
     limit_s = time.perf_counter() + _MODELS_LIMIT_S
@@ -143,3 +157,12 @@ def metric(server: RunningServer, name: str) -> float:
     if found is None:
         raise KeyError(name)
     return float(found[1])
+
+
+def run_cuelight(command: str, data: Path, *words: str) -> str:
+    """Run a command of the recommender and return what it prints. Raises: RuntimeError when it fails."""
+    line = [sys.executable, "-m", "cuelight.server", "recommender", command, "--data", str(data), *words]
+    ran = subprocess.run(line, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise RuntimeError(f"{' '.join(line)}: {ran.stderr.strip()}")
+    return ran.stdout

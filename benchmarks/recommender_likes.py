@@ -3,8 +3,6 @@
 import itertools
 import shutil
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -25,6 +23,7 @@ from benchmarks.recommender_calls import (
     metric,
     opened,
     recommend_requests,
+    run_cuelight,
     sampled_figures,
 )
 from benchmarks.servers import RunningServer, recommender_server
@@ -52,7 +51,7 @@ def measure_likes(folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
     data = folder / FRONTS[0]
     started_s = time.perf_counter()
     interactions_file, items_file = write_likes(likes, folder)
-    imported = _cuelight("import", data, "--interactions", str(interactions_file), "--items", str(items_file))
+    imported = run_cuelight("import", data, "--interactions", str(interactions_file), "--items", str(items_file))
     import_s = time.perf_counter() - started_s
     assert f"{len(likes.users)} events" in imported, imported
     for front in FRONTS[1:]:
@@ -85,8 +84,8 @@ def measure_likes(folder: Path, rounds: int, seconds: float) -> dict[str, Any]:
 def measure_fit(folder: Path) -> dict[str, Any]:
     """Return what it takes to fit every classical model of MovieLens 100K, and to serve from it."""
     data = folder / "movielens"
-    _cuelight("import", data, "--movielens-100k")
-    models = fit_lines(_cuelight("fit", data))
+    run_cuelight("import", data, "--movielens-100k")
+    models = fit_lines(run_cuelight("fit", data))
     served: dict[str, dict[str, float]] = {}
     for front in FRONTS:
         with ExitStack() as stack:
@@ -228,12 +227,3 @@ def _caught_up_s(server: RunningServer) -> float:
 
 def _stub(stack: ExitStack, server: RunningServer) -> pb_grpc.RecommenderServiceStub:
     return pb_grpc.RecommenderServiceStub(stack.enter_context(opened(server)))
-
-
-def _cuelight(command: str, data: Path, *words: str) -> str:
-    """Run a command of the recommender and return what it prints. Raises: RuntimeError when it fails."""
-    line = [sys.executable, "-m", "cuelight.server", "recommender", command, "--data", str(data), *words]
-    ran = subprocess.run(line, capture_output=True, text=True, check=False)
-    if ran.returncode:
-        raise RuntimeError(f"{' '.join(line)}: {ran.stderr.strip()}")
-    return ran.stdout
