@@ -40,10 +40,13 @@ protos: setup  ## regenerate the committed gRPC code
 		--descriptor_set_out=clients/python/cuelight/client/open_inference.binpb \
 		protos/cuelight/inference/v2/open_inference.proto
 
-bench: setup  ## measure the server against a bare grpcio echo, the bare model and sherpa-onnx's server
+PEERS_PYTHON := $(BIN)/python
+
+bench: setup  ## measure against a bare grpcio echo, the bare model, sherpa-onnx's server, pgvector and Chroma
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/sequences.py
 	$(BIN)/python benchmarks/speech.py
+	$(BIN)/python benchmarks/recommender.py --peers-python $(PEERS_PYTHON)
 
 setup: $(VENV)/.installed
 
