@@ -19,6 +19,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,19 +74,24 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "seconds": seconds,
         "load": os.getloadavg()[0],
     }
+    say = partial(print, file=sys.stderr)
     if "vectors" in options.only:
+        say(f"vectors: loading {options.rows:,} into every system, twice; the indexes of the peers take a minute each")
         result["vectors"] = [
             measure_vectors(_made(folder / data), data, options.rows, peers, rounds, seconds) for data in DATA
         ]
     if "million" in options.only:
+        say(f"million: importing {options.million_rows:,}, and indexing them")
         python = peers.get("pgvector") if options.million_pgvector else None
         result["million"] = [
             measure_million(_made(folder / f"million_{data}"), data, options.million_rows, python, rounds, seconds)
             for data in options.million_data
         ]
     if "likes" in options.only:
+        say("likes: importing them")
         result["likes"] = measure_likes(_made(folder / "likes"), rounds, seconds)
     if "fit" in options.only:
+        say("fit: MovieLens 100K")
         result["fit"] = measure_fit(_made(folder / "fit"))
     return result
 
