@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A machine that does something else for a moment fails nothing: no test is about time.
+settings.register_profile("cuelight", deadline=None)
+settings.load_profile("cuelight")
 
 
 @pytest.fixture(scope="session")
