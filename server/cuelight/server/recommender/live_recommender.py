@@ -28,6 +28,7 @@ from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.store.store import Store
 from cuelight.server.recommender.waiting_line import WaitingLine
+from cuelight.server.recommender.work_thread import WorkThread
 from cuelight.server.recommender.writes import DeleteItems, ForgetUsers, UpsertItems, Write, carry_out
 from cuelight.server.rpc.changes import Changes
 
@@ -58,11 +59,11 @@ class LiveRecommender:
         self._create_task = create_task
         self._changed = changed
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender store")
-        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender models")
+        self._model_thread = WorkThread("recommender models")
         self._fit_threads = ThreadPoolExecutor(3, "recommender fits", step_back)
         self._writes: WaitingLine[Write, int] = WaitingLine(self._write, max_waiting, _MAX_WRITES_AT_ONCE)
         self._reads: WaitingLine[tuple[Query, ShelfOptions], Shelf] = WaitingLine(
-            self._read, max_waiting, _MAX_READS_AT_ONCE
+            self._read, max_waiting, _MAX_READS_AT_ONCE, at_once=True
         )
         self._als_outdated = asyncio.Event()
         self._inverse_outdated = asyncio.Event()
@@ -81,8 +82,8 @@ class LiveRecommender:
         """Fit the models to what is stored, and begin to answer."""
         assert self._store is not None, "load() before open()"
         loaded = await self._on(self._store_thread, partial(_loaded, self._store, self._min_value))
-        models = await self._on(self._model_thread, partial(LiveModels, loaded, self._settings))
-        await self._on(self._model_thread, models.fit)
+        models = await self._model_thread.run(partial(LiveModels, loaded, self._settings))
+        await self._model_thread.run(models.fit)
         keep_to_one_core()
         self._models = models
         self._create_task(self._writes.serve(), "recommender writes")
@@ -119,7 +120,7 @@ class LiveRecommender:
         """Return what a function makes of the models, called on their thread. Raises: ModelNotReady, and its errors."""
         self._check_ready()
         assert self._models is not None
-        return await self._on(self._model_thread, partial(question, self._models))
+        return await self._model_thread.run(partial(question, self._models))
 
     async def ask_store(self, question: Callable[[Store], Result]) -> Result:
         """Return what a function makes of the store, called on its thread, after the writes under way."""
@@ -145,7 +146,8 @@ class LiveRecommender:
         self._reads.close()
         if self._store is not None:
             await self._on(self._store_thread, self._store.close)
-        for thread in (self._store_thread, self._model_thread, self._fit_threads):
+        self._model_thread.close()
+        for thread in (self._store_thread, self._fit_threads):
             thread.shutdown(wait=False, cancel_futures=True)
 
     def _check_ready(self) -> None:
@@ -154,14 +156,14 @@ class LiveRecommender:
 
     async def _read(self, asked: Sequence[tuple[Query, ShelfOptions]]) -> Sequence[Shelf | Exception]:
         assert self._models is not None
-        return await self._on(self._model_thread, partial(self._models.recommend, asked))
+        return await self._model_thread.run(partial(self._models.recommend, asked))
 
     async def _write(self, writes: Sequence[Write]) -> Sequence[int | Exception]:
         assert self._store is not None
         assert self._models is not None
         written = await self._on(self._store_thread, partial(carry_out, self._store, writes))
         try:
-            als_due = await self._on(self._model_thread, partial(_learn, self._models, written.news))
+            als_due = await self._model_thread.run(partial(_learn, self._models, written.news))
         except Exception as error:
             # The store knows what the models do not: to answer on would be wrong, a new start is right again.
             self._create_task(_fail(error), "learning")
