@@ -26,10 +26,15 @@ class Doubling:
         return [InvalidRequest("thirteen") if number == 13 else 2 * number for number in asked]
 
 
-def scenario(play: Callable[[Line, Doubling], Awaitable[None]], max_waiting: int = 10, max_group: int = 4) -> None:
+def scenario(
+    play: Callable[[Line, Doubling], Awaitable[None]],
+    max_waiting: int = 10,
+    max_group: int = 4,
+    at_once: bool = False,
+) -> None:
     async def run() -> None:
         doubling = Doubling()
-        line: Line = WaitingLine(doubling, max_waiting, max_group)
+        line: Line = WaitingLine(doubling, max_waiting, max_group, at_once)
         serving = asyncio.create_task(line.serve())
         await asyncio.wait_for(play(line, doubling), 10)
         serving.cancel()
@@ -122,3 +127,34 @@ def test_who_is_being_served_when_the_server_stops_is_told() -> None:
             await caller
 
     asyncio.run(run())
+
+
+def test_who_comes_while_one_is_served_at_once_waits_with_others() -> None:
+    async def play(line: Line, doubling: Doubling) -> None:
+        [alone] = await asked(line, 1)
+        rest = await asked(line, 2, 3)
+        doubling.go_on.set()
+
+        assert await asyncio.gather(alone, *rest) == [2, 4, 6]
+        assert doubling.groups == [[1], [2, 3]]
+        with pytest.raises(InvalidRequest):
+            await line.ask(13)
+        with pytest.raises(RuntimeError, match="a run that fails"):
+            await line.ask(99)
+        assert await line.ask(5) == 10
+
+    scenario(play, at_once=True)
+
+
+def test_who_is_served_at_once_and_leaves_harms_nobody() -> None:
+    async def play(line: Line, doubling: Doubling) -> None:
+        [left] = await asked(line, 1)
+        [stayed] = await asked(line, 2)
+        left.cancel()
+        doubling.go_on.set()
+
+        assert await stayed == 4
+        assert await line.ask(3) == 6
+        assert line.waiting == 0
+
+    scenario(play, at_once=True)

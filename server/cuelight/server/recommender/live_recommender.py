@@ -41,6 +41,7 @@ from cuelight.server.recommender.store.outcomes import Outcome
 from cuelight.server.recommender.store.store import Store
 from cuelight.server.recommender.trained.live_sequential import LiveSequential
 from cuelight.server.recommender.waiting_line import WaitingLine
+from cuelight.server.recommender.work_thread import WorkThread
 from cuelight.server.recommender.writes import DeleteItems, ForgetUsers, UpsertItems, Write, carry_out
 from cuelight.server.rpc.changes import Changes
 
@@ -75,11 +76,11 @@ class LiveRecommender:
         self._create_task = create_task
         self._changed = changed
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender store")
-        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender models")
+        self._model_thread = WorkThread("recommender models")
         self._fit_threads = ThreadPoolExecutor(3, "recommender fits", step_back)
         self._writes: WaitingLine[Write, int] = WaitingLine(self._write, max_waiting, _MAX_WRITES_AT_ONCE)
         self._reads: WaitingLine[tuple[Query, ShelfOptions], Shelf] = WaitingLine(
-            self._read, max_waiting, _MAX_READS_AT_ONCE
+            self._read, max_waiting, _MAX_READS_AT_ONCE, at_once=True
         )
         self._shares = shares or {}
         self._outcomes: Outcomes | None = None
@@ -108,8 +109,8 @@ class LiveRecommender:
         assert store is not None, "load() before open()"
         loaded = await self._on(self._store_thread, partial(_loaded, store, self._min_value))
         self._outcomes = await self._on(self._store_thread, partial(_outcomes, store, loaded.min_value, self._shares))
-        models = await self._on(self._model_thread, partial(LiveModels, loaded, self._settings))
-        await self._on(self._model_thread, models.fit)
+        models = await self._model_thread.run(partial(LiveModels, loaded, self._settings))
+        await self._model_thread.run(models.fit)
         keep_to_one_core()
         await self._retrieval.load(partial(_spaces_of, loaded))
         self._models = models
@@ -118,7 +119,7 @@ class LiveRecommender:
         self._sequential = LiveSequential(
             self._folder,
             lambda question: self._on(self._store_thread, partial(question, store)),
-            lambda question: self._on(self._model_thread, partial(question, models)),
+            lambda question: self._model_thread.run(partial(question, models)),
             self._changed,
         )
         await self._sequential.look()
@@ -163,7 +164,7 @@ class LiveRecommender:
         """Return what a function makes of the models, called on their thread. Raises: ModelNotReady, and its errors."""
         self._check_ready()
         assert self._models is not None
-        return await self._on(self._model_thread, partial(question, self._models))
+        return await self._model_thread.run(partial(question, self._models))
 
     async def ask_store(self, question: Callable[[Store], Result]) -> Result:
         """Return what a function makes of the store, called on its thread, after the writes under way.
@@ -207,7 +208,8 @@ class LiveRecommender:
         if self._store is not None:
             await self._store_exposures()
             await self._on(self._store_thread, self._store.close)
-        for thread in (self._store_thread, self._model_thread, self._fit_threads):
+        self._model_thread.close()
+        for thread in (self._store_thread, self._fit_threads):
             thread.shutdown(wait=False, cancel_futures=True)
 
     def _check_ready(self) -> None:
@@ -216,7 +218,7 @@ class LiveRecommender:
 
     async def _read(self, asked: Sequence[tuple[Query, ShelfOptions]]) -> Sequence[Shelf | Exception]:
         assert self._models is not None
-        return await self._on(self._model_thread, partial(self._models.recommend, asked))
+        return await self._model_thread.run(partial(self._models.recommend, asked))
 
     async def _write(self, writes: Sequence[Write]) -> Sequence[int | Exception]:
         forgotten = {user for write in writes if isinstance(write, ForgetUsers) for user in write.ids}
@@ -228,7 +230,7 @@ class LiveRecommender:
         assert self._models is not None
         written = await self._on(self._store_thread, partial(carry_out, self._store, writes, self._outcomes))
         try:
-            als_due = await self._on(self._model_thread, partial(_learn, self._models, written.news))
+            als_due = await self._model_thread.run(partial(_learn, self._models, written.news))
             for news in written.news:
                 await self._retrieval.learn(news.embeddings)
         except Exception as error:
