@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+_NO_CONDITIONS = ItemFilter()
+
+
 def query_of(message: pb.Query) -> Query:
     """Return for whom. Raises: InvalidRequest."""
     match message.WhichOneof("who"):
@@ -113,20 +116,18 @@ def embeddings_of(message: pb.Item) -> dict[str, Vector]:
 def nearest_question_of(message: pb.NearestItemsRequest) -> NearestQuestion:
     """Return what is asked. Raises: InvalidRequest."""
     queries = tuple(_near_to(query, at) for at, query in enumerate(message.queries))
-    return NearestQuestion(
-        message.space, queries, check_n(message.n), _conditions_of(message.filter), exact=message.exact
-    )
+    conditions = _conditions_of(message.filter) if message.HasField("filter") else _NO_CONDITIONS
+    return NearestQuestion(message.space, queries, check_n(message.n), conditions, exact=message.exact)
 
 
 def nearest_message(nearest: Nearest) -> pb.NearestItemsResponse:
     """Return what is near as a message."""
-    return pb.NearestItemsResponse(
-        lists=[
-            pb.NearestList(items=[pb.NearestItem(item_id=item, cosine=cosine) for item, cosine in near])
-            for near in nearest.lists
-        ],
-        exact=nearest.exact,
-    )
+    message = pb.NearestItemsResponse(exact=nearest.exact)
+    for near in nearest.lists:
+        items = message.lists.add().items
+        for item, cosine in near:
+            items.add(item_id=item, cosine=cosine)
+    return message
 
 
 def item_message(item: str, attributes: ItemAttributes, embeddings: Mapping[str, Vector]) -> pb.Item:
