@@ -4,6 +4,7 @@ A *space* is whatever made the vectors: a model of texts, of pictures, of sound.
 length; only their direction counts.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -29,6 +30,8 @@ MAX_LENGTH = 4096
 
 MAX_SPACE_BYTES = 64
 
+_SURELY_NOT_0 = 1e-30
+"""Of a sum of squares in float32: what is smaller, or too large for it, is looked at number by number."""
 _LEAST_ROOM = 64
 _ROWS_AT_ONCE = 8192
 """That are float64 at a time."""
@@ -120,7 +123,10 @@ def check_vector(of_what: str, values: Sequence[float] | Vector) -> Vector:
     """Return a vector (d,). Raises: InvalidRequest naming `of_what` when it is no direction in 1 to 4096 numbers."""
     if not 1 <= len(values) <= MAX_LENGTH:
         raise InvalidRequest(f"{of_what}: expected 1 to {MAX_LENGTH} numbers, got {len(values)}")
-    vector = np.array(values, np.float32)
+    vector = np.fromiter(values, np.float32, len(values))
+    square = float(vector @ vector)
+    if _SURELY_NOT_0 < square < math.inf:
+        return vector
     if not np.isfinite(vector).all():
         at = int(np.argmin(np.isfinite(vector)))
         raise InvalidRequest(f"{of_what}: expected finite numbers, got {vector[at]} in place {at}")

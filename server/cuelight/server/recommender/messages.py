@@ -33,6 +33,7 @@ __all__ = [
 
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 """What a Timestamp may hold: years 1 to 9999. Source: google/protobuf/timestamp.proto."""
+_NO_CONDITIONS = ItemFilter()
 
 
 def query_of(message: pb.Query) -> Query:
@@ -132,18 +133,18 @@ def embeddings_of(message: pb.Item) -> dict[str, Vector]:
 def nearest_question_of(message: pb.NearestItemsRequest) -> NearestQuestion:
     """Return what is asked. Raises: InvalidRequest."""
     queries = tuple(_near_to(query, at) for at, query in enumerate(message.queries))
-    return NearestQuestion(message.space, queries, check_n(message.n), _filter_of(message.filter), exact=message.exact)
+    conditions = _filter_of(message.filter) if message.HasField("filter") else _NO_CONDITIONS
+    return NearestQuestion(message.space, queries, check_n(message.n), conditions, exact=message.exact)
 
 
 def nearest_message(nearest: Nearest) -> pb.NearestItemsResponse:
     """Return what is near as a message."""
-    return pb.NearestItemsResponse(
-        lists=[
-            pb.NearestList(items=[pb.NearestItem(item_id=item, cosine=cosine) for item, cosine in near])
-            for near in nearest.lists
-        ],
-        exact=nearest.exact,
-    )
+    message = pb.NearestItemsResponse(exact=nearest.exact)
+    for near in nearest.lists:
+        items = message.lists.add().items
+        for item, cosine in near:
+            items.add(item_id=item, cosine=cosine)
+    return message
 
 
 def item_message(item: str, attributes: ItemAttributes, embeddings: Mapping[str, Vector]) -> pb.Item:

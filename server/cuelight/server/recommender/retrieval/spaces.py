@@ -1,6 +1,7 @@
 """All spaces of embeddings: questions in the callers' ids, answered together where they ask alike."""
 
 from collections.abc import Mapping, Sequence, Set
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,26 +67,27 @@ class Spaces:
     def answer(self, questions: Sequence[NearestQuestion]) -> list[Nearest | Exception]:
         """Return an answer, or what is wrong with the question, for each; those that ask alike are searched at once."""
         answers: list[Nearest | Exception] = [InvalidRequest("not asked")] * len(questions)
-        groups: dict[tuple[str, ItemFilter, bool], list[tuple[int, NDArray[np.float32]]]] = {}
+        groups: dict[tuple[str, ItemFilter, bool], list[tuple[int, list[Vector]]]] = {}
         for i, question in enumerate(questions):
             try:
                 space = self._space(question.space)
-                queries = np.stack([self._query(space, query, at) for at, query in enumerate(question.queries)])
+                queries = [self._query(space, query, at) for at, query in enumerate(question.queries)]
                 groups.setdefault((space.name, question.conditions, question.exact), []).append((i, queries))
             except CuelightError as error:
                 answers[i] = error
         for (name, _, exact), members in groups.items():
             asked = [questions[i] for i, _ in members]
+            queries = [query for _, queries in members for query in queries]
             # Of several masks of the same conditions the last is the newest; all are newer than their questions.
             hits, looked_at_all = self._spaces[name].search(
-                unit_rows(np.concatenate([queries for _, queries in members])),
+                unit_rows(np.concatenate(queries).reshape(len(queries), -1)),
                 max(question.n for question in asked) + 1,
                 self._mask(asked[-1]),
                 exact,
             )
-            for i, queries in members:
-                own, hits = hits[: len(queries)], hits[len(queries) :]
-                answers[i] = Nearest(self._lists(questions[i], own), looked_at_all)
+            left = iter(hits)
+            for question, (i, queries) in zip(asked, members, strict=True):
+                answers[i] = Nearest(self._lists(question, list(islice(left, len(queries)))), looked_at_all)
         return answers
 
     def step(self) -> bool:
