@@ -207,7 +207,7 @@ def test_an_item_that_is_deleted_during_queries_is_in_no_later_answer(stub: Stub
     queries = [pb.Query(user_id="u")] * 200
     record(stub, *(like(f"fan {n}", "short lived") for n in range(5)))
     request = pb.RecommendRequest(queries=queries, options=pb.ShelfOptions(model="popularity"))
-    under_way = [stub.Recommend.future(request, timeout=TIMEOUT_S) for _ in range(4)]  # type: ignore[attr-defined]
+    under_way = [stub.Recommend.future(request, timeout=TIMEOUT_S) for _ in range(4)]
 
     stub.DeleteItems(pb.DeleteItemsRequest(item_ids=["short lived"]), timeout=TIMEOUT_S)
     later = recommend(stub, model="popularity", n=1000)

@@ -52,7 +52,7 @@ class Storm:
     async def blow(self) -> "Storm":
         """Fill an empty server, let everybody loose for a while, and compare what watchers saw last."""
         async with grpc.aio.insecure_channel(self._target) as channel:
-            self._stub = pb_grpc.RecommenderServiceStub(channel)  # type: ignore[no-untyped-call]
+            self._stub = pb_grpc.RecommenderServiceStub(channel)
             await self._fill()
             watches = [Watch(self, user, seed) for seed, user in enumerate(USERS[:3])]
             async with asyncio.TaskGroup() as everybody:
@@ -146,8 +146,11 @@ class Storm:
         deleted = [self.world.items[item].set(None, began) for item in gone]
         unliked = [self.world.likes[user, item].set(False, began) for user in USERS for item in gone]
         await self._stub.DeleteItems(pb.DeleteItemsRequest(item_ids=gone), timeout=TIMEOUT_S)
-        for change in (*deleted, *unliked):
-            change.ended = self.world.moments.now()
+        ended = self.world.moments.now()
+        for item_change in deleted:
+            item_change.ended = ended
+        for change in unliked:
+            change.ended = ended
         self.changes += 1
         await self._upsert_all([described(item, generator) for item in gone[1:]])
 
