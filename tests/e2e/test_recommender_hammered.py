@@ -146,10 +146,11 @@ class Storm:
         deleted = [self.world.items[item].set(None, began) for item in gone]
         unliked = [self.world.likes[user, item].set(False, began) for user in USERS for item in gone]
         await self._stub.DeleteItems(pb.DeleteItemsRequest(item_ids=gone), timeout=TIMEOUT_S)
-        for gone_item in deleted:
-            gone_item.ended = self.world.moments.now()
-        for taken_back in unliked:
-            taken_back.ended = self.world.moments.now()
+        ended = self.world.moments.now()
+        for item_change in deleted:
+            item_change.ended = ended
+        for change in unliked:
+            change.ended = ended
         self.changes += 1
         await self._upsert_all([described(item, generator) for item in gone[1:]])
 

@@ -10,14 +10,15 @@ from cuelight.server.errors import ConfigError, InvalidRequest, Overloaded
 from cuelight.server.recommender.importing.interactions import Interactions, check_times, read_interactions
 from cuelight.server.recommender.importing.items import Items, read_items
 from cuelight.server.recommender.liking import MIN_VALUE
-from cuelight.server.recommender.progress import progress
+from cuelight.server.recommender.progress import Advance, progress
 from cuelight.server.recommender.quality.report_command import report_quality
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.store import Store
 
 __all__ = ["import_files"]
 
-_BATCH = 100_000
+_BATCH = 500_000
+_SHOWN_EVERY = 10_000
 _BYTES_PER_MIB = 1024 * 1024
 
 Content = TypeVar("Content")
@@ -75,15 +76,17 @@ def _record(store: Store, told: Interactions, path: Path) -> int:
     check_times(told, path, time.time())
     new = 0
     with progress("recording interactions", len(told)) as advance:
-        for batch in _batches(told.events()):
+        events = _counted(told.events(), advance)
+        for _ in range(0, len(told), _BATCH):
             try:
-                new += store.record_many(batch)
+                new += store.record_many(islice(events, _BATCH))
             except Overloaded as error:
                 raise ConfigError(f"{error.message}; {new:,} events of {path} are kept, and count once") from error
-            advance(len(batch))
     return new
 
 
-def _batches(events: Iterator[Event]) -> Iterator[list[Event]]:
-    while batch := list(islice(events, _BATCH)):
-        yield batch
+def _counted(events: Iterator[Event], advance: Advance) -> Iterator[Event]:
+    for number, event in enumerate(events, 1):
+        yield event
+        if not number % _SHOWN_EVERY:
+            advance(_SHOWN_EVERY)

@@ -1,7 +1,7 @@
 """The table of events: many at a time in, how things stand out. A Store's; its transactions are made there."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -78,11 +78,9 @@ class EventRows:
         finally:
             self._connection.execute("PRAGMA foreign_keys = ON")
 
-    def add_many(self, rows: Sequence[Row]) -> int:
+    def add_many(self, rows: Iterable[Row]) -> int:
         """Add the rows whose ids are not there yet, and return how many those are."""
-        before = self._connection.total_changes
-        self._connection.executemany(_NEW, rows)
-        return self._connection.total_changes - before
+        return self._connection.executemany(_NEW, rows).rowcount
 
     def delete_items(self, places: Sequence[tuple[int]]) -> set[Pair]:
         """Delete all rows about items, and return the pairs there were."""

@@ -102,13 +102,14 @@ class Store:
             kept, said = self._events.add(rows)
         return Recorded(kept, said, places.new_users, places.new_items)
 
-    def record_many(self, events: Sequence[Event]) -> int:
-        """Keep events as `record` does, and return only how many were new: for imports, several times as fast.
+    def record_many(self, events: Iterable[Event]) -> int:
+        """Keep events as `record` does, and return only how many were new: for imports.
 
-        Best called with 100,000 at once. Raises: Overloaded as `record`.
+        Best called with hundreds of thousands at once, for each transaction writes almost every page of the indexes.
+        Raises: Overloaded as `record`.
         """
         with self._events.many(), self._transaction() as places:
-            return self._events.add_many([places.row(event) for event in events])
+            return self._events.add_many(places.row(event) for event in events)
 
     def upsert_items(
         self, items: Mapping[str, ItemAttributes], embeddings: Mapping[str, Mapping[str, Vector]] | None = None
