@@ -76,9 +76,8 @@ class Sampled:
 def run_flows(flows: Sequence[Flow], seconds: float, warm_s: float = WARM_S) -> list[Sampled]:
     """Keep all flows going for `seconds` after a warm-up; return what each got by then. The rest is awaited, uncounted.
 
-    Where a flow is so slow that it has got fewer than 20 calls, all go on for up to 5 seconds more.
-
-    Raises: ConnectionError when a server leaves, TimeoutError when calls do not end.
+    Where a flow is so slow that it has got fewer than 20 calls, all go on for up to 5 seconds more. Calls that have not
+    ended half a minute later have failed. Raises: ConnectionError when a server leaves.
     """
     with selectors.DefaultSelector() as selector, ExitStack() as stack:
         going = [_Going(flow, selector, stack) for flow in flows]
@@ -95,12 +94,12 @@ def run_flows(flows: Sequence[Flow], seconds: float, warm_s: float = WARM_S) -> 
         for one in going:
             one.sampled.took_s, one.sampled.client_cores, one.sampled.all_cores = took_s, own_cores, all_cores
             one.end()
-        while any(one.in_flight for one in going):
-            if time.perf_counter() > ended_s + _END_LIMIT_S:
-                raise TimeoutError(f"{sum(one.in_flight for one in going)} calls did not end in {_END_LIMIT_S:g} s")
+        while any(one.in_flight for one in going) and time.perf_counter() < ended_s + _END_LIMIT_S:
             _receive(selector, 0.1)
             for one in going:
                 one.send()
+        for one in going:
+            one.sampled.failed += one.in_flight
     return [one.sampled for one in going]
 
 

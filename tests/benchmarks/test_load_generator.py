@@ -23,7 +23,11 @@ METHOD = "/test.Service/Method"
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A grpcio server that joins a call's messages, refuses "bad" ones and takes a moment over "slow" ones."""
+    """A grpcio server that joins a call's messages and refuses "bad" ones.
+
+    It takes a moment over "slow" ones, and over "never" ones until it is stopped.
+    """
+    stopped = threading.Event()
 
     def joined(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         whole = b"".join(messages)
@@ -31,6 +35,8 @@ def port() -> Iterator[int]:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "bad")
         if whole.startswith(b"slow"):
             time.sleep(0.05)
+        if whole.startswith(b"never"):
+            stopped.wait()
         return whole
 
     server = grpc.server(ThreadPoolExecutor(8))
@@ -39,6 +45,7 @@ def port() -> Iterator[int]:
     bound = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield bound
+    stopped.set()
     server.stop(None).wait()
 
 
@@ -98,6 +105,15 @@ def test_a_pace_that_the_server_holds_is_kept(port: int) -> None:
     [sampled] = run_flows([paced], 0.5, 0.0)
 
     assert len(sampled.latencies_s) <= 0.5 * 100 + 1
+
+
+def test_calls_that_never_end_have_failed(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.closed_loop._END_LIMIT_S", 0.0)
+    monkeypatch.setattr("benchmarks.closed_loop._LONGER_S", 0.0)
+
+    [sampled] = run_flows([flow(port, repeat([framed(b"never")]), 3, {})], 0.1, 0.0)
+
+    assert (sampled.latencies_s, sampled.failed) == ([], 3)
 
 
 def test_a_message_that_is_no_frame_is_refused() -> None:
