@@ -598,7 +598,9 @@ class SimilarItemsRequest(_message.Message):
     """The item."""
     @_builtins.property
     def options(self) -> Global___ShelfOptions:
-        """How; the item itself is never on the shelf. Default model: item_cosine."""
+        """How; the item itself is never on the shelf. Default model: item_cosine. There is no user: include_seen,
+        exclude_seen_since and experiment are refused.
+        """
 
     def __init__(
         self,
