@@ -602,7 +602,7 @@ class SimilarItemsRequest(_message.Message):
     @_builtins.property
     def options(self) -> Global___ShelfOptions:
         """How; the item itself is never on the shelf. Default model: item_cosine, or content_cosine where that is
-        not available.
+        not available. There is no user: include_seen, exclude_seen_since and experiment are refused.
         """
 
     def __init__(

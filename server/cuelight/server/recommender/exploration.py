@@ -45,15 +45,16 @@ def draw(generator: np.random.Generator, n: int, n_below: int, share: float) -> 
 
     The item that is 0, 1, ... below has the rank n + 1, n + 2, ...
 
-    Source: drawing without replacement in proportion to weights by the largest log weight plus Gumbel noise: Efraimidis
-    and Spirakis, Weighted random sampling with a reservoir, 2006; Kool et al., Stochastic beams, ICML 2019, section 2.
+    Source: to draw without replacement in proportion to weights is to take whoever comes first, each after an
+    exponential time with its weight as the rate: Efraimidis and Spirakis, Weighted random sampling with a reservoir, 2006.
     """
     whole, fraction = divmod(n * share, 1)
     wanted = int(whole) + int(generator.random() < fraction)
     count = min(wanted, n, n_below)
     places = np.sort(generator.permutation(n)[:count])
-    keys = generator.gumbel(size=n_below) - np.log(np.arange(n + 1, n + n_below + 1))
-    below = np.argsort(-keys, kind="stable")[:count] if count else np.empty(0, np.int64)
+    comes = generator.standard_exponential(n_below) * np.arange(n + 1, n + n_below + 1)
+    first = np.argpartition(comes, count - 1)[:count] if count else np.empty(0, np.int64)
+    below = first[np.argsort(comes[first])]
     return Draw(places, below)
 
 
