@@ -39,7 +39,10 @@ def test_a_state_knows_what_came_and_nothing_behind_it() -> None:
         shorter = network(row[:, :3])
         padded_behind = network(torch.tensor([[START, 3, 1, START, START], [START, 5, 5, 5, 5]]))
 
+        last = network.last_states(row.expand(3, -1), torch.tensor([0, 2, 4]))
+
     torch.testing.assert_close(shorter, states[:, :3])
+    torch.testing.assert_close(last, states[0, [0, 2, 4]])
     torch.testing.assert_close(padded_behind[:1, :3], states[:, :3])
     assert not torch.allclose(states[:, 3], network(torch.tensor([[START, 1, 3, 4]]))[:, 3])
 
@@ -187,6 +190,7 @@ def test_the_export_takes_rows_of_any_length_and_carries_its_proof(tmp_path: Pat
 
     assert {path.name for path in written.path.iterdir()} == {
         "model.onnx",
+        "last.onnx",
         "golden.npz",
         "item_vectors.npy",
         "more.json",
@@ -201,6 +205,9 @@ def test_the_export_takes_rows_of_any_length_and_carries_its_proof(tmp_path: Pat
         [states] = session.run(None, {"tokens": tokens})
         with torch.no_grad():
             np.testing.assert_allclose(states, trained.network(torch.from_numpy(tokens)).numpy(), atol=1e-12)
+    last = ort.InferenceSession(str(written.path / "last.onnx"))
+    [state] = last.run(None, {"tokens": tokens, "ends": np.array([0, 3, 5])})
+    np.testing.assert_allclose(state, states[range(3), [0, 3, 5]], atol=1e-12)
     np.testing.assert_array_equal(
         np.load(written.path / "item_vectors.npy"), trained.network.vectors().detach().numpy()
     )

@@ -234,6 +234,10 @@ def break_vectors(version: Path) -> None:
     (version / "trained.json").write_text(json.dumps(told))
 
 
+def break_last(version: Path) -> None:
+    (version / "last.onnx").write_bytes(b"no model")
+
+
 def break_golden(version: Path) -> None:
     (version / "golden.npz").unlink()
 
@@ -249,6 +253,7 @@ def come_from_elsewhere(version: Path) -> None:
     [
         (break_manifest, "trained.json: not what a training writes"),
         (break_model, "model.onnx"),
+        (break_last, "last.onnx"),
         (break_vectors, r"item_vectors.npy: expected FP64 \[7,width\], got float64 \[6, 8\]"),
         (break_golden, "golden.npz: missing"),
         (come_from_elsewhere, "trained on more events than this data folder has"),

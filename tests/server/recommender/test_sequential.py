@@ -18,9 +18,13 @@ class Echo:
     def __init__(self) -> None:
         self.asked: list[np.ndarray] = []
 
-    def states_of(self, tokens: np.ndarray) -> np.ndarray:
+    def states(self, tokens: np.ndarray) -> np.ndarray:
         self.asked.append(tokens)
-        return 2 * np.vstack([np.zeros(4), np.eye(4)])[tokens]
+        states: np.ndarray = 2 * np.vstack([np.zeros(4), np.eye(4)])[tokens]
+        return states
+
+    def last(self, tokens: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        return self.states(tokens)[range(len(ends)), ends]
 
 
 @pytest.fixture
@@ -30,7 +34,7 @@ def echo() -> Echo:
 
 @pytest.fixture
 def model(echo: Echo) -> Sequential:
-    return Sequential(echo.states_of, np.eye(4), PLACES, length=3, n_items=N_ITEMS)
+    return Sequential(echo, np.eye(4), PLACES, length=3, n_items=N_ITEMS)
 
 
 LIKELY = np.exp(2) / (np.exp(2) + 3)
@@ -54,7 +58,7 @@ def test_what_the_training_did_not_know_scores_lowest_and_has_no_say(model: Sequ
 
 
 def test_the_latest_items_are_looked_at_and_no_more(model: Sequential, echo: Echo) -> None:
-    wider = Sequential(echo.states_of, np.eye(4), np.array([0, 1, 2, 3]), length=3, n_items=4)
+    wider = Sequential(echo, np.eye(4), np.array([0, 1, 2, 3]), length=3, n_items=4)
 
     wider.scores([History.of([0, 1, 2, 3], 1.0, [4.0, 3.0, 2.0, 1.0])])
 
@@ -91,7 +95,7 @@ def test_an_empty_history_is_not_run(model: Sequential, echo: Echo) -> None:
 
 
 def test_logits_beyond_what_exponentials_hold_are_chances_all_the_same(echo: Echo) -> None:
-    model = Sequential(echo.states_of, 1000 * np.eye(4), np.arange(4), 3, 4)
+    model = Sequential(echo, 1000 * np.eye(4), np.arange(4), 3, 4)
 
     [scores] = model.scores([History.of([1])])
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from cuelight.exporters.sasrec import entry
+from cuelight.exporters.sasrec.model import SasRec
 from cuelight.server.recommender.models.sequential import Sequential
 from cuelight.server.recommender.trained.for_evaluation import trained_on
 from cuelight.server.recommender.trained.manifest import MANIFEST_NAME, Manifest, Stamp
@@ -36,11 +37,19 @@ def sequential_of_the_checkerboard(n: int = 20) -> Sequential:
     told = {**TINY, "length": n // 2, "epochs": 20, "dropout": 0.1}
     network = entry.train_likes(rows.items, rows.times_s, n, told, quiet=True).network.double()
 
-    def states_of(tokens: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return np.asarray(network(torch.from_numpy(tokens)).numpy())
+    return Sequential(_InTorch(network), network.vectors().detach().numpy(), np.arange(n), n // 2, n)
 
-    return Sequential(states_of, network.vectors().detach().numpy(), np.arange(n), n // 2, n)
+
+class _InTorch:
+    def __init__(self, network: SasRec) -> None:
+        self._network = network
+
+    def states(self, tokens: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return np.asarray(self._network(torch.from_numpy(tokens)).numpy())
+
+    def last(self, tokens: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        return self.states(tokens)[range(len(ends)), ends]
 
 
 def write_version(models: Path, items: Sequence[str], stamp: Stamp) -> Path:

@@ -2,14 +2,18 @@
 
 import io
 import json
+import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cuelight.exporters.sasrec.model import START
+from cuelight.exporters.export import write_onnx
+from cuelight.exporters.parity import check_parity
+from cuelight.exporters.sasrec.model import START, SasRec
 from cuelight.exporters.sasrec.train import Trained
 from cuelight.exporters.spec import ExportSpec
 
@@ -19,13 +23,13 @@ __all__ = ["export_spec"]
 def export_spec(trained: Trained, name: str, assets: Mapping[str, bytes], source: str) -> ExportSpec:
     """Return how a trained network is exported: beside `assets` come the items' vectors, `item_vectors.npy`.
 
-    `tokens` (batch, length) INT64: START (0), then items oldest first as number + 1; behind the end of a row anything.
-    `states` (batch, length, width) FP64: the state at place k ranks what comes after k items, by its products with the
-    items' vectors (items, width) FP64; their softmax is the chance of each item to be the next.
+    `model.onnx`: `tokens` (batch, length) INT64: START (0), then items oldest first as number + 1; behind a row's end
+    anything. `states` (batch, length, width) FP64: the state at place k ranks what comes after k items, by its products
+    with the items' vectors (items, width) FP64; their softmax is the chance of each item to be the next.
+
+    `last.onnx`, a fraction of the work: `tokens`, and `ends` (batch,) INT64; `state` (batch, width) is that at `ends`.
     """
     network = trained.network.double()
-    vectors = io.BytesIO()
-    np.save(vectors, network.vectors().detach().numpy())
     shape = network.shape
 
     def example(generator: torch.Generator, batch: int) -> dict[str, Tensor]:
@@ -33,9 +37,6 @@ def export_spec(trained: Trained, name: str, assets: Mapping[str, bytes], source
         tokens = torch.randint(1, shape.n_items + 1, (batch, 1 + length), generator=generator)
         tokens[:, 0] = START
         return {"tokens": tokens}
-
-    def build(cache_dir: Path) -> nn.Module:
-        return network
 
     def metadata(cache_dir: Path) -> dict[str, str]:
         return {
@@ -45,10 +46,15 @@ def export_spec(trained: Trained, name: str, assets: Mapping[str, bytes], source
             "cuelight.settings": json.dumps(trained.settings.as_dict()),
         }
 
-    return ExportSpec(
+    def all_assets(cache_dir: Path) -> dict[str, bytes]:
+        vectors = io.BytesIO()
+        np.save(vectors, network.vectors().detach().numpy())
+        return {**assets, "item_vectors.npy": vectors.getvalue(), "last.onnx": _last(spec, network)}
+
+    spec = ExportSpec(
         name=name,
         summary="causal Transformer over what somebody liked",
-        build=build,
+        build=lambda cache_dir: network,
         example=example,
         outputs=("states",),
         task="recommendation",
@@ -61,5 +67,31 @@ def export_spec(trained: Trained, name: str, assets: Mapping[str, bytes], source
         license="that of the data it was trained on",
         axes={"tokens": {1: "length"}, "states": {1: "length"}},
         metadata=metadata,
-        assets=lambda cache_dir: {**assets, "item_vectors.npy": vectors.getvalue()},
+        assets=all_assets,
     )
+    return spec
+
+
+def _last(whole: ExportSpec, network: SasRec) -> bytes:
+    """Return the file that computes the last states alone, proven in the same way. Raises: ParityError."""
+
+    def example(generator: torch.Generator, batch: int) -> dict[str, Tensor]:
+        tokens = whole.example(generator, batch)["tokens"]
+        return {"tokens": tokens, "ends": torch.randint(0, tokens.shape[1], (batch,), generator=generator)}
+
+    module = _LastStates(network).eval()
+    spec = replace(whole, example=example, outputs=("state",), axes={"tokens": {1: "length"}})
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "last.onnx"
+        write_onnx(spec, module, path, 0)
+        check_parity(spec, module, path, 0)
+        return path.read_bytes()
+
+
+class _LastStates(nn.Module):
+    def __init__(self, network: SasRec) -> None:
+        super().__init__()
+        self._network = network
+
+    def forward(self, tokens: Tensor, ends: Tensor) -> Tensor:
+        return self._network.last_states(tokens, ends)

@@ -1,6 +1,7 @@
 """The sequential Transformer: what comes next, by the order of what came before."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +9,25 @@ from numpy.typing import NDArray
 from cuelight.server.recommender.history import History
 from cuelight.server.recommender.models.scorer import Reason
 
-__all__ = ["START", "Sequential"]
+__all__ = ["START", "Network", "Sequential"]
 
 START = 0
 """The token before the first item; the item of number i is the token i + 1."""
 
 _BEFORE_ANY = "popularity"
 """What the share is called that an item has before anything is known of the history."""
+
+
+class Network(Protocol):
+    """The Transformer: tokens (batch, 1 + h) int64, each row START and then items, behind its end anything."""
+
+    def states(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the states at all places, (batch, 1 + h, width)."""
+        ...
+
+    def last(self, tokens: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return those at the places `ends` (batch,) alone, (batch, width)."""
+        ...
 
 
 class Sequential:
@@ -39,18 +52,16 @@ class Sequential:
 
     def __init__(
         self,
-        states_of: Callable[[NDArray[np.int64]], NDArray[np.float64]],
+        network: "Network",
         vectors: NDArray[np.float64],
         places: NDArray[np.int64],
         length: int,
         n_items: int,
     ) -> None:
-        """`states_of` runs the network: tokens (batch, 1 + h) to states (batch, 1 + h, width).
-
-        `vectors` (numbers, width) are those of the items trained on, `places` (numbers,) where these are among the
+        """`vectors` (numbers, width) are those of the items trained on, `places` (numbers,) where these are among the
         `n_items` of the store, -1 for one that is not there any more.
         """
-        self._states_of = states_of
+        self._network = network
         self._vectors = vectors
         self._places = places
         self._length = length
@@ -61,7 +72,7 @@ class Sequential:
 
     def widen(self, n_items: int) -> "Sequential":
         """Return the model with room for `n_items`; it does not know the new ones."""
-        return Sequential(self._states_of, self._vectors, self._places, self._length, n_items)
+        return Sequential(self._network, self._vectors, self._places, self._length, n_items)
 
     def scores(self, histories: Sequence[History]) -> NDArray[np.float64]:
         """Return (histories, items); see `Scorer`."""
@@ -69,7 +80,7 @@ class Sequential:
         asking = [i for i, history in enumerate(histories) if len(history)]
         if asking:
             rows = [self._row(histories[i]) for i in asking]
-            states = self._states_of(_tokens(rows))[range(len(rows)), [len(row) for row in rows]]
+            states = self._network.last(_tokens(rows), np.array([len(row) for row in rows]))
             chances = states @ self._vectors.T
             chances = np.exp(chances - _log_sums(chances)[:, None])
             here = self._places >= 0
@@ -95,7 +106,7 @@ class Sequential:
         """
         if self._explained is None or self._explained[0] is not history:
             row = self._row(history)
-            [states] = self._states_of(_tokens([row]))
+            [states] = self._network.states(_tokens([row]))
             self._explained = (history, row, states, _log_sums(states @ self._vectors.T))
         return self._explained[1:]
 
