@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ import psutil
 __all__ = ["RunningServer", "SherpaSettings", "cuelight_server", "echo_server", "recommender_server", "sherpa_server"]
 
 STOP_LIMIT_S = 40
+_SAID = 1000
+"""Characters of what a server that did not start wrote last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +110,24 @@ def _listens(port: int) -> bool:
 
 @contextmanager
 def _running(command: list[str]) -> Iterator[RunningServer]:
-    started_s = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    try:
-        port = metrics_port = 0
-        for line in process.stdout:
-            if found := re.match(r"gRPC +.*:(\d+)", line):
-                port = int(found[1])
-            elif found := re.match(r"metrics +http://.*:(\d+)/", line):
-                metrics_port = int(found[1])
-            if line.startswith("READY"):
-                break
-        else:
-            raise RuntimeError(f"the server ended before it was ready: {' '.join(command)}")
-        yield RunningServer(process, port, time.perf_counter() - started_s, metrics_port)
-    finally:
-        process.terminate()
-        process.wait(STOP_LIMIT_S)
-        process.stdout.close()
+    with tempfile.TemporaryFile("w+") as log:
+        started_s = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        assert process.stdout is not None
+        try:
+            port = metrics_port = 0
+            for line in process.stdout:
+                if found := re.match(r"gRPC +.*:(\d+)", line):
+                    port = int(found[1])
+                elif found := re.match(r"metrics +http://.*:(\d+)/", line):
+                    metrics_port = int(found[1])
+                if line.startswith("READY"):
+                    break
+            else:
+                log.seek(0)
+                raise RuntimeError(f"the server ended before it was ready: {' '.join(command)}\n{log.read()[-_SAID:]}")
+            yield RunningServer(process, port, time.perf_counter() - started_s, metrics_port)
+        finally:
+            process.terminate()
+            process.wait(STOP_LIMIT_S)
+            process.stdout.close()
