@@ -46,7 +46,8 @@ def draw(generator: np.random.Generator, n: int, n_below: int, share: float) -> 
     The item that is 0, 1, ... below has the rank n + 1, n + 2, ...
 
     Source: to draw without replacement in proportion to weights is to take whoever comes first, each after an
-    exponential time with its weight as the rate: Efraimidis and Spirakis, Weighted random sampling with a reservoir, 2006.
+    exponential time with its weight as the rate: Efraimidis and Spirakis, Weighted random sampling with a reservoir,
+    2006.
     """
     whole, fraction = divmod(n * share, 1)
     wanted = int(whole) + int(generator.random() < fraction)
