@@ -56,7 +56,7 @@ def live(recommender: LiveRecommender) -> LiveSequential:
 
 
 async def why_not(recommender: LiveRecommender) -> str:
-    return (await recommender.ask_models(LiveModels.why_not_ready))["sequential"]
+    return (await recommender.ask_models(LiveModels.details))["sequential"]
 
 
 async def shelf(recommender: LiveRecommender, query: Query) -> Shelf:
