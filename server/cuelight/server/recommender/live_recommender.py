@@ -73,14 +73,15 @@ class LiveRecommender:
 
     async def load(self) -> None:
         """Fit the models to what is stored, and begin to answer."""
-        assert self._store is not None, "load() before open()"
-        loaded = await self._on(self._store_thread, partial(_loaded, self._store, self._min_value))
+        store = self._store
+        assert store is not None, "load() before open()"
+        loaded = await self._on(self._store_thread, partial(_loaded, store, self._min_value))
         models = LiveModels(loaded)
         await self._on(self._model_thread, models.fit)
         self._models = models
         self._sequential = LiveSequential(
             self._folder,
-            lambda question: self._on(self._store_thread, partial(question, self._store)),
+            lambda question: self._on(self._store_thread, partial(question, store)),
             lambda question: self._on(self._model_thread, partial(question, models)),
             self._changed,
         )
