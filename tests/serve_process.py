@@ -69,13 +69,13 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": roots, "PYTHONWARNINGS": "error"}
 
 
-def run_cuelight(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def run_cuelight(*arguments: str, timeout_s: float = EXIT_TIMEOUT_S) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end."""
     return subprocess.run(
         serve_command(*arguments),
         capture_output=True,
         text=True,
-        timeout=EXIT_TIMEOUT_S,
+        timeout=timeout_s,
         env=environment(),
         check=False,
     )

@@ -13,6 +13,7 @@ from cuelight.recommender.v1 import recommender_pb2_grpc as pb_grpc
 from tests.serve_process import FRONTS, ServeProcess, run_cuelight, running_recommender
 
 TIMEOUT_S = 60.0
+TRAIN_TIMEOUT_S = 600.0
 N = 8
 WORDS = ("--width", "8", "--length", "6", "--batch", "4", "--epochs", "3")
 
@@ -60,7 +61,9 @@ def test_a_model_is_trained_beside_a_server_serves_in_it_and_goes_with_whom_it_k
         assert not sequential(stub).ready
         assert "cuelight recommender train" in sequential(stub).detail
 
-        trained = run_cuelight("recommender", "train", "--data", str(tmp_path / "data"), *WORDS)
+        trained = run_cuelight(
+            "recommender", "train", "--data", str(tmp_path / "data"), *WORDS, timeout_s=TRAIN_TIMEOUT_S
+        )
 
         assert trained.returncode == 0, trained.stderr
         taken_up(stub)

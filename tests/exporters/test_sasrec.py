@@ -22,7 +22,7 @@ N_ITEMS = 7
 
 def walks(people: int = 14, steps: int = 6) -> list[Likes]:
     """Everybody likes item after item, around in a circle, from another one on: what comes next is certain."""
-    return [Likes((np.arange(steps) + start) % N_ITEMS, np.arange(steps) * 1.0) for start in range(people)]
+    return [Likes((np.arange(steps) + start) % N_ITEMS, np.arange(steps, dtype=np.float64)) for start in range(people)]
 
 
 def weights_of(trained: Trained) -> list[np.ndarray]:
@@ -72,7 +72,7 @@ def test_likes_of_one_time_come_in_every_order_and_others_in_theirs() -> None:
 
 
 def test_a_batch_tells_each_place_what_comes_next_and_long_rows_reach_the_last_place() -> None:
-    likes = [Likes(np.arange(7), np.arange(7) * 1.0), Likes(np.array([5, 6]), np.array([1.0, 2.0]))]
+    likes = [Likes(np.arange(7), np.arange(7, dtype=np.float64)), Likes(np.array([5, 6]), np.array([1.0, 2.0]))]
     generator = np.random.default_rng(1)
     starts = set()
 
@@ -139,14 +139,17 @@ def test_a_training_that_was_cut_short_goes_on_to_the_same_result(tmp_path: Path
 
 def test_training_stops_when_nothing_gets_better() -> None:
     generator = np.random.default_rng(0)
-    noise = [Likes(generator.permutation(N_ITEMS), np.arange(N_ITEMS) * 1.0) for _ in range(12)]
-    asked: list[None] = []
+    noise = [Likes(generator.permutation(N_ITEMS), np.arange(N_ITEMS, dtype=np.float64)) for _ in range(12)]
+    epochs = 0
 
-    trained = train(
-        noise, N_ITEMS, TrainSettings(**TINY, epochs=200, patience=3), quiet=True, stop=lambda: bool(asked.append(None))
-    )
+    def count() -> bool:
+        nonlocal epochs
+        epochs += 1
+        return False
 
-    assert len(asked) == trained.epochs + 3 + trained.epochs
+    trained = train(noise, N_ITEMS, TrainSettings(**TINY, epochs=200, patience=3), quiet=True, stop=count)
+
+    assert epochs == trained.epochs + 3 + trained.epochs
     assert trained.epochs < 100
 
 
