@@ -9,8 +9,8 @@ where q8 and y8 stand for what the whole numbers mean. So whoever takes everythi
 best, and looks at the true products of those alone, has the n best of all.
 
 ONNX Runtime multiplies: 100,000 x 64 by 32 queries took 2.8 ms on one core with AVX2 where OpenBLAS's float32 took
-7.2 to 12 ms. Before VNNI the processor adds pairs of products in 16 bits, and cuts off what does not fit. So queries
-have 7 bits: 2 * 255 * 63 is less than 2^15, and all products are true.
+7.2 ms and numkong's 8 bits 8.7 ms, each the least of 15 runs. Before VNNI the processor adds pairs of products in 16
+bits, and cuts off what does not fit. So queries have 7 bits: 2 * 255 * 63 is less than 2^15, and all products are true.
 
 Source: Intel 64 and IA-32 Architectures Software Developer's Manual, VPMADDUBSW.
 """
