@@ -9,7 +9,7 @@ the rounds. Four parts, all or `--only` some:
     fit       MovieLens 100K: every classical model fitted
 
 The peers come from pip: `pip install 'cuelight[bench]'`, best into an environment of its own whose interpreter is then
-`--peers-python`; those that are missing are left out. `python benchmarks/recommender.py [--rounds 3] [--seconds 3]
+`--peers-python`; those that are missing are left out. `python benchmarks/recommender.py [--rounds 3] [--seconds 2]
 [--out benchmarks/results]` prints tables and writes them as Markdown and JSON, with plots.
 """
 
@@ -41,7 +41,7 @@ def main() -> int:
     """Measure, print and write; return 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0, help="for each measurement")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each measurement")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--peers-python", default=sys.executable, metavar="PYTHON", help="has pgserver and chromadb")
     parser.add_argument("--rows", type=int, default=100_000, help="of the part vectors")
