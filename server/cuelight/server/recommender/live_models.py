@@ -79,7 +79,7 @@ class LiveModels:
 
         ALS is for `adopt_als`, EASE for `inverse_update`.
         """
-        for name in MODEL_NAMES:
+        for name in FITTED_NAMES:
             with suppress(Unsupported):
                 if "als" not in self._models.parts(name) and not self._ease_is_large(name):
                     self._models.get(name).scores([NOBODY])
