@@ -20,7 +20,7 @@ from cuelight.server.recommender.interaction_table import InteractionTable
 from cuelight.server.recommender.inverse_update import GramCopy, InverseUpdate
 from cuelight.server.recommender.liking import changed_row, changed_unliked
 from cuelight.server.recommender.low_rank_inverse import LowRankInverse
-from cuelight.server.recommender.model_names import MODEL_NAMES
+from cuelight.server.recommender.model_names import FITTED_NAMES, MODEL_NAMES
 from cuelight.server.recommender.model_set import ModelSet, ModelSettings
 from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.models.item_cosine import ItemCosine
