@@ -55,7 +55,7 @@ class LiveRecommender:
     ) -> None:
         self._folder = folder
         self._min_value = min_value
-        self._settings = ModelSettings(max_liked_items=max_liked_items)
+        self._settings = ModelSettings(max_liked_items=max_liked_items, reserves_counts=True)
         self._create_task = create_task
         self._changed = changed
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender store")
@@ -83,8 +83,8 @@ class LiveRecommender:
         assert self._store is not None, "load() before open()"
         loaded = await self._on(self._store_thread, partial(_loaded, self._store, self._min_value))
         models = await self._model_thread.run(partial(LiveModels, loaded, self._settings))
-        await self._model_thread.run(models.fit)
         keep_to_one_core()
+        await self._model_thread.run(models.fit)
         self._models = models
         self._create_task(self._writes.serve(), "recommender writes")
         self._create_task(self._reads.serve(), "recommender reads")
