@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 
+from cuelight.server.recommender.background import keep_to_one_core
 from cuelight.server.recommender.features import ItemAttributes, ItemFeatures
 from cuelight.server.recommender.history import NOBODY
 from cuelight.server.recommender.interaction_table import InteractionTable
@@ -36,6 +37,7 @@ def fit_folder(data: Path, models: Sequence[str]) -> int:
     finally:
         store.close()
     features = ItemFeatures.of(attributes, embeddings)
+    keep_to_one_core()
 
     def new_models() -> ModelSet:
         return ModelSet(InteractionTable(len(attributes), rows), features)

@@ -72,7 +72,7 @@ class LiveRecommender:
         """`shares` are those of the experiments that run: by variant, by experiment."""
         self._folder = folder
         self._min_value = min_value
-        self._settings = ModelSettings(max_liked_items=max_liked_items)
+        self._settings = ModelSettings(max_liked_items=max_liked_items, reserves_counts=True)
         self._create_task = create_task
         self._changed = changed
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender store")
@@ -110,8 +110,8 @@ class LiveRecommender:
         loaded = await self._on(self._store_thread, partial(_loaded, store, self._min_value))
         self._outcomes = await self._on(self._store_thread, partial(_outcomes, store, loaded.min_value, self._shares))
         models = await self._model_thread.run(partial(LiveModels, loaded, self._settings))
-        await self._model_thread.run(models.fit)
         keep_to_one_core()
+        await self._model_thread.run(models.fit)
         await self._retrieval.load(partial(_spaces_of, loaded))
         self._models = models
         self._create_task(self._retrieval.serve(), "nearest items")

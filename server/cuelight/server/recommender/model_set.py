@@ -49,6 +49,8 @@ class ModelSettings:
     max_liked_items: int = MAX_LIKED_ITEMS
     """`item_cosine` and `ease` keep numbers of every pair of items that somebody likes; above so many items they are
     not available, and the blend is `als` and `content_cosine`."""
+    reserves_counts: bool = False
+    """Whether G has addresses for that many items from the start, so that it never moves while a server answers."""
 
 
 class ModelSet:
@@ -133,7 +135,8 @@ class ModelSet:
             if liked > most:
                 self._beyond = liked
             else:
-                self._gram = Gram.fit(self.table, self._settings.ease_regularization, most)
+                reserved = most if self._settings.reserves_counts else None
+                self._gram = Gram.fit(self.table, self._settings.ease_regularization, reserved)
         if self._gram is None:
             raise Unsupported(
                 f"models {' and '.join(_OF_LIKED_ITEMS)}: {self._beyond} items are liked by somebody, "
