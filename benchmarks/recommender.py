@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def main() -> int:
         result = run(Path(folder), options)
     text = tables(result)
     print(text)
-    (options.out / "recommender.json").write_text(json.dumps(result, indent=1) + "\n")
+    (options.out / "recommender.json").write_text(json.dumps(without_nan(result), indent=1) + "\n")
     (options.out / "recommender.md").write_text(text + "\n")
     plot(result, options.out / "recommender.png")
     return 0
@@ -94,6 +95,15 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         say("fit: MovieLens 100K")
         result["fit"] = measure_fit(_made(folder / "fit"))
     return result
+
+
+def without_nan(value: Any) -> Any:
+    """Return the figures with None, which JSON has, for what could not be measured."""
+    if isinstance(value, dict):
+        return {key: without_nan(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [without_nan(one) for one in value]
+    return None if isinstance(value, float) and isnan(value) else value
 
 
 def _has(python: str, package: str) -> bool:

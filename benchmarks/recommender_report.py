@@ -1,6 +1,7 @@
 """The figures of a run over the recommender as tables; the plots are in `recommender_plots.py`."""
 
 from collections.abc import Iterable, Mapping
+from math import isnan
 from typing import Any
 
 from benchmarks.recommender_plots import plot
@@ -157,7 +158,11 @@ def _shelf_lines(likes: Mapping[str, Any]) -> list[str]:
 
 
 def _pair(systems: Mapping[str, Mapping[str, float]], key: str, form: str) -> str:
-    return ", ".join(format(systems[front][key], form) for front in _FRONTS)
+    return ", ".join(_known(systems[front][key], form) for front in _FRONTS)
+
+
+def _known(value: float, form: str) -> str:
+    return "none" if isnan(value) else format(value, form)
 
 
 def _event_lines(likes: Mapping[str, Any]) -> list[str]:

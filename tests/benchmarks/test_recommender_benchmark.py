@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.likes import made_up_likes
 from benchmarks.pgvector import copy_rows, latencies_s
+from benchmarks.recommender import without_nan
 from benchmarks.recommender_calls import SPACE, nearest_requests, upserts
 from benchmarks.recommender_likes import fit_lines, middle
 from benchmarks.recommender_report import goals, tables
@@ -96,6 +97,13 @@ def test_the_middle_of_rounds_adds_up_failures() -> None:
         "failed": 3,
     }
     assert middle([{"per_s": 1.0}, {"per_s": 2.0}]) == {"per_s": 1.5}
+
+
+def test_what_could_not_be_measured_is_null() -> None:
+    assert without_nan({"a": [1.0, float("nan"), {"b": float("nan")}], "c": "nan"}) == {
+        "a": [1.0, None, {"b": None}],
+        "c": "nan",
+    }
 
 
 def test_requests_carry_the_vectors_in_their_order() -> None:
