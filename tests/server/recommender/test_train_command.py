@@ -76,7 +76,7 @@ def test_what_is_read_is_everybodys_likes_with_numbers_for_items_that_are_liked(
     assert sum(map(len, found.rows.items)) == 33
     of_u1 = [found.items[number] for number in found.rows.items[1][np.argsort(found.rows.times_s[1])]]
     assert of_u1 == ["i11", "i7", "i5", "i3", "i1"]
-    assert found.stamp == Stamp(37, 0)
+    assert found.stamp == Stamp(36, 0)
 
 
 def test_rows_of_nobody_are_left_out_and_items_have_numbers_in_the_order_of_their_places() -> None:

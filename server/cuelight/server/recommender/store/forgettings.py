@@ -8,8 +8,11 @@ been deleted with their items.) A row that a later one says more than is dropped
 
 import sqlite3
 from collections.abc import Iterable
+from pathlib import Path
 
-__all__ = ["count_forgettings", "forgotten_since", "note_forgetting"]
+from cuelight.server.recommender.store.connection import open_database
+
+__all__ = ["count_forgettings", "forgotten_since", "forgotten_until_now", "note_forgetting"]
 
 _COUNT = "SELECT seq FROM sqlite_sequence WHERE name = 'forgettings'"
 _SINCE = "SELECT EXISTS (SELECT 1 FROM forgettings WHERE number > ? AND came_after < ?)"
@@ -32,3 +35,15 @@ def count_forgettings(connection: sqlite3.Connection) -> int:
 def forgotten_since(connection: sqlite3.Connection, forgettings: int, last_event: int) -> bool:
     """Return whether, after the first so many times, somebody was forgotten who came before event `last_event`."""
     return bool(connection.execute(_SINCE, (forgettings, last_event)).fetchone()[0])
+
+
+def forgotten_until_now(path: Path, forgettings: int, last_event: int) -> bool:
+    """Return the same of a database that another process may write to, as it stands now; it is not kept open.
+
+    Raises: ConfigError when it cannot be read.
+    """
+    connection = open_database(path, read_only=True)
+    try:
+        return forgotten_since(connection, forgettings, last_event)
+    finally:
+        connection.close()

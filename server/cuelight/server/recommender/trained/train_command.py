@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cuelight.server.errors import ConfigError, CuelightError, Unavailable
-from cuelight.server.recommender.store.store import Store
+from cuelight.server.recommender.store.forgettings import forgotten_until_now
+from cuelight.server.recommender.store.store import DATABASE_NAME, Store
 from cuelight.server.recommender.trained.exporters_link import sasrec
 from cuelight.server.recommender.trained.manifest import (
     MANIFEST_NAME,
@@ -38,37 +39,33 @@ def train_folder(data: Path, told: Mapping[str, Any], threads: int) -> int:
     learn from; Unavailable when somebody was forgotten meanwhile: nothing is written then.
     """
     exporter = sasrec()
-    store = Store(data, read_only=True)
+    found = _read(data)
+    folder = sequential_folder(models_folder(data))
+    checkpoint = checkpoint_path(folder, found.stamp)
+    _delete(one.path for one in kept_in(folder) if not one.is_version and one.path != checkpoint)
+    _say_what(data, found)
     try:
-        found = training_data(store)
-        folder = sequential_folder(models_folder(data))
-        checkpoint = checkpoint_path(folder, found.stamp)
-        _delete(one.path for one in kept_in(folder) if not one.is_version and one.path != checkpoint)
-        _say_what(data, found)
-        try:
-            settings = exporter.check_settings(told)
-            trained = exporter.train_likes(
-                found.rows.items,
-                found.rows.times_s,
-                len(found.items),
-                settings,
-                checkpoint,
-                threads,
-                stop=lambda: _outdated(store, found),
-            )
-        except ValueError as error:
-            raise ConfigError(f"train: {error}") from error
-        except InterruptedError as error:
-            _delete([checkpoint])
-            raise _forgotten() from error
-        figures = exporter.foresight_of(trained)
-        written = _written(exporter, trained, found, figures, folder)
-        if _outdated(store, found):
-            _delete([written.path, checkpoint])
-            raise _forgotten()
-        _delete(one.path for one in kept_in(folder) if one.path != written.path)
-    finally:
-        store.close()
+        settings = exporter.check_settings(told)
+        trained = exporter.train_likes(
+            found.rows.items,
+            found.rows.times_s,
+            len(found.items),
+            settings,
+            checkpoint,
+            threads,
+            stop=lambda: _outdated(data, found),
+        )
+    except ValueError as error:
+        raise ConfigError(f"train: {error}") from error
+    except InterruptedError as error:
+        _delete([checkpoint])
+        raise _forgotten() from error
+    figures = exporter.foresight_of(trained)
+    written = _written(exporter, trained, found, figures, folder)
+    if _outdated(data, found):
+        _delete([written.path, checkpoint])
+        raise _forgotten()
+    _delete(one.path for one in kept_in(folder) if one.path != written.path)
     print(written.parity)
     print(_table(figures))
     print(f"wrote {written.path} ({written.size_bytes / 1e6:.1f} MB); a server on {data} takes it up by itself")
@@ -86,8 +83,17 @@ def _written(exporter: Any, trained: Any, found: TrainingData, figures: Mapping[
         raise CuelightError(str(error)) from error
 
 
-def _outdated(store: Store, found: TrainingData) -> bool:
-    return store.forgotten_since(found.stamp.forgettings, found.stamp.last_event)
+def _read(data: Path) -> TrainingData:
+    """Read what is trained on. Nothing is kept open: whoever reads keeps a server from forgetting to the last byte."""
+    store = Store(data, read_only=True)
+    try:
+        return training_data(store)
+    finally:
+        store.close()
+
+
+def _outdated(data: Path, found: TrainingData) -> bool:
+    return forgotten_until_now(data / DATABASE_NAME, found.stamp.forgettings, found.stamp.last_event)
 
 
 def _forgotten() -> Unavailable:
