@@ -180,9 +180,10 @@ class RecommenderServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpsertItems(self, request, context):
-        """Sets the attributes of items, all of them anew; items that are not there come to be.
+        """Sets the attributes and embeddings of items, all of them anew; items that are not there come to be.
 
-        Errors: INVALID_ARGUMENT (an id or a number that cannot be), RESOURCE_EXHAUSTED (the disk is full).
+        Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice; nothing of the call is
+        kept), RESOURCE_EXHAUSTED (the disk is full).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -198,7 +199,7 @@ class RecommenderServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetItem(self, request, context):
-        """Returns an item's attributes.
+        """Returns an item's attributes and embeddings.
 
         Errors: NOT_FOUND (no such item).
         """
@@ -208,11 +209,13 @@ class RecommenderServiceServicer(object):
 
     def ForgetUsers(self, request, context):
         """Forgets users: their events, their ids, and what the models learned of them. On return no byte of theirs is left in
-        the data folder. Writes wait meanwhile, for as long as copying the database takes; queries do not. The model `als`
-        is fitted anew without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of
-        them, is deleted and UNAVAILABLE until it is trained again.
+        the data folder. Writes wait meanwhile, for as long as copying the database takes, and so do calls that read it:
+        GetItem, ExportUser, ListModels, ListExperiments; shelves and searches do not. The model `als` is fitted anew
+        without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of them, is deleted
+        and UNAVAILABLE until it is trained again.
 
-        Errors: UNAVAILABLE (a backup or another reader holds the log; forgotten, but call again).
+        Errors: UNAVAILABLE (a backup or another reader holds the log, or a model's files cannot be deleted; forgotten, but
+        call again), RESOURCE_EXHAUSTED (the disk has no room for the copy; likewise).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -82,9 +82,10 @@ class RecommenderServiceStub:
     messages are), RESOURCE_EXHAUSTED (the disk is full).
     """
     UpsertItems: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.UpsertItemsRequest, _recommender_pb2.UpsertItemsResponse]
-    """Sets the attributes of items, all of them anew; items that are not there come to be.
+    """Sets the attributes and embeddings of items, all of them anew; items that are not there come to be.
 
-    Errors: INVALID_ARGUMENT (an id or a number that cannot be), RESOURCE_EXHAUSTED (the disk is full).
+    Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice; nothing of the call is
+    kept), RESOURCE_EXHAUSTED (the disk is full).
     """
     DeleteItems: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.DeleteItemsRequest, _recommender_pb2.DeleteItemsResponse]
     """Deletes items with all feedback on them; ids that are not there are passed over.
@@ -92,17 +93,19 @@ class RecommenderServiceStub:
     Errors: RESOURCE_EXHAUSTED (the disk is full).
     """
     GetItem: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.GetItemRequest, _recommender_pb2.GetItemResponse]
-    """Returns an item's attributes.
+    """Returns an item's attributes and embeddings.
 
     Errors: NOT_FOUND (no such item).
     """
     ForgetUsers: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.ForgetUsersRequest, _recommender_pb2.ForgetUsersResponse]
     """Forgets users: their events, their ids, and what the models learned of them. On return no byte of theirs is left in
-    the data folder. Writes wait meanwhile, for as long as copying the database takes; queries do not. The model `als`
-    is fitted anew without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of
-    them, is deleted and UNAVAILABLE until it is trained again.
+    the data folder. Writes wait meanwhile, for as long as copying the database takes, and so do calls that read it:
+    GetItem, ExportUser, ListModels, ListExperiments; shelves and searches do not. The model `als` is fitted anew
+    without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of them, is deleted
+    and UNAVAILABLE until it is trained again.
 
-    Errors: UNAVAILABLE (a backup or another reader holds the log; forgotten, but call again).
+    Errors: UNAVAILABLE (a backup or another reader holds the log, or a model's files cannot be deleted; forgotten, but
+    call again), RESOURCE_EXHAUSTED (the disk has no room for the copy; likewise).
     """
     ExportUser: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.ExportUserRequest, _recommender_pb2.ExportUserResponse]
     """Returns everything stored of a user.
@@ -160,9 +163,10 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     messages are), RESOURCE_EXHAUSTED (the disk is full).
     """
     UpsertItems: _aio.UnaryUnaryMultiCallable[_recommender_pb2.UpsertItemsRequest, _recommender_pb2.UpsertItemsResponse]  # type: ignore[assignment]
-    """Sets the attributes of items, all of them anew; items that are not there come to be.
+    """Sets the attributes and embeddings of items, all of them anew; items that are not there come to be.
 
-    Errors: INVALID_ARGUMENT (an id or a number that cannot be), RESOURCE_EXHAUSTED (the disk is full).
+    Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice; nothing of the call is
+    kept), RESOURCE_EXHAUSTED (the disk is full).
     """
     DeleteItems: _aio.UnaryUnaryMultiCallable[_recommender_pb2.DeleteItemsRequest, _recommender_pb2.DeleteItemsResponse]  # type: ignore[assignment]
     """Deletes items with all feedback on them; ids that are not there are passed over.
@@ -170,17 +174,19 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     Errors: RESOURCE_EXHAUSTED (the disk is full).
     """
     GetItem: _aio.UnaryUnaryMultiCallable[_recommender_pb2.GetItemRequest, _recommender_pb2.GetItemResponse]  # type: ignore[assignment]
-    """Returns an item's attributes.
+    """Returns an item's attributes and embeddings.
 
     Errors: NOT_FOUND (no such item).
     """
     ForgetUsers: _aio.UnaryUnaryMultiCallable[_recommender_pb2.ForgetUsersRequest, _recommender_pb2.ForgetUsersResponse]  # type: ignore[assignment]
     """Forgets users: their events, their ids, and what the models learned of them. On return no byte of theirs is left in
-    the data folder. Writes wait meanwhile, for as long as copying the database takes; queries do not. The model `als`
-    is fitted anew without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of
-    them, is deleted and UNAVAILABLE until it is trained again.
+    the data folder. Writes wait meanwhile, for as long as copying the database takes, and so do calls that read it:
+    GetItem, ExportUser, ListModels, ListExperiments; shelves and searches do not. The model `als` is fitted anew
+    without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of them, is deleted
+    and UNAVAILABLE until it is trained again.
 
-    Errors: UNAVAILABLE (a backup or another reader holds the log; forgotten, but call again).
+    Errors: UNAVAILABLE (a backup or another reader holds the log, or a model's files cannot be deleted; forgotten, but
+    call again), RESOURCE_EXHAUSTED (the disk has no room for the copy; likewise).
     """
     ExportUser: _aio.UnaryUnaryMultiCallable[_recommender_pb2.ExportUserRequest, _recommender_pb2.ExportUserResponse]  # type: ignore[assignment]
     """Returns everything stored of a user.
@@ -283,9 +289,10 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recommender_pb2.UpsertItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_recommender_pb2.UpsertItemsResponse, _abc.Awaitable[_recommender_pb2.UpsertItemsResponse]]:
-        """Sets the attributes of items, all of them anew; items that are not there come to be.
+        """Sets the attributes and embeddings of items, all of them anew; items that are not there come to be.
 
-        Errors: INVALID_ARGUMENT (an id or a number that cannot be), RESOURCE_EXHAUSTED (the disk is full).
+        Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice; nothing of the call is
+        kept), RESOURCE_EXHAUSTED (the disk is full).
         """
 
     @_abc_1.abstractmethod
@@ -305,7 +312,7 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recommender_pb2.GetItemRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_recommender_pb2.GetItemResponse, _abc.Awaitable[_recommender_pb2.GetItemResponse]]:
-        """Returns an item's attributes.
+        """Returns an item's attributes and embeddings.
 
         Errors: NOT_FOUND (no such item).
         """
@@ -317,11 +324,13 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_recommender_pb2.ForgetUsersResponse, _abc.Awaitable[_recommender_pb2.ForgetUsersResponse]]:
         """Forgets users: their events, their ids, and what the models learned of them. On return no byte of theirs is left in
-        the data folder. Writes wait meanwhile, for as long as copying the database takes; queries do not. The model `als`
-        is fitted anew without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of
-        them, is deleted and UNAVAILABLE until it is trained again.
+        the data folder. Writes wait meanwhile, for as long as copying the database takes, and so do calls that read it:
+        GetItem, ExportUser, ListModels, ListExperiments; shelves and searches do not. The model `als` is fitted anew
+        without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of them, is deleted
+        and UNAVAILABLE until it is trained again.
 
-        Errors: UNAVAILABLE (a backup or another reader holds the log; forgotten, but call again).
+        Errors: UNAVAILABLE (a backup or another reader holds the log, or a model's files cannot be deleted; forgotten, but
+        call again), RESOURCE_EXHAUSTED (the disk has no room for the copy; likewise).
         """
 
     @_abc_1.abstractmethod

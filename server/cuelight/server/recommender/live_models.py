@@ -53,10 +53,10 @@ class LiveModels:
         self._catalogue = Catalogue(loaded.attributes)
         self._spaces = {space: VectorTable(told) for space, told in loaded.embeddings.items()}
         self._described_items = DescribedItems(loaded.attributes)
-        self._features = self._described_items.features(self._seen_spaces())
+        features = self._described_items.features(self._seen_spaces())
         self._table = InteractionTable(len(loaded.attributes), loaded.rows)
         self._unliked = InteractionTable(len(loaded.attributes), loaded.unliked)
-        self._models = ModelSet(self._table, self._features, settings)
+        self._models = ModelSet(self._table, features, settings)
         self._min_value = loaded.min_value
         self._als_withheld = True
         self._als_missed = 0
@@ -111,7 +111,7 @@ class LiveModels:
             self._als_withheld = True
             self._forgets += 1
         self.version = news.version
-        self.learned += 1
+        self.learned += news.writes
 
     def allowed(self, conditions: ItemFilter) -> NDArray[np.bool_]:
         """Return which items meet the conditions, by place."""
@@ -198,7 +198,6 @@ class LiveModels:
 
     def adopt_features(self, features: ItemFeatures) -> None:
         """Answer with features that were computed elsewhere."""
-        self._features = features
         self._models.describe(features)
         self.described = self._describing
 
@@ -350,7 +349,7 @@ class LiveModels:
         return Asker(history, seen, query.who)
 
     def _shelf_maker(self) -> ShelfMaker:
-        return ShelfMaker(self._catalogue, self._features, self._items, self.version)
+        return ShelfMaker(self._catalogue, self._models.features, self._items, self.version)
 
     def _user(self, user: str) -> int:
         place = self._users.place(user)

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cuelight.server.errors import ModelNotReady, Overloaded
+from cuelight.server.errors import ModelNotReady, Overloaded, ShuttingDown, Unavailable
 from cuelight.server.recommender.background import keep_to_one_core, step_back
 from cuelight.server.recommender.experiments.exposure_log import ExposureLog
 from cuelight.server.recommender.experiments.outcomes import Outcomes
@@ -94,6 +94,8 @@ class LiveRecommender:
         self._inverse_follows = Changes()
         self._features_outdated = asyncio.Event()
         self._features_follow = Changes()
+        self._follows = True
+        """Whether updates still come."""
         self._store: Store | None = None
         self._models: LiveModels | None = None
         self._sequential: LiveSequential | None = None
@@ -122,7 +124,7 @@ class LiveRecommender:
             lambda question: self._model_thread.run(partial(question, models)),
             self._changed,
         )
-        await self._sequential.look()
+        await self._sequential.look_or_warn()
         self._create_task(self._sequential.keep(), "sequential model")
         self._create_task(self._writes.serve(), "recommender writes")
         self._create_task(self._reads.serve(), "recommender reads")
@@ -154,10 +156,10 @@ class LiveRecommender:
         models, learned = self._models, self._models.learned
         if isinstance(write, ForgetUsers):
             self._inverse_outdated.set()
-            await _followed(self._inverse_follows, lambda: models.inverse_learned >= learned)
+            await self._followed(self._inverse_follows, lambda: models.inverse_learned >= learned)
         if isinstance(write, UpsertItems | DeleteItems):
             self._features_outdated.set()
-            await _followed(self._features_follow, lambda: models.described >= learned)
+            await self._followed(self._features_follow, lambda: models.described >= learned)
         return answer
 
     async def ask_models(self, question: Callable[[LiveModels], Result]) -> Result:
@@ -228,8 +230,8 @@ class LiveRecommender:
     async def _written(self, writes: Sequence[Write]) -> Sequence[int | Exception]:
         assert self._store is not None
         assert self._models is not None
-        written = await self._on(self._store_thread, partial(carry_out, self._store, writes, self._outcomes))
         try:
+            written = await self._on(self._store_thread, partial(carry_out, self._store, writes, self._outcomes))
             als_due = await self._model_thread.run(partial(_learn, self._models, written.news))
             for news in written.news:
                 await self._retrieval.learn(news.embeddings)
@@ -243,10 +245,22 @@ class LiveRecommender:
         forgets = any(isinstance(write, ForgetUsers) for write in writes)
         if als_due or forgets:
             self._als_outdated.set()
-        if forgets and self._sequential is not None:
-            await self._sequential.forgotten()
         self._changed()
-        return written.answers
+        return await self._without_their_models(writes, written.answers) if forgets else written.answers
+
+    async def _without_their_models(
+        self, writes: Sequence[Write], answers: Sequence[int | Exception]
+    ) -> Sequence[int | Exception]:
+        """Let go of a trained model that knew somebody who was forgotten; what fails of it fails their calls alone."""
+        assert self._sequential is not None
+        try:
+            await self._sequential.forgotten()
+        except Unavailable as error:
+            return [
+                error if isinstance(write, ForgetUsers) and not isinstance(answer, Exception) else answer
+                for write, answer in zip(writes, answers, strict=True)
+            ]
+        return answers
 
     async def _keep_als(self) -> None:
         """Fit ALS whenever it is due or somebody was forgotten."""
@@ -259,17 +273,20 @@ class LiveRecommender:
 
     async def _keep_inverse(self) -> None:
         """Let EASE's inverse follow what is learned: all that came while it was computed is the next update."""
-        while True:
-            await self._inverse_outdated.wait()
-            self._inverse_outdated.clear()
-            while update := await self.ask_models(LiveModels.inverse_update):
-                while not await self.ask_models(LiveModels.prepared):
-                    pass
-                inverse = await self._on(self._fit_threads, update.computed)
-                await self.ask_models(partial(LiveModels.adopt_inverse, inverse=inverse))
+        try:
+            while True:
+                await self._inverse_outdated.wait()
+                self._inverse_outdated.clear()
+                while update := await self.ask_models(LiveModels.inverse_update):
+                    while not await self.ask_models(LiveModels.prepared):
+                        pass
+                    inverse = await self._on(self._fit_threads, update.computed)
+                    await self.ask_models(partial(LiveModels.adopt_inverse, inverse=inverse))
+                    self._inverse_follows.notify()
+                    self._changed()
                 self._inverse_follows.notify()
-                self._changed()
-            self._inverse_follows.notify()
+        finally:
+            self._follow_no_more()
 
     async def _keep_exposures(self) -> None:
         """Store what was shown, a second after it was."""
@@ -302,27 +319,36 @@ class LiveRecommender:
 
     async def _keep_features(self) -> None:
         """Let the items' features follow attributes that came, in the same way."""
-        while True:
-            await self._features_outdated.wait()
-            self._features_outdated.clear()
-            while update := await self.ask_models(LiveModels.features_update):
-                features = await self._on(self._fit_threads, update.computed)
-                await self.ask_models(partial(LiveModels.adopt_features, features=features))
+        try:
+            while True:
+                await self._features_outdated.wait()
+                self._features_outdated.clear()
+                while update := await self.ask_models(LiveModels.features_update):
+                    features = await self._on(self._fit_threads, update.computed)
+                    await self.ask_models(partial(LiveModels.adopt_features, features=features))
+                    self._features_follow.notify()
+                    self._changed()
                 self._features_follow.notify()
-                self._changed()
-            self._features_follow.notify()
+        finally:
+            self._follow_no_more()
+
+    def _follow_no_more(self) -> None:
+        self._follows = False
+        self._inverse_follows.notify()
+        self._features_follow.notify()
+
+    async def _followed(self, changes: Changes, knows: Callable[[], bool]) -> None:
+        """Return once an update knows what is waited for. Raises: ShuttingDown when none comes any more."""
+        while True:
+            followed = changes.next()
+            if knows():
+                return
+            if not self._follows:
+                raise ShuttingDown("the server is shutting down")
+            await followed.wait()
 
     async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(thread, work)
-
-
-async def _followed(changes: Changes, knows: Callable[[], bool]) -> None:
-    """Return once an update knows what is waited for."""
-    while True:
-        followed = changes.next()
-        if knows():
-            return
-        await followed.wait()
 
 
 def _learn(models: LiveModels, told: Sequence[News]) -> bool:

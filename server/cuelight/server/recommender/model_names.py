@@ -8,4 +8,4 @@ FITTED_NAMES = tuple(name for name in MODEL_NAMES if name != "sequential")
 
 MAX_LIKED_ITEMS = 20_000
 """By default `item_cosine` and `ease` are there for up to so many items that somebody likes: G and its inverse take
-2 x 3 GiB then, and a third as much again while the inverse is computed anew."""
+2 x 3 GiB then, and half as much again while the inverse is computed anew."""

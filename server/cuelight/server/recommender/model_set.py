@@ -127,6 +127,11 @@ class ModelSet:
                 self._models[name] = model.widen(n_items)
 
     @property
+    def features(self) -> ItemFeatures:
+        """What is known of the items, for as many as the table has."""
+        return self._features
+
+    @property
     def gram(self) -> Gram:
         """The counts that item-based cosine and EASE share. Raises: Unsupported when too many items are liked."""
         most = self._settings.max_liked_items

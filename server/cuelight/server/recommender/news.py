@@ -42,6 +42,8 @@ class News:
     embeddings: Mapping[int, ItemEmbeddings | None] = field(default_factory=dict)
     """All vectors anew of items whose attributes changed, by the items' places; None where one was deleted."""
     forgotten: frozenset[str] = frozenset()
+    writes: int = 1
+    """How many writes it is made of."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

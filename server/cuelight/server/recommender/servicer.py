@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from cuelight.recommender.v1 import recommender_pb2 as pb
 from cuelight.server.errors import InvalidRequest, ShuttingDown
@@ -21,7 +21,7 @@ from cuelight.server.recommender.messages import (
     query_of,
     shelf_message,
 )
-from cuelight.server.recommender.shelves import Query, Shelf, check_n
+from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions, check_n
 from cuelight.server.recommender.store.events import check_id
 from cuelight.server.recommender.store.exposures import VariantKey
 from cuelight.server.recommender.writes import DeleteItems, ForgetUsers, Record, UpsertItems
@@ -54,15 +54,15 @@ class RecommenderServicer:
         options = OptionsByQuery(request.options, self._experiments)
         queries = [query_of(query) for query in request.queries]
         asked = [options.of(query) for query in queries]
-        if len(queries) == 1:  # as most are: without a task for it
-            shelves = [await self._recommender.recommend(queries[0], asked[0][0])]
-        else:
-            shelves = await asyncio.gather(
-                *(self._recommender.recommend(query, how) for query, (how, _) in zip(queries, asked, strict=True))
-            )
         keys = [key for _, key in asked]
+        with self._recommender.exposures.watching_all(
+            [query.user for query, key in zip(queries, keys, strict=True) if key is not None]
+        ) as watched:
+            shelves = await self._shelves(queries, [how for how, _ in asked])
+        forgotten = {watch.user for watch in watched if watch.forgotten}
         for query, key, shelf in zip(queries, keys, shelves, strict=True):
-            self._note(query, key, shelf)
+            if query.user not in forgotten:
+                self._note(query, key, shelf)
         return pb.RecommendResponse(shelves=map(shelf_message, shelves, keys))
 
     async def WatchRecommendations(
@@ -171,6 +171,11 @@ class RecommenderServicer:
         """Return the experiments and what came of them."""
         counts = await self._recommender.outcomes()
         return experiments_message(self._experiments.shares, counts)
+
+    async def _shelves(self, queries: Sequence[Query], options: Sequence[ShelfOptions]) -> list[Shelf]:
+        if len(queries) == 1:  # as most are: without a task for it
+            return [await self._recommender.recommend(queries[0], options[0])]
+        return await asyncio.gather(*map(self._recommender.recommend, queries, options))
 
     def _note(self, query: Query, key: VariantKey | None, shelf: Shelf) -> None:
         if key is not None and query.user is not None:

@@ -60,12 +60,15 @@ class WaitingLine(Generic[Asked, Answer]):
         return await answer
 
     async def serve(self) -> None:
-        """Serve group after group until cancelled."""
-        while True:
-            await self._came.wait()
-            self._came.clear()
-            while group := self._next_group():
-                await self._serve_group(group)
+        """Serve group after group until cancelled; then nobody is left waiting."""
+        try:
+            while True:
+                await self._came.wait()
+                self._came.clear()
+                while group := self._next_group():
+                    await self._serve_group(group)
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Refuse whoever waits or comes."""

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -15,7 +15,7 @@ from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.outcomes import ITEM
 from cuelight.server.recommender.store.store import Pair, Said, Store
 
-__all__ = ["DeleteItems", "ForgetUsers", "Record", "UpsertItems", "Write", "Written", "carry_out"]
+__all__ = ["DeleteItems", "ForgetUsers", "NotLearned", "Record", "UpsertItems", "Write", "Written", "carry_out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,16 @@ class Written:
     news: Sequence[News]
 
 
+class NotLearned(Exception):
+    """Something was stored, and then came an error."""
+
+
 def carry_out(store: Store, writes: Sequence[Write], outcomes: Outcomes | None = None) -> Written:
     """Carry out writes in their order, each durable on return; events that follow each other share one transaction.
 
     A write that fails answers with its error, and changes nothing. `outcomes` follow, where there are any to follow.
+
+    Raises: NotLearned when something was stored of which the models cannot be told: only a new start is right then.
     """
     answers: list[int | Exception] = []
     news: list[News] = []
@@ -92,12 +98,14 @@ def _carried_out(store: Store, run: Sequence[Write], outcomes: Outcomes | None) 
             new = store.upsert_items(items, embeddings)
             changed = {store.items[item]: _embeddings_of(item, items, embeddings) for item in items}
             told = {store.items[item]: attributes for item, attributes in items.items()}
-            return [len(items)], News(store.last_sequence(), items=new, attributes=told, embeddings=changed)
+            with _stored():
+                return [len(items)], News(store.last_sequence(), items=new, attributes=told, embeddings=changed)
         case DeleteItems(ids):
             with _following(outcomes, ((ITEM, item) for item in ids)):
                 said = _by_user(dict.fromkeys(store.delete_items(ids)))
             gone: dict[int, None] = dict.fromkeys(store.items[item] for item in ids if item in store.items)
-            return [len(ids)], News(store.last_sequence(), said=said, attributes=gone, embeddings=gone)
+            with _stored():
+                return [len(ids)], News(store.last_sequence(), said=said, attributes=gone, embeddings=gone)
         case ForgetUsers(ids):
             return _forgotten(store, ids, outcomes)
 
@@ -106,24 +114,27 @@ def _recorded(store: Store, run: Sequence[Record], outcomes: Outcomes | None) ->
     events = [event for write in run for event in write.events]
     with _following(outcomes, outcomes.scopes_of(events) if outcomes else ()):
         recorded = store.record(events)
+    with _stored():
+        version = store.last_sequence()
     answers: list[int | Exception] = []
     start = 0
     for write in run:
         answers.append(sum(recorded.kept[start : start + len(write.events)]))
         start += len(write.events)
     said = _by_user(recorded.said)
-    return answers, News(store.last_sequence(), recorded.new_users, recorded.new_items, said)
+    return answers, News(version, recorded.new_users, recorded.new_items, said, writes=len(run))
 
 
 def _forgotten(store: Store, ids: Sequence[str], outcomes: Outcomes | None) -> tuple[list[int | Exception], News]:
     known = frozenset(user for user in ids if store.knows(user))
     news = News(store.last_sequence(), forgotten=known & store.users.keys())
     store.forget_users(known)
-    if outcomes is not None:
-        outcomes.recount()
-    # Asked for again after a compaction that failed, there is nobody to forget, and still something to compact.
-    if not store.compaction_due():
-        return [0], news
+    with _stored():
+        if outcomes is not None:
+            outcomes.recount()
+        # Asked for again after a compaction that failed, there is nobody to forget, and still something to compact.
+        if not store.compaction_due():
+            return [0], news
     try:
         store.compact()
     except (CuelightError, sqlite3.Error) as error:
@@ -131,8 +142,24 @@ def _forgotten(store: Store, ids: Sequence[str], outcomes: Outcomes | None) -> t
     return [len(known)], news
 
 
-def _following(outcomes: Outcomes | None, scopes: Iterable[Scope]) -> AbstractContextManager[None]:
-    return nullcontext() if outcomes is None else outcomes.following(scopes)
+@contextmanager
+def _following(outcomes: Outcomes | None, scopes: Iterable[Scope]) -> Iterator[None]:
+    """Let outcomes follow what the body stores."""
+    with ExitStack() as following:
+        if outcomes is not None:
+            following.enter_context(outcomes.following(scopes))
+        yield
+        with _stored():
+            following.close()
+
+
+@contextmanager
+def _stored() -> Iterator[None]:
+    """What comes after something is stored. Raises: NotLearned when it fails."""
+    try:
+        yield
+    except (CuelightError, sqlite3.Error) as error:
+        raise NotLearned(f"stored, but not learned: {error}") from error
 
 
 def _embeddings_of(

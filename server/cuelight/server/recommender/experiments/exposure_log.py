@@ -11,7 +11,7 @@ it or so; the counters agree with what is stored all the same.
 
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from cuelight.server.recommender.store.exposures import Exposed, VariantKey
@@ -87,6 +87,12 @@ class ExposureLog:
             self._watches[watch.user].discard(watch)
             if not self._watches[watch.user]:
                 del self._watches[watch.user]
+
+    @contextmanager
+    def watching_all(self, users: Iterable[str | None]) -> Iterator[list[Watched]]:
+        """Keep in touch with the users of one call, as `watching` does with one."""
+        with ExitStack() as watches:
+            yield [watches.enter_context(self.watching(user)) for user in users]
 
     @contextmanager
     def forgetting(self, users: Collection[str]) -> Iterator[None]:

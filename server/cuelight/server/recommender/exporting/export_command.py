@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from itertools import islice, starmap
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from cuelight.server.errors import ConfigError
-from cuelight.server.recommender.exporting.columns import EVENT_SCHEMA, ITEM_SCHEMA, event_row, item_row
+from cuelight.server.recommender.exporting.columns import EVENT_SCHEMA, event_row, item_row, item_schema
 from cuelight.server.recommender.exporting.table_file import TableFile, check_table_path
 from cuelight.server.recommender.liking import MIN_VALUE
 from cuelight.server.recommender.progress import progress
@@ -34,9 +34,7 @@ def export_folder(data: Path, interactions: Path | None, items: Path | None, all
     told: list[str] = []
     with Snapshot(data) as snapshot, ExitStack() as files:
         if items is not None:
-            file = files.enter_context(TableFile(items, ITEM_SCHEMA))
-            count = _write(file, starmap(item_row, snapshot.items()), "exporting items", None)
-            told.append(f"items         {count} into {items}")
+            told += _write_items(snapshot, items, files)
         if interactions is not None:
             file = files.enter_context(TableFile(interactions, EVENT_SCHEMA))
             total = snapshot.count_events() if all_events else None
@@ -45,6 +43,20 @@ def export_folder(data: Path, interactions: Path | None, items: Path | None, all
         min_value = snapshot.setting(MIN_VALUE)
     print("\n".join([*told, _how_to_import(interactions, items, min_value)]))
     return 0
+
+
+def _write_items(snapshot: Snapshot, path: Path, files: ExitStack) -> list[str]:
+    """Write the items, with their embeddings where the format has room for vectors; return what there is to say."""
+    known = snapshot.spaces()
+    spaces = known if path.suffix == ".parquet" else []
+    file = files.enter_context(TableFile(path, item_schema(spaces)))
+    rows = (item_row(*item, spaces) for item in snapshot.items(with_embeddings=bool(spaces)))
+    count = _write(file, rows, "exporting items", None)
+    told = [f"items         {count} into {path}"]
+    if known:
+        kept = "with them" if spaces else "left out; a .parquet file has room for them"
+        told.append(f"embeddings    {', '.join(known)}: {kept}")
+    return told
 
 
 def _write(file: TableFile, rows: Iterator[Row], what: str, total: int | None) -> int:

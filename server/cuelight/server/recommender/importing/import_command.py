@@ -64,7 +64,7 @@ def _read(read: Callable[[Path], Content], path: Path) -> Content:
 
 def _upsert(store: Store, told: Items, path: Path | None) -> None:
     try:
-        store.upsert_items(told.attributes, told.embeddings)
+        store.upsert_items(told.attributes, told.embeddings or None)
     except InvalidRequest as error:
         raise ConfigError(f"{path}: {error.message}") from error
     spaces = sorted({space for vectors in told.embeddings.values() for space in vectors})

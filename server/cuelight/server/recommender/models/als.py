@@ -25,11 +25,20 @@ class ImplicitAls:
 
     name = "als"
 
-    def __init__(self, item_vectors: NDArray[np.float64], regularization: float, alpha: float) -> None:
+    def __init__(
+        self,
+        item_vectors: NDArray[np.float64],
+        regularization: float,
+        alpha: float,
+        common: NDArray[np.float64] | None = None,
+    ) -> None:
+        """`common` is Y'Y + regularization I, (f, f), where it is known."""
         self.item_vectors = item_vectors
         self._regularization = regularization
         self._alpha = alpha
-        self._common = item_vectors.T @ item_vectors + regularization * np.eye(item_vectors.shape[1])
+        if common is None:
+            common = item_vectors.T @ item_vectors + regularization * np.eye(item_vectors.shape[1])
+        self._common = common
 
     @classmethod
     def fit(
@@ -65,7 +74,7 @@ class ImplicitAls:
     def widen(self, n_items: int) -> "ImplicitAls":
         """Return the model with room for `n_items`; an item that came after the fit has the vector 0."""
         new = np.zeros((n_items - len(self.item_vectors), self.item_vectors.shape[1]))
-        return ImplicitAls(np.vstack([self.item_vectors, new]), self._regularization, self._alpha)
+        return ImplicitAls(np.vstack([self.item_vectors, new]), self._regularization, self._alpha, self._common)
 
     def user_vectors(self, histories: Sequence[History]) -> NDArray[np.float64]:
         """Return the folded-in vectors, (histories, factors)."""

@@ -54,18 +54,19 @@ class EventRows:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def add(self, rows: Sequence[Row]) -> tuple[tuple[bool, ...], dict[Pair, Said | None]]:
-        """Add the rows whose ids are not there yet: which those are, and how things stand with their pairs then."""
-        known = {event for (event,) in self._in_chunks(_KNOWN, [row[:1] for row in rows])}
-        first = dict(zip((row[0] for row in reversed(rows)), reversed(range(len(rows))), strict=True))
-        kept = tuple(row[0] not in known and first[row[0]] == number for number, row in enumerate(rows))
-        new = [row for row, is_new in zip(rows, kept, strict=True) if is_new]
-        self._connection.executemany(_RECORD, new)
-        said = {
+    def unknown(self, ids: Sequence[str]) -> tuple[bool, ...]:
+        """Return for each id whether there is no row of it yet; of one that comes twice, the first is new."""
+        known = {event for (event,) in self._in_chunks(_KNOWN, [(event,) for event in ids])}
+        first = dict(zip(reversed(ids), reversed(range(len(ids))), strict=True))
+        return tuple(event not in known and first[event] == number for number, event in enumerate(ids))
+
+    def add(self, rows: Sequence[Row]) -> dict[Pair, Said | None]:
+        """Add rows whose ids are not there yet, and return how things stand with their pairs then."""
+        self._connection.executemany(_RECORD, rows)
+        return {
             (user, item): None if value is None else (value, time_s)
-            for user, item, value, time_s in self._in_chunks(_LATEST, list({row[1:3] for row in new}))
+            for user, item, value, time_s in self._in_chunks(_LATEST, list({row[1:3] for row in rows}))
         }
-        return kept, said
 
     @contextmanager
     def many(self) -> Iterator[None]:

@@ -9,14 +9,16 @@ it is in that transaction, and the copy is never begun anew).
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
 from cuelight.server.errors import ConfigError
+from cuelight.server.recommender.embeddings import Vector
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.store.attribute_text import attributes_of_text
 from cuelight.server.recommender.store.connection import open_database
+from cuelight.server.recommender.store.embedding_table import EmbeddingTable
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.store import DATABASE_NAME
 
@@ -36,7 +38,8 @@ _STANDING = """
     )
 """
 _COUNT = "SELECT count(*) FROM events"
-_KNOWN_ITEMS = "SELECT id, attributes FROM items WHERE attributes IS NOT NULL ORDER BY place"
+_SPACES = "SELECT name FROM spaces WHERE EXISTS (SELECT 1 FROM embeddings WHERE space = number) ORDER BY name"
+_KNOWN_ITEMS = "SELECT place, id, attributes FROM items WHERE attributes IS NOT NULL ORDER BY place"
 
 
 class Snapshot:
@@ -46,6 +49,7 @@ class Snapshot:
         """Take the snapshot. Raises: ConfigError when there is no such database, or one of another version."""
         self.path = folder / DATABASE_NAME
         self._connection = open_database(self.path, read_only=True)
+        self._embeddings = EmbeddingTable(self._connection)
         self.version = self._last_sequence()
         """The number of the last event in it."""
 
@@ -71,12 +75,16 @@ class Snapshot:
         while rows := found.fetchmany(_ROWS_AT_ONCE):
             yield from (Event(*row) for row in rows)
 
-    def items(self) -> Iterator[tuple[str, ItemAttributes]]:
-        """Yield items that are not deleted, in the order they came to be known."""
-        for item, text in self._connection.execute(_KNOWN_ITEMS):
+    def spaces(self) -> list[str]:
+        """Return the spaces that any item has an embedding in, by name."""
+        return [space for (space,) in self._connection.execute(_SPACES)]
+
+    def items(self, with_embeddings: bool) -> Iterator[tuple[str, ItemAttributes, Mapping[str, Vector]]]:
+        """Yield items that are not deleted, in the order they came to be known, and their vectors by space if asked."""
+        for place, item, text in self._connection.execute(_KNOWN_ITEMS):
             attributes = attributes_of_text(text)
             assert attributes is not None, "deleted items are left out"
-            yield item, attributes
+            yield item, attributes, self._embeddings.of_item(place) if with_embeddings else {}
 
     def setting(self, name: str) -> float | None:
         """Return a number that was kept with the data, None where there is none."""

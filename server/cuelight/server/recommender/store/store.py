@@ -98,8 +98,8 @@ class Store:
         Users and items that are new get a place. Raises: Overloaded when the disk is full: then none is kept.
         """
         with self._transaction() as places:
-            rows = [places.row(event) for event in events]
-            kept, said = self._events.add(rows)
+            kept = self._events.unknown([event.id for event in events])
+            said = self._events.add([places.row(event) for event, new in zip(events, kept, strict=True) if new])
         return Recorded(kept, said, places.new_users, places.new_items)
 
     def record_many(self, events: Iterable[Event]) -> int:
@@ -116,14 +116,14 @@ class Store:
     ) -> Mapping[str, int]:
         """Set the attributes and embeddings (by item and space) of items, all of them anew; durable on return.
 
-        Returns the places of new ones. Raises: InvalidRequest when a vector is not as long as its space's, Overloaded
-        as `record`; nothing of it is kept then.
+        Without `embeddings` those that are there stay. Returns the places of new ones. Raises: InvalidRequest when a
+        vector is not as long as its space's, Overloaded as `record`; nothing of it is kept then.
         """
-        vectors = embeddings or {}
         with self._transaction() as places:
             rows = [(text_of(attributes), places.item(item)) for item, attributes in items.items()]
             self._connection.executemany("UPDATE items SET attributes = ? WHERE place = ?", rows)
-            self._embeddings.replace((places.item(item), item, vectors.get(item, {})) for item in items)
+            if embeddings is not None:
+                self._embeddings.replace((places.item(item), item, embeddings.get(item, {})) for item in items)
         return places.new_items
 
     def delete_items(self, ids: Iterable[str]) -> frozenset[Pair]:

@@ -63,10 +63,14 @@ class LiveSequential:
         """Take up every version that comes, until cancelled."""
         while True:
             await asyncio.sleep(_PERIOD_S)
-            try:
-                await self.look()
-            except Unavailable as error:
-                _LOG.warning("%s", error.message)
+            await self.look_or_warn()
+
+    async def look_or_warn(self) -> None:
+        """Look; files that cannot be read or deleted keep nobody from being served."""
+        try:
+            await self.look()
+        except (Unavailable, OSError) as error:
+            _LOG.warning("%s", error)
 
     async def look(self) -> None:
         """Delete versions that know somebody who is forgotten, and take up the newest of the others if it is new."""

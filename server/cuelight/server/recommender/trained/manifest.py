@@ -85,9 +85,12 @@ def kept_in(folder: Path) -> list[Kept]:
     """Return a model's versions, the newest first, and then what trainings keep; nothing where there is no folder."""
     versions = [path for path in folder.glob("*") if path.name.isdecimal() and path.is_dir()]
     trainings = [(path, match) for path in folder.glob("training-*") if (match := _CHECKPOINT.fullmatch(path.name))]
+    # A deletion, or an export, that was cut short.
+    leftovers = [*folder.glob(".*.deleted"), *folder.parent.glob(f".{folder.name}-*")]
     stamped = [
         *((path, _stamp_of(path)) for path in sorted(versions, key=lambda path: -int(path.name))),
         *((path, Stamp(int(match[1]), int(match[2]))) for path, match in trainings),
+        *((path, _stamp_of(path)) for path in leftovers),
     ]
     kept = []
     for path, stamp in stamped:
@@ -126,8 +129,11 @@ def checkpoint_path(folder: Path, stamp: Stamp) -> Path:
 def delete_version(version: Path) -> None:
     """Delete a version, or whatever else is at the path; it is out of the way at once, and then gone."""
     if version.is_dir():
-        hidden = version.with_name(f".{version.name}.deleted")
-        version.rename(hidden)
+        hidden = version
+        if not version.name.startswith("."):
+            hidden = version.with_name(f".{version.name}.deleted")
+            shutil.rmtree(hidden, ignore_errors=True)
+            version.rename(hidden)
         shutil.rmtree(hidden)
     else:
         version.unlink(missing_ok=True)
