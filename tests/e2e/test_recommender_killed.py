@@ -1,6 +1,6 @@
 """`kill -9` of a real server under 500 interactions/s: what was acknowledged is there, once, and it serves again soon.
 
-Ten kills a front; `CUELIGHT_KILLS=50` for more. The times from the start of a process until it is ready are printed
+Five kills a front; `CUELIGHT_KILLS=50` for more. The times from the start of a process until it is ready are printed
 (`pytest -s`), and only a bound that a slow machine keeps is asserted.
 """
 
@@ -23,7 +23,7 @@ from cuelight.recommender.v1 import recommender_pb2_grpc as pb_grpc
 from cuelight.server.recommender.store.snapshot import Snapshot
 from tests.serve_process import FRONTS, ServeProcess, running_recommender
 
-KILLS = int(os.environ.get("CUELIGHT_KILLS", "10"))
+KILLS = int(os.environ.get("CUELIGHT_KILLS", "5"))
 EVENTS_PER_S = 500
 EVENTS_PER_CALL = 10
 LONGEST_LIFE_S = 0.8

@@ -210,3 +210,36 @@ def test_an_export_is_what_stood_when_it_began(data: Path, tmp_path: Path) -> No
     assert min_value_of(reader) == 3.0
     reader.close()
     writer.close()
+
+
+def test_embeddings_go_into_parquet_and_csv_leaves_those_alone_that_are_there(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(data)
+    item, other = list(ITEMS)[:2]
+    vectors = {item: {"text": np.array([1, 2.5], np.float32)}, other: {}}
+    store.upsert_items({name: ITEMS[name] for name in (item, other)}, vectors)
+    store.close()
+
+    again = there_and_back(data, tmp_path / "files", "parquet", False)
+    assert again.embeddings_of(item)["text"].tolist() == [1, 2.5]
+    assert again.embeddings_of(other) == {}
+    again.close()
+    assert "embeddings    text: with them" in capsys.readouterr().out
+
+    assert export_folder(data, None, tmp_path / "items.csv", False, False) == 0
+    assert "embeddings    text: left out; a .parquet file has room for them" in capsys.readouterr().out
+    assert import_files(data, None, tmp_path / "items.csv", None) == 0
+    kept = Store(data, read_only=True)
+    assert kept.embeddings_of(item)["text"].tolist() == [1, 2.5]
+    kept.close()
+
+
+def test_a_space_that_is_called_like_another_column_is_named(data: Path, tmp_path: Path) -> None:
+    store = Store(data)
+    item = next(iter(ITEMS))
+    store.upsert_items({item: ITEMS[item]}, {item: {"title": np.array([1], np.float32)}})
+    store.close()
+
+    with pytest.raises(ConfigError, match=r'^space "title": cannot be exported, another column is called so'):
+        export_folder(data, None, tmp_path / "items.parquet", False, False)

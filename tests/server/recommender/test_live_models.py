@@ -275,3 +275,20 @@ def test_diversity_takes_what_is_unlike(tmp_path: Path) -> None:
 
     assert plain == ["i0", "i1"]
     assert unlike == ["i0", "i4"]
+
+
+def test_a_diverse_shelf_may_hold_an_item_that_has_only_just_come(store: Store) -> None:
+    models = started(store)
+    [news] = carry_out(store, [Record([like("a", "new", 900)])]).news
+    models.learn(news)
+
+    before = shelf(models, Query("u1"), diversity=0.5, n=20)
+    update = models.features_update()
+    [news] = carry_out(store, [Record([like("a", "newer", 901)])]).news
+    models.learn(news)
+    assert update is not None
+    models.adopt_features(update.computed())
+    after = shelf(models, Query("u1"), diversity=0.5, n=20)
+
+    assert "new" in {item.item for item in before.items}
+    assert {"new", "newer"} <= {item.item for item in after.items}

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cuelight.server.errors import ModelNotReady
+from cuelight.server.errors import ModelNotReady, Unavailable
 from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.live_recommender import LiveRecommender
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
@@ -286,4 +287,57 @@ def test_one_that_nobody_can_tell_the_users_of_goes_when_anybody_is_forgotten(da
         await recommender.write(ForgetUsers(["u0"]))
         assert left_in(data) == []
 
+    play(data, scenario)
+
+
+def test_what_a_deletion_or_a_training_that_was_cut_short_left_goes_too(data: Path) -> None:
+    version = write_version(models_folder(data), ITEMS, STAMP)
+    shutil.copytree(version, models_folder(data) / ".sequential-cut-short")
+    version.rename(version.with_name(".1.deleted"))
+
+    async def scenario(recommender: LiveRecommender) -> None:
+        assert left_in(data) == [".1.deleted"]
+        await recommender.write(ForgetUsers(["u3"]))
+        assert left_in(data) == []
+
+    play(data, scenario)
+    assert [path.name for path in models_folder(data).iterdir()] == ["sequential"]
+
+
+def test_files_that_cannot_be_deleted_fail_the_forgetting_alone(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_version(models_folder(data), ITEMS, STAMP)
+
+    def refuse(version: Path) -> None:
+        raise PermissionError(f"{version}: not permitted")
+
+    async def scenario(recommender: LiveRecommender) -> None:
+        monkeypatch.setattr("cuelight.server.recommender.trained.live_sequential.delete_version", refuse)
+        event = Event("beside", "u0", "i1", 1.0, 100.0)
+        answers = await asyncio.gather(
+            recommender.write(Record([event])), recommender.write(ForgetUsers(["u3"])), return_exceptions=True
+        )
+        assert answers[0] == 1
+        assert isinstance(answers[1], Unavailable)
+        with pytest.raises(ModelNotReady):
+            await shelf(recommender, Query("u0"))
+        await recommender.write(Record([event]))
+
+    play(data, scenario)
+
+
+def test_files_that_cannot_be_deleted_keep_no_server_from_starting(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_version(models_folder(data), ITEMS, STAMP)
+    store = Store(data)
+    store.forget_users(["u3"])
+    store.close()
+
+    def refuse(version: Path) -> None:
+        raise PermissionError(f"{version}: not permitted")
+
+    async def scenario(recommender: LiveRecommender) -> None:
+        with pytest.raises(ModelNotReady):
+            await shelf(recommender, Query("u0"))
+        assert await recommender.write(Record([Event("later", "u0", "i1", 1.0, 100.0)])) == 1
+
+    monkeypatch.setattr("cuelight.server.recommender.trained.live_sequential.delete_version", refuse)
     play(data, scenario)

@@ -1,5 +1,6 @@
 """What came of variants: counters that follow every write equal what plain dictionaries make of all that happened."""
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,15 @@ from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.exposures import Exposed, VariantKey
 from cuelight.server.recommender.store.outcomes import Outcome
 from cuelight.server.recommender.store.store import Store
-from cuelight.server.recommender.writes import DeleteItems, ForgetUsers, Record, UpsertItems, Write, carry_out
+from cuelight.server.recommender.writes import (
+    DeleteItems,
+    ForgetUsers,
+    NotLearned,
+    Record,
+    UpsertItems,
+    Write,
+    carry_out,
+)
 
 LIKED = 3.0
 SHARES = {"home": {"a": 0.5, "b": 0.5}, "mail": {"only": 1.0}}
@@ -281,3 +290,20 @@ def test_experiments_that_come_and_go_keep_what_came_of_them(store: Store) -> No
         (MAIL, 1, 0.75),
     ]
     assert Outcomes(store, LIKED).counts[A] == Outcome(1, 1)
+
+
+def test_an_error_after_something_is_stored_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.declare_experiments(SHARES)
+    outcomes = Outcomes(store, LIKED)
+
+    def fail() -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(outcomes, "recount", fail)
+    carry_out(store, [Record([Event("1", "u", "i", 5.0, 1.0)])], outcomes)
+    with pytest.raises(NotLearned, match="stored, but not learned: disk I/O error"):
+        carry_out(store, [ForgetUsers(["u"])], outcomes)
+
+    assert not store.knows("u")
+    store.close()

@@ -55,6 +55,7 @@ def test_an_event_that_is_told_again_changes_nothing(store: Store) -> None:
 
     assert (again.kept, again.said) == ((False, False), {})
     assert store.interactions().tolist() == [[0, 0, 4.0, NOW_S]]
+    assert list(store.users) == ["u"], "nobody comes to be by an event that does not count"
 
 
 def test_the_latest_word_counts_in_whatever_order_it_comes(store: Store) -> None:

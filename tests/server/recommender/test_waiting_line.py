@@ -158,3 +158,19 @@ def test_who_is_served_at_once_and_leaves_harms_nobody() -> None:
         assert line.waiting == 0
 
     scenario(play, at_once=True)
+
+
+def test_a_line_that_is_no_longer_served_leaves_nobody_waiting() -> None:
+    async def run() -> None:
+        line: Line = WaitingLine(Doubling(), 10, 4)
+        serving = asyncio.create_task(line.serve())
+        served = await asked(line, 1)
+        waiting = await asked(line, 2)
+        serving.cancel()
+        for left in (*served, *waiting):
+            with pytest.raises(ShuttingDown):
+                await asyncio.wait_for(left, 10)
+        with pytest.raises(ShuttingDown):
+            await line.ask(3)
+
+    asyncio.run(run())
