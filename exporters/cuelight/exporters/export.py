@@ -1,15 +1,17 @@
 """From a spec to an entry of a model repository: traced, described, checked, proven, and only then put in place.
 
-    build -> torch.onnx.export -> metadata -> onnx.checker -> parity -> golden vectors -> rename into the repository
+    build -> probe -> trace -> torch.onnx.export -> onnx.checker -> parity -> metadata -> golden vectors -> rename
 
 Everything happens in a folder beside the target; a failure anywhere leaves the repository as it was.
 """
 
 import json
+import os
+import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,16 +20,21 @@ import onnx
 import torch
 from torch import nn
 
-from cuelight.exporters.parity import ParityReport, check_parity, run_torch
+from cuelight.exporters.errors import ExportError
+from cuelight.exporters.first_difference import first_difference
+from cuelight.exporters.model_names import check_names
+from cuelight.exporters.parity import ParityError, ParityReport, check_parity, run_torch
+from cuelight.exporters.probe import Layout, probe
+from cuelight.exporters.sizes import example_of, golden_sizes
 from cuelight.exporters.spec import ExportSpec
+from cuelight.exporters.tracing import Trace, trace
+from cuelight.exporters.user_code import where_in
 
 __all__ = ["Export", "export_model", "write_onnx"]
 
 SCHEMA = "1"
 
-_BATCH = "batch"
-_TRACE_BATCH = 2
-"""Batch size of the traced example: 1 would be burnt into the graph as a constant."""
+_FILES = ("model.onnx", "golden.npz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,61 +52,125 @@ def export_model(
 ) -> Export:
     """Export one model into `<repository>/<name>/<version>/`, by default as the next version.
 
-    Raises: ParityError when the file does not agree with PyTorch; FileExistsError when the version is there already;
-    WeightsError when the weights cannot be had.
+    Raises: ExportError when the model cannot be traced, described or served as it is; ParityError, one of them, when
+    the file does not agree with PyTorch; FileExistsError when the version is there already; WeightsError when the
+    weights cannot be had.
     """
+    check_names(spec)
     folder = repository / spec.name
     number = version if version is not None else _next_version(folder)
     target = folder / str(number)
     if target.exists():
-        raise FileExistsError(f"{target} exists; versions are never overwritten")
+        raise FileExistsError(
+            f"{target} exists; versions are never overwritten: the next one is {_next_version(folder)}"
+        )
+    _check_writable(repository)
     module = spec.build(cache_dir)
     repository.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{spec.name}-", dir=repository) as scratch:
         model = Path(scratch) / "model.onnx"
-        write_onnx(spec, module, model, seed)
-        report = check_parity(spec, module, model, seed)
+        report = _written_and_proven(spec, module, model, seed)
         _describe(model, spec, {**spec.metadata(cache_dir), "cuelight.parity": json.dumps(report.summary())})
         _write_golden(spec, module, Path(scratch) / "golden.npz", seed)
         assets = spec.assets(cache_dir)
         for name, content in assets.items():
             (Path(scratch) / name).write_bytes(content)
         folder.mkdir(exist_ok=True)
-        _put_in_place(Path(scratch), target, ("model.onnx", "golden.npz", *assets))
+        _put_in_place(Path(scratch), target, (*_FILES, *assets))
     return Export(target, number, (target / "model.onnx").stat().st_size, report)
 
 
-def write_onnx(spec: ExportSpec, module: nn.Module, path: Path, seed: int) -> None:
-    """Trace the module into an ONNX file whose every tensor has the axis `batch` first, and check the file."""
-    inputs = spec.example(torch.Generator().manual_seed(seed), _TRACE_BATCH)
-    batch = torch.export.Dim(_BATCH, min=1, max=1 << 20)
-    with warnings.catch_warnings():
-        # The exporter warns of its own internals; what counts is checked below and by parity.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            tuple(inputs.values()),
-            str(path),
-            input_names=list(inputs),
-            output_names=list(spec.outputs),
-            dynamic_shapes=tuple({0: batch} for _ in inputs),
-            opset_version=spec.opset,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+def _written_and_proven(spec: ExportSpec, module: nn.Module, model: Path, seed: int) -> ParityReport:
+    layout = probe(spec, module, seed)
+    traced = trace(spec, module, layout, seed)
+    program = write_onnx(spec, traced, layout, model)
+    report = check_parity(spec, module, model, seed)
+    if report.failure is not None:
+        difference = first_difference(spec, module, program, model, report.failure)
+        assumed = "".join(f"\nwhile it was traced, the model asked for a size: {line}" for line in traced.assumptions)
+        raise ParityError(report, difference + assumed)
+    return report
+
+
+def write_onnx(spec: ExportSpec, traced: Trace, layout: Layout, path: Path) -> torch.export.ExportedProgram:
+    """Convert a traced module into an ONNX file with its axes named, check it, and return the graph it was made from.
+
+    Raises: ExportError naming the operation that ONNX has no form for, with the line of the user's model.
+    """
+    try:
+        with warnings.catch_warnings():
+            # The exporter warns of its own internals; what counts is checked below and by parity.
+            warnings.simplefilter("ignore")
+            converted = torch.onnx.export(
+                traced.program,
+                (),
+                input_names=list(layout.inputs),
+                output_names=list(spec.outputs),
+                opset_version=spec.opset,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+            assert converted is not None  # it is None without dynamo
+            converted.save(path)
+    except Exception as error:
+        # The exporter raises many types, for whatever it met; all mean that there is no ONNX form.
+        raise ExportError(_conversion_text(spec, traced.program, error)) from error
     model = onnx.load(path)
-    _name_batch_axis(model)
+    _name_axes(model, layout)
     _strip(model)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
+    return converted.exported_program
 
 
-def _name_batch_axis(model: onnx.ModelProto) -> None:
+def _conversion_text(spec: ExportSpec, program: torch.export.ExportedProgram, error: BaseException) -> str:
+    """Return what ONNX has no form for, and the line it came from."""
+    reasons: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        reasons.append(str(cause))
+        cause = cause.__cause__
+    said = "\n".join(reasons)
+    operation = re.search(r"OpOverload\(op='([\w.]+)'", said)
+    node_name = re.search(r"translating node %(\w+)", said)
+    traces = [
+        node.meta.get("stack_trace") or "" for node in program.graph.nodes if node_name and node.name == node_name[1]
+    ]
+    frames = re.findall(r'File "([^"]+)", line (\d+)', traces[0]) if traces else []
+    where = f" at {where_in(frames[-1][0], int(frames[-1][1]))}" if frames else ""
+    if operation:
+        return f"{spec.name}: ONNX has no form for {operation[1]}{where}; compute it from other operations"
+    return f"{spec.name}: the traced graph cannot be converted to ONNX{where}: {reasons[-1].strip().splitlines()[0]}"
+
+
+def _check_writable(repository: Path) -> None:
+    """Raise ExportError when the repository, or the folder it is to be made in, cannot be written to."""
+    existing = repository
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise ExportError(f"repository {repository}: {existing} is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ExportError(f"repository {repository}: no right to write to {existing}")
+
+
+def _name_axes(model: onnx.ModelProto, layout: Layout) -> None:
+    """Give every free axis its name; an axis of an output that follows from others keeps its formula."""
+    axes: Mapping[str, Mapping[int, str]] = {**layout.inputs, **layout.outputs}
+    names: dict[str, str] = {}
+    for value in model.graph.input:
+        for axis, name in axes.get(value.name, {}).items():
+            names[value.type.tensor_type.shape.dim[axis].dim_param] = name
     for value in (*model.graph.input, *model.graph.output):
-        dimension = value.type.tensor_type.shape.dim[0]
-        dimension.Clear()
-        dimension.dim_param = _BATCH
+        for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
+            name = axes.get(value.name, {}).get(axis)
+            formula = re.sub(r"[A-Za-z_]\w*", lambda found: names.get(found[0], found[0]), dimension.dim_param)
+            if name is not None and (name == "batch" or value in model.graph.input or not formula):
+                formula = name
+            if formula:
+                dimension.Clear()
+                dimension.dim_param = formula
 
 
 def _strip(model: onnx.ModelProto) -> None:
@@ -142,10 +213,10 @@ def _write_golden(spec: ExportSpec, module: nn.Module, path: Path, seed: int) ->
     generator = torch.Generator().manual_seed(seed + 1)
     arrays: dict[str, np.ndarray] = {"atol": np.float64(spec.atol), "rtol": np.float64(spec.rtol)}  # type: ignore[dict-item]
     case = 0
-    for batch in spec.golden_batches:
+    for sizes in golden_sizes(spec):
         state: dict[str, np.ndarray] = {}
         for _ in range(spec.parity_steps if spec.state else 1):
-            inputs = {name: tensor.numpy() for name, tensor in spec.example(generator, batch).items()} | state
+            inputs = {name: tensor.numpy() for name, tensor in example_of(spec, generator, sizes).items()} | state
             outputs = run_torch(spec, module, inputs)
             arrays |= {f"{case}/inputs/{name}": array for name, array in inputs.items()}
             arrays |= {f"{case}/outputs/{name}": array for name, array in outputs.items()}
