@@ -1,7 +1,6 @@
 """`cuelight export`: trained models into a model repository, each with its proof."""
 
 import argparse
-import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -34,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _list()
         if options.what == "samples":
             return _samples(options.out, options.cache_dir)
+        if options.what == "report":
+            return _report(options.folder)
         return _export(options)
     except (ExportError, WeightsError) as error:
         print(f"cuelight export: {error}", file=sys.stderr)
@@ -44,9 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cuelight export", description=__doc__)
     parser.add_argument(
         "what",
-        help='a model\'s name, "all", "list", "samples" (a photo and a recording to try), or a model of your own: '
+        help='a model\'s name, "all", "list", "samples" (a photo and a recording to try), "report" (show that of an '
+        "export), or a model of your own: "
         "package.module:factory, path/to/file.py:factory, or a spec, package.module:SPEC",
     )
+    parser.add_argument("folder", nargs="?", type=Path, help="with \"report\": a model's folder, or a version's")
     parser.add_argument("--repository", type=Path, default=Path("models"), help="model repository (default: models)")
     parser.add_argument("--version", type=int, help="version number (default: the next one)")
     parser.add_argument("--if-missing", action="store_true", help="skip models that the repository has already")
@@ -71,10 +74,18 @@ def _samples(out: Path, cache_dir: Path) -> int:
     return 0
 
 
+def _report(folder: Path | None) -> int:
+    from cuelight.exporters.reports.command import show_report  # noqa: PLC0415
+
+    if folder is None:
+        raise ExportError("report: of which model? Give its folder, such as models/silero_vad")
+    show_report(folder)
+    return 0
+
+
 def _export(options: argparse.Namespace) -> int:
     from cuelight.exporters.files_spec import ProofError  # noqa: PLC0415 (as above)
 
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     specs = _specs(options)
     if options.if_missing:
         specs = [spec for spec in specs if not any((options.repository / spec.name).glob("*/model.onnx"))]

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,11 @@ from cuelight.exporters.first_difference import first_difference
 from cuelight.exporters.model_names import check_names
 from cuelight.exporters.parity import ParityError, ParityReport, check_parity, run_torch
 from cuelight.exporters.probe import Layout, probe
-from cuelight.exporters.sizes import example_of, golden_sizes
+from cuelight.exporters.quiet import quiet
+from cuelight.exporters.reports.report import JSON_FILE, PAGE_FILE, make_report, write_report
+from cuelight.exporters.sizes import BATCH, example_of, golden_sizes
 from cuelight.exporters.spec import ExportSpec
+from cuelight.exporters.threads import one_thread
 from cuelight.exporters.tracing import Trace, trace
 from cuelight.exporters.user_code import where_in
 
@@ -34,7 +36,7 @@ __all__ = ["Export", "export_model", "write_onnx"]
 
 SCHEMA = "1"
 
-_FILES = ("model.onnx", "golden.npz")
+_FILES = ("model.onnx", "golden.npz", JSON_FILE, PAGE_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +69,33 @@ def export_model(
     _check_writable(repository)
     module = spec.build(cache_dir)
     repository.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{spec.name}-", dir=repository) as scratch:
+    with one_thread(), tempfile.TemporaryDirectory(prefix=f".{spec.name}-", dir=repository) as scratch:
         model = Path(scratch) / "model.onnx"
-        report = _written_and_proven(spec, module, model, seed)
+        report, notes = _written_and_proven(spec, module, model, seed)
         _describe(model, spec, {**spec.metadata(cache_dir), "cuelight.parity": json.dumps(report.summary())})
         _write_golden(spec, module, Path(scratch) / "golden.npz", seed)
         assets = spec.assets(cache_dir)
         for name, content in assets.items():
             (Path(scratch) / name).write_bytes(content)
+        write_report(make_report(spec, module, Path(scratch), number, report, seed, notes), Path(scratch))
         folder.mkdir(exist_ok=True)
         _put_in_place(Path(scratch), target, (*_FILES, *assets))
     return Export(target, number, (target / "model.onnx").stat().st_size, report)
 
 
-def _written_and_proven(spec: ExportSpec, module: nn.Module, model: Path, seed: int) -> ParityReport:
+def _written_and_proven(
+    spec: ExportSpec, module: nn.Module, model: Path, seed: int
+) -> tuple[ParityReport, tuple[str, ...]]:
+    """Write the file and compare it with the module; return the proof and what tracing took for granted."""
     layout = probe(spec, module, seed)
     traced = trace(spec, module, layout, seed)
+    notes = tuple(f"while it was traced, the model asked for a size at {line}" for line in traced.assumptions)
     program = write_onnx(spec, traced, layout, model)
     report = check_parity(spec, module, model, seed)
     if report.failure is not None:
         difference = first_difference(spec, module, program, model, report.failure)
-        assumed = "".join(f"\nwhile it was traced, the model asked for a size: {line}" for line in traced.assumptions)
-        raise ParityError(report, difference + assumed)
-    return report
+        raise ParityError(report, "\n".join([difference, *notes]))
+    return report, notes
 
 
 def write_onnx(spec: ExportSpec, traced: Trace, layout: Layout, path: Path) -> torch.export.ExportedProgram:
@@ -98,9 +104,7 @@ def write_onnx(spec: ExportSpec, traced: Trace, layout: Layout, path: Path) -> t
     Raises: ExportError naming the operation that ONNX has no form for, with the line of the user's model.
     """
     try:
-        with warnings.catch_warnings():
-            # The exporter warns of its own internals; what counts is checked below and by parity.
-            warnings.simplefilter("ignore")
+        with quiet():
             converted = torch.onnx.export(
                 traced.program,
                 (),
@@ -112,6 +116,7 @@ def write_onnx(spec: ExportSpec, traced: Trace, layout: Layout, path: Path) -> t
                 verbose=False,
             )
             assert converted is not None  # it is None without dynamo
+            assert converted.exported_program is not None  # it is None for what was not traced
             converted.save(path)
     except Exception as error:
         # The exporter raises many types, for whatever it met; all mean that there is no ONNX form.
@@ -164,10 +169,10 @@ def _name_axes(model: onnx.ModelProto, layout: Layout) -> None:
             names[value.type.tensor_type.shape.dim[axis].dim_param] = name
     for value in (*model.graph.input, *model.graph.output):
         for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
-            name = axes.get(value.name, {}).get(axis)
+            free = axes.get(value.name, {}).get(axis)
             formula = re.sub(r"[A-Za-z_]\w*", lambda found: names.get(found[0], found[0]), dimension.dim_param)
-            if name is not None and (name == "batch" or value in model.graph.input or not formula):
-                formula = name
+            if free is not None and (free == BATCH or value.name in layout.inputs or not formula):
+                formula = free
             if formula:
                 dimension.Clear()
                 dimension.dim_param = formula

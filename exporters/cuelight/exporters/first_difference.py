@@ -1,7 +1,7 @@
 """Where the ONNX file and PyTorch part: the first tensor of the graph that differs.
 
-The exporter keeps the names of PyTorch's graph, so that both can be run on the same inputs and compared tensor by tensor
-in the graph's order:
+The exporter keeps the names of PyTorch's graph, so that both can be run on the same inputs and compared tensor by
+tensor in the graph's order:
 
     module  <- outputs of every submodule, by hooks ->  traced graph  <- every tensor, by name ->  ONNX file
 
@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
@@ -27,6 +26,7 @@ from torch.utils._pytree import tree_leaves
 from cuelight.exporters.parity import Case
 from cuelight.exporters.sizes import describe_sizes
 from cuelight.exporters.spec import ExportSpec
+from cuelight.exporters.threads import open_on_one_thread
 from cuelight.exporters.user_code import is_users, where_in
 
 __all__ = ["first_difference"]
@@ -97,7 +97,7 @@ def _onnx_values(model: Path, inputs: Mapping[str, NDArray[Any]], wanted: set[st
     there = {output.name for output in proto.graph.output}
     inner = [name for node in proto.graph.node for name in node.output if name in wanted and name not in there]
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
-    session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_on_one_thread(proto.SerializeToString())
     names = [output.name for output in session.get_outputs()]
     taken = {node.name for node in session.get_inputs()}
     outputs = session.run(names, {name: array for name, array in inputs.items() if name in taken})
@@ -156,8 +156,8 @@ def _baked(
             lines = list(dict.fromkeys(filter(None, map(_line, within[path]))))
             where = f'module "{path}" ({type(module.get_submodule(path)).__name__})' if path else "the module itself"
             return (
-                f"the first output that differs is that of {where}: tracing has burnt a Python value into the graph; see "
-                + "; ".join(lines[:3])
+                f"the first output that differs is that of {where}: tracing has burnt a Python value into the graph; "
+                f"see {'; '.join(lines[:3])}"
             )
     return ""
 

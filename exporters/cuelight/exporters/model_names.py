@@ -20,8 +20,8 @@ def check_model_name(name: str) -> None:
     """Raise ExportError when a folder of a repository cannot have this name."""
     if not _MODEL_NAME.fullmatch(name):
         raise ExportError(
-            f'"{name}" is no name of a model: expected letters, digits, "_", "-" and ".", not "-" or "." first, at most '
-            "128 of them"
+            f'"{name}" is no name of a model: expected letters, digits, "_", "-" and ".", not "-" or "." first, '
+            "at most 128 of them"
         )
 
 

@@ -18,6 +18,7 @@ from cuelight.exporters.errors import ExportError
 from cuelight.exporters.probe import outputs_of
 from cuelight.exporters.sizes import BATCH, Sizes, describe_sizes, example_of, parity_sizes
 from cuelight.exporters.spec import ExportSpec
+from cuelight.exporters.threads import open_on_one_thread
 
 __all__ = ["Case", "OutputParity", "ParityError", "ParityReport", "check_parity", "compare", "run_torch", "table"]
 
@@ -105,7 +106,7 @@ def check_parity(spec: ExportSpec, module: nn.Module, model: Path, seed: int) ->
 
     Raises: ExportError when ONNX Runtime cannot run the file at one of the sizes.
     """
-    session = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    session = open_on_one_thread(model)
     rows: list[OutputParity] = []
     failure: Case | None = None
     for sizes, of_seed, step, inputs, got, want in _runs(spec, module, session, seed):
@@ -199,7 +200,7 @@ def _run_onnx(spec: ExportSpec, session: ort.InferenceSession, inputs: Arrays, s
     except Exception as error:
         # ONNX Runtime raises a type of its own for every way a run can fail.
         raise ExportError(
-            f"{spec.name}: the ONNX file cannot be run with {describe_sizes(sizes)}, which the module can: a size of the "
-            f"traced example was burnt into the graph\n  ({str(error).strip().splitlines()[0]})"
+            f"{spec.name}: the ONNX file cannot be run with {describe_sizes(sizes)}, which the module can: a size of "
+            f"the traced example was burnt into the graph\n  ({str(error).strip().splitlines()[0]})"
         ) from error
     return dict(zip(spec.outputs, outputs, strict=True))

@@ -128,9 +128,9 @@ def _check_repeats(spec: ExportSpec, first: _Run, again: _Run) -> None:
             output.nan_to_num(), again.outputs[name].nan_to_num()
         ):
             raise ExportError(
-                f'{spec.name}: output "{name}" differs when the module is run twice on the same inputs. Either it draws '
-                "random numbers (dropout with training=True, torch.rand), or it keeps state in itself: make the state "
-                "an input and an output, and declare the pair as state"
+                f'{spec.name}: output "{name}" differs when the module is run twice on the same inputs. Either it '
+                "draws random numbers (dropout with training=True, torch.rand), or it keeps state in itself: make the "
+                "state an input and an output, and declare the pair as state"
             )
 
 
@@ -139,8 +139,8 @@ def _check_same_shapes(spec: ExportSpec, first: _Run, other: _Run) -> None:
         for axis, (one, another) in enumerate(zip(tensor.shape, other.inputs[name].shape, strict=False)):
             if one != another:
                 raise ExportError(
-                    f'{spec.name}: axis {axis} of input "{name}" is {one} in one example and {another} in the next, but '
-                    f"no axis is marked: give it a name and sizes to try (--axis NAME={another},{one}; in a spec "
+                    f'{spec.name}: axis {axis} of input "{name}" is {one} in one example and {another} in the next, '
+                    f"but no axis is marked: give it a name and sizes to try (--axis NAME={another},{one}; in a spec "
                     f'axes=(Axis("NAME", ({another}, {one})),) and an argument NAME of the example function)'
                 )
 
@@ -158,8 +158,8 @@ def _check_axes_found(spec: ExportSpec, layout: Layout) -> None:
     for axis in spec.axes:
         if not any(axis.name in axes.values() for axes in layout.inputs.values()):
             raise ExportError(
-                f'{spec.name}: no input changes with the axis "{axis.name}": name it in the shape of an input, or leave '
-                "it out"
+                f'{spec.name}: no input changes with the axis "{axis.name}": name it in the shape of an input, or '
+                "leave it out"
             )
 
 

@@ -11,9 +11,7 @@ graph, with the assumptions; parity over the sizes of the spec says whether they
 
 import inspect
 import re
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -22,6 +20,7 @@ from torch import Tensor, nn
 
 from cuelight.exporters.errors import ExportError
 from cuelight.exporters.probe import Layout
+from cuelight.exporters.quiet import quiet
 from cuelight.exporters.sizes import BATCH, describe, example_of, trace_sizes
 from cuelight.exporters.spec import ExportSpec
 from cuelight.exporters.trace_log import Fixed, TraceLog, listening
@@ -51,7 +50,7 @@ def trace(spec: ExportSpec, module: nn.Module, layout: Layout, seed: int) -> Tra
     inputs = example_of(spec, torch.Generator().manual_seed(seed), trace_sizes(spec))
     minimum = {BATCH: 1, **{axis.name: min(axis.sizes) for axis in spec.axes}}
     named = {name: torch.export.Dim(name, min=least, max=_MAX_SIZE) for name, least in minimum.items()}
-    with _quiet(), listening() as heard:
+    with quiet(), listening() as heard:
         try:
             program = _export(module, inputs, layout, named)
         except Exception as error:
@@ -119,7 +118,7 @@ def _say(
     error: Exception,
 ) -> NoReturn:
     """Raise what the tracer's error means for the user's model."""
-    arguments = [name for name in inspect.signature(module.forward).parameters]
+    arguments = list(inspect.signature(module.forward).parameters)
     if _VIOLATED.search(str(error)) and heard.fixed:
         fixed = heard.fixed[-1]
         named = dict(zip(arguments, inputs, strict=False))
@@ -141,8 +140,8 @@ def _advice(where: str, error: Exception) -> str:
     code = where.split(": ", 1)[-1]
     if code.startswith(("if ", "elif ", "while ", "assert ")) or " if " in code:
         return (
-            "which way it goes depends on the values of a tensor, and a graph has one way: compute both and choose with "
-            "torch.where, use torch.cond, or take the decision out of the model"
+            "which way it goes depends on the values of a tensor, and a graph has one way: compute both and choose "
+            "with torch.where, use torch.cond, or take the decision out of the model"
         )
     if _TAKES_A_VALUE.search(code):
         return "it takes a value out of a tensor, and while tracing there is none: keep it a tensor"
@@ -163,18 +162,10 @@ def _fixed_text(
     where = f" at {fixed.line}" if fixed and fixed.line else ""
     text = (
         f'{spec.name}: axis {axis} ("{axis_name}") of input "{name}" is marked free, but the model works for the size '
-        f"{size} only{where}\n  let the line take the size from the tensor (x.shape[{axis}], -1) instead of a number; a "
-        "Python loop over the axis is unrolled and fixes it too"
+        f"{size} only{where}\n  let the line take the size from the tensor (x.shape[{axis}], -1) instead of a number; "
+        "a Python loop over the axis is unrolled and fixes it too"
     )
     if axis_name == BATCH:
         return text
     shape = describe(inputs[name]) if name in inputs else "its shape"
     return f"{text}. Or mark the axis as fixed: write {size} in place of {axis_name} ({shape})"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep PyTorch's warnings of its own internals from the terminal: what counts is said by errors and parity."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

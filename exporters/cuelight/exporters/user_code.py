@@ -25,7 +25,7 @@ def where_in(filename: str, number: int) -> str:
 
 
 def is_users(filename: str) -> bool:
-    """Whether a file is neither PyTorch's, nor Python's, nor the exporters'; generated code (`<string>`) is nobody's."""
+    """Whether a file is neither PyTorch's, nor Python's, nor the exporters'; generated code (`<...>`) is nobody's."""
     path = Path(filename).as_posix()
     if filename.startswith(("<", _OURS)) or any(library in path for library in _LIBRARIES):
         return False

@@ -74,7 +74,7 @@ def _torchscript(path: Path) -> Any:
         with warnings.catch_warnings():
             # TorchScript is deprecated; files made with it are still about.
             warnings.simplefilter("ignore")
-            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
+            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise ExportError(f"checkpoint {path}: broken TorchScript archive: {_first_line(error)}") from error
 
@@ -99,14 +99,14 @@ def _refusal(path: Path, error: Exception) -> str:
     named = _globals_of(path) or re.findall(r"GLOBAL ([\w.]+)", str(error))
     if named:
         return (
-            f"checkpoint {path}: its pickle holds more than weights, it names {', '.join(dict.fromkeys(named))}; loading "
-            f"that would run code from the file. Save model.state_dict() instead; {_HOW_TO_ALLOW}"
+            f"checkpoint {path}: its pickle holds more than weights, it names {', '.join(dict.fromkeys(named))}; "
+            f"loading that would run code from the file. Save model.state_dict() instead; {_HOW_TO_ALLOW}"
         )
     return f"checkpoint {path}: is no checkpoint of PyTorch, or a broken one: {_first_line(error)}"
 
 
 def _globals_of(path: Path) -> list[str]:
-    """Return what a pickle names beyond weights; nothing for files of the old format, which cannot be looked through."""
+    """Return what a pickle names beyond weights; nothing for files of the old format, which cannot be searched."""
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except Exception:
@@ -151,8 +151,8 @@ def _weights(path: Path, entry: Any, key: str | None) -> dict[str, Tensor]:
     if strange:
         named = ", ".join(f"{name} ({kind})" for name, kind in list(strange.items())[:8])
         raise ExportError(
-            f"checkpoint {path}: these entries{under} are no weights: {named}; if the weights are one entry of it, name it "
-            "with --checkpoint-key"
+            f"checkpoint {path}: these entries{under} are no weights: {named}; if the weights are one entry, "
+            "name it with --checkpoint-key"
         )
     return {str(name): value for name, value in entry.items()}
 

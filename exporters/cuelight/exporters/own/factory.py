@@ -16,7 +16,7 @@ __all__ = ["made_by"]
 
 
 def made_by(target: str, arguments: Sequence[str] = ()) -> nn.Module:
-    """Return the module of a target: one a callable makes with these NAME=VALUE arguments, or one that is there already.
+    """Return the module of a target: what a callable makes with these NAME=VALUE arguments, or what is there already.
 
     A value is read as JSON (numbers, true, null, lists); what is none is a string.
 
@@ -41,7 +41,8 @@ def _called(target: str, factory: Callable[..., Any], arguments: dict[str, Any])
     except TypeError as error:
         given = ", ".join(f"{name}={value!r}" for name, value in arguments.items()) or "no arguments"
         raise ExportError(
-            f"{target}{signature} cannot be called with {given}: {error}; arguments are given as --factory-arg NAME=VALUE"
+            f"{target}{signature} cannot be called with {given}: {error}; arguments are given as "
+            "--factory-arg NAME=VALUE"
         ) from error
     try:
         return factory(**arguments)

@@ -160,8 +160,8 @@ def _with_outputs(spec: ExportSpec, module: nn.Module, labels: list[str]) -> Exp
     scores = next((name for name in tensors if name not in of_state), None)
     if labels and scores and tensors[scores].shape[-1:] != (len(labels),):
         raise ExportError(
-            f'{len(labels)} labels, but output "{scores}" is {describe(tensors[scores])}: expected one for each of its last '
-            "axis"
+            f'{len(labels)} labels, but output "{scores}" is {describe(tensors[scores])}: expected one for each of '
+            "its last axis"
         )
     return spec
 

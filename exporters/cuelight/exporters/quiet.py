@@ -1,0 +1,25 @@
+"""Keeps PyTorch's words on its own internals from the terminal: what counts is said by our errors and by parity."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["quiet"]
+
+_LOGGERS = ("torch.onnx", "torch.onnx._internal.exporter._registration", "torch.export", "torch.fx")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop PyTorch's warnings, and its log below errors, until the block is left."""
+    before = {name: logging.getLogger(name).level for name in _LOGGERS}
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
