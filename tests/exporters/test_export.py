@@ -79,5 +79,6 @@ def test_further_files_of_a_version_stand_beside_the_model(tmp_path: Path) -> No
 
     export = export_model(spec, tmp_path, tmp_path / "cache")
 
-    assert {path.name for path in export.path.iterdir()} == {"model.onnx", "golden.npz", "labels.txt"}
+    files = {path.name for path in export.path.iterdir()}
+    assert files == {"model.onnx", "golden.npz", "report.json", "report.html", "labels.txt"}
     assert (export.path / "labels.txt").read_bytes() == b"twice\n"

@@ -7,10 +7,9 @@ Everything happens in a folder beside the target; a failure anywhere leaves the 
 
 import json
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,20 +18,19 @@ import onnx
 import torch
 from torch import nn
 
+from cuelight.exporters.conversion import write_onnx
 from cuelight.exporters.errors import ExportError
 from cuelight.exporters.first_difference import first_difference
 from cuelight.exporters.model_names import check_names
 from cuelight.exporters.parity import ParityError, ParityReport, check_parity, run_torch
-from cuelight.exporters.probe import Layout, probe
-from cuelight.exporters.quiet import quiet
+from cuelight.exporters.probe import probe
 from cuelight.exporters.reports.report import JSON_FILE, PAGE_FILE, make_report, write_report
-from cuelight.exporters.sizes import BATCH, example_of, golden_sizes
+from cuelight.exporters.sizes import example_of, golden_sizes
 from cuelight.exporters.spec import ExportSpec
 from cuelight.exporters.threads import one_thread
-from cuelight.exporters.tracing import Trace, trace
-from cuelight.exporters.user_code import where_in
+from cuelight.exporters.tracing import trace
 
-__all__ = ["Export", "export_model", "write_onnx"]
+__all__ = ["Export", "export_model"]
 
 SCHEMA = "1"
 
@@ -98,57 +96,6 @@ def _written_and_proven(
     return report, notes
 
 
-def write_onnx(spec: ExportSpec, traced: Trace, layout: Layout, path: Path) -> torch.export.ExportedProgram:
-    """Convert a traced module into an ONNX file with its axes named, check it, and return the graph it was made from.
-
-    Raises: ExportError naming the operation that ONNX has no form for, with the line of the user's model.
-    """
-    try:
-        with quiet():
-            converted = torch.onnx.export(
-                traced.program,
-                (),
-                input_names=list(layout.inputs),
-                output_names=list(spec.outputs),
-                opset_version=spec.opset,
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-            )
-            assert converted is not None  # it is None without dynamo
-            assert converted.exported_program is not None  # it is None for what was not traced
-            converted.save(path)
-    except Exception as error:
-        # The exporter raises many types, for whatever it met; all mean that there is no ONNX form.
-        raise ExportError(_conversion_text(spec, traced.program, error)) from error
-    model = onnx.load(path)
-    _name_axes(model, layout)
-    _strip(model)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
-    return converted.exported_program
-
-
-def _conversion_text(spec: ExportSpec, program: torch.export.ExportedProgram, error: BaseException) -> str:
-    """Return what ONNX has no form for, and the line it came from."""
-    reasons: list[str] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        reasons.append(str(cause))
-        cause = cause.__cause__
-    said = "\n".join(reasons)
-    operation = re.search(r"OpOverload\(op='([\w.]+)'", said)
-    node_name = re.search(r"translating node %(\w+)", said)
-    traces = [
-        node.meta.get("stack_trace") or "" for node in program.graph.nodes if node_name and node.name == node_name[1]
-    ]
-    frames = re.findall(r'File "([^"]+)", line (\d+)', traces[0]) if traces else []
-    where = f" at {where_in(frames[-1][0], int(frames[-1][1]))}" if frames else ""
-    if operation:
-        return f"{spec.name}: ONNX has no form for {operation[1]}{where}; compute it from other operations"
-    return f"{spec.name}: the traced graph cannot be converted to ONNX{where}: {reasons[-1].strip().splitlines()[0]}"
-
-
 def _check_writable(repository: Path) -> None:
     """Raise ExportError when the repository, or the folder it is to be made in, cannot be written to."""
     existing = repository
@@ -158,39 +105,6 @@ def _check_writable(repository: Path) -> None:
         raise ExportError(f"repository {repository}: {existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise ExportError(f"repository {repository}: no right to write to {existing}")
-
-
-def _name_axes(model: onnx.ModelProto, layout: Layout) -> None:
-    """Give every free axis its name; an axis of an output that follows from others keeps its formula."""
-    axes: Mapping[str, Mapping[int, str]] = {**layout.inputs, **layout.outputs}
-    names: dict[str, str] = {}
-    for value in model.graph.input:
-        for axis, name in axes.get(value.name, {}).items():
-            names[value.type.tensor_type.shape.dim[axis].dim_param] = name
-    for value in (*model.graph.input, *model.graph.output):
-        for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
-            free = axes.get(value.name, {}).get(axis)
-            formula = re.sub(r"[A-Za-z_]\w*", lambda found: names.get(found[0], found[0]), dimension.dim_param)
-            if free is not None and (free == BATCH or value.name in layout.inputs or not formula):
-                formula = free
-            if formula:
-                dimension.Clear()
-                dimension.dim_param = formula
-
-
-def _strip(model: onnx.ModelProto) -> None:
-    """Drop what only the tracer needed: documentation strings and source lines."""
-    model.doc_string = ""
-    model.graph.doc_string = ""
-    del model.graph.value_info[:]
-    for node in model.graph.node:
-        node.doc_string = ""
-        del node.metadata_props[:]
-    for value in (*model.graph.input, *model.graph.output):
-        value.doc_string = ""
-        del value.metadata_props[:]
-    del model.graph.metadata_props[:]
-    del model.metadata_props[:]
 
 
 def _describe(path: Path, spec: ExportSpec, more: dict[str, str]) -> None:

@@ -10,7 +10,6 @@ and line. If they agree, then tracing is at fault: a Python value was burnt in, 
 not in the traced graph is named. A tensor differs when |got - want| > atol * max(1, max |want|) + rtol * |want|.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,11 @@ from cuelight.exporters.parity import Case
 from cuelight.exporters.sizes import describe_sizes
 from cuelight.exporters.spec import ExportSpec
 from cuelight.exporters.threads import open_on_one_thread
-from cuelight.exporters.user_code import is_users, where_in
+from cuelight.exporters.user_code import line_in
 
 __all__ = ["first_difference"]
 
 Arrays = dict[str, NDArray[Any]]
-
-_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 
 def first_difference(
@@ -136,9 +133,7 @@ def _place(node: fx.Node) -> str:
 
 
 def _line(node: fx.Node) -> str:
-    frames = [(file, int(number)) for file, number in _FRAME.findall(node.meta.get("stack_trace") or "")]
-    users = [frame for frame in frames if is_users(frame[0])]
-    return where_in(*users[-1]) if users else ""
+    return line_in(node.meta.get("stack_trace"))
 
 
 def _baked(

@@ -1,14 +1,16 @@
 """The line of the user's model that an error came from: the deepest frame that is neither PyTorch's nor ours."""
 
 import linecache
+import re
 import sysconfig
 import traceback
 from pathlib import Path
 
-__all__ = ["is_users", "line_of", "where_in"]
+__all__ = ["is_users", "line_in", "line_of", "where_in"]
 
 _LIBRARIES = ("/site-packages/torch/", "/site-packages/onnxscript/", "/site-packages/onnx_ir/", "/site-packages/onnx/")
 _STANDARD_LIBRARY = sysconfig.get_paths()["stdlib"]
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _OURS = str(Path(__file__).parent)
 
 
@@ -16,6 +18,13 @@ def line_of(error: BaseException) -> str | None:
     """Return `model.py:12: if x.sum() > 0:` for the line an exception came from; None when no line is the user's."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users(frame.filename)]
     return where_in(frames[-1].filename, frames[-1].lineno or 0) if frames else None
+
+
+def line_in(stack_trace: str | None) -> str:
+    """Return the deepest line of the user's in a stack that PyTorch's graph remembers as text; empty without one."""
+    frames = [(file, int(number)) for file, number in _FRAME.findall(stack_trace or "")]
+    users = [frame for frame in frames if is_users(frame[0])]
+    return where_in(*users[-1]) if users else ""
 
 
 def where_in(filename: str, number: int) -> str:

@@ -1,6 +1,7 @@
 """Puts weights into a module, strictly: every weight that is missing, not expected or of another shape is named."""
 
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -55,23 +56,29 @@ def fit(module: nn.Module, checkpoint: Checkpoint, source: str) -> list[str]:
 
 
 def _stripped(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Take off what all names have in front, as long as more of them fit without it."""
+    """Take off as much of what all names have in front as makes the most of them fit."""
     notes: list[str] = []
     current = dict(weights)
     if any(_COMPILED in name for name in current) and not any(_COMPILED in name for name in wanted):
         current = {name.replace(_COMPILED, ""): tensor for name, tensor in current.items()}
         notes.append(f'"{_COMPILED}" (torch.compile) taken out of the names')
-    while current:
-        names = [name for name in current if not name.endswith(_COUNTERS) or "." in name]
-        prefix = f"{names[0].partition('.')[0]}." if names else ""
-        if not prefix or not all(name.startswith(prefix) for name in names):
-            break
-        shorter = {name.removeprefix(prefix): tensor for name, tensor in current.items()}
-        if len(shorter.keys() & wanted.keys()) <= len(current.keys() & wanted.keys()):
-            break
-        current = shorter
+    prefix = max(_common_prefixes(current), key=lambda front: len(_without(front, current) & wanted.keys()))
+    if prefix:
+        current = {name.removeprefix(prefix): tensor for name, tensor in current.items()}
         notes.append(f'"{prefix}" taken off the front of the names')
     return current, notes
+
+
+def _common_prefixes(weights: Mapping[str, Tensor]) -> list[str]:
+    """Return what all names have in front, nothing first: `["", "model.", "model.student."]`."""
+    names = [name.split(".") for name in weights if not name.endswith(_COUNTERS)]
+    fronts = zip(*(name[:-1] for name in names), strict=False)
+    shared = [parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, fronts)]
+    return ["".join(f"{part}." for part in shared[:length]) for length in range(len(shared) + 1)]
+
+
+def _without(prefix: str, weights: Mapping[str, Tensor]) -> set[str]:
+    return {name.removeprefix(prefix) for name in weights}
 
 
 def _shared(name: str, wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> bool:

@@ -18,9 +18,10 @@ __all__ = ["Speed", "SpeedRow", "measure_speed"]
 
 _BATCHES = (1, 4, 16)
 _ROUNDS = 5
+_ROUNDS_OF_SLOW_ONES = 3
 _SIDE_S = 0.15
 """How long each side runs for one batch size, about: enough to tell them apart, short enough for every export."""
-_TOO_LONG_S = 1.0
+_TOO_LONG_S = 0.3
 """A call this long is not followed by one of a larger batch."""
 
 
@@ -67,17 +68,18 @@ def measure_speed(spec: ExportSpec, module: nn.Module, model: Path, seed: int) -
 
 def _in_turns(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
     """Return the median time of a call of each, in rounds that alternate, so that a busy machine disturbs both."""
+    for run in (first, second):
+        run()  # what is slow the first time alone
     calls = [max(1, int(_SIDE_S / _ROUNDS / max(_time(run, 1), 1e-7))) for run in (first, second)]
     times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(_ROUNDS):
+    for _ in range(_ROUNDS if max(calls) > 1 else _ROUNDS_OF_SLOW_ONES):
         for run, count, kept in zip((first, second), calls, times, strict=True):
             kept.append(_time(run, count))
     return statistics.median(times[0]), statistics.median(times[1])
 
 
 def _time(run: Callable[[], object], count: int) -> float:
-    """Return the time of a call, after one that warms up."""
-    run()
+    """Return the time of a call, of so many."""
     started_s = time.perf_counter()
     for _ in range(count):
         run()
