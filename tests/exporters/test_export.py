@@ -9,6 +9,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from cuelight.exporters.errors import ExportError
 from cuelight.exporters.export import export_model
 from cuelight.exporters.parity import ParityError
 from tests.exporters.tiny import ACCUMULATOR, BAKED, DOUBLER
@@ -65,6 +66,13 @@ def test_each_export_is_the_next_version(tmp_path: Path) -> None:
 def test_a_failed_parity_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ParityError, match="DO NOT AGREE"):
         export_model(BAKED, tmp_path, tmp_path / "cache")
+
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_an_operator_set_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="doubler: opset 99 cannot be had from this model, only 18"):
+        export_model(replace(DOUBLER, opset=99), tmp_path, tmp_path / "cache")
 
     assert list(tmp_path.rglob("*")) == []
 

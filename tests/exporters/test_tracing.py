@@ -1,7 +1,7 @@
 """What is said of a module that cannot be traced: which line, why, and what to do."""
 
 import pytest
-from torch import nn
+from torch import Tensor, nn
 
 from cuelight.exporters.errors import ExportError
 from cuelight.exporters.probe import probe
@@ -59,6 +59,39 @@ def test_an_axis_that_the_model_fixes_is_named_with_the_line_that_does(module: n
     assert 'axis 1 ("time") of input "x" is marked free, but the model works for the size 8 only' in text
     assert line in text
     assert "write 8 in place of time" in text
+
+
+def test_a_recurrent_layer_that_is_unrolled_is_named() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.RNN(4, 3, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            output: Tensor = self.layer(x)[0]
+            return output
+
+    text = said(Recurrent())
+
+    assert "output: Tensor = self.layer(x)[0] is unrolled over it, here 8 times" in text
+    assert "nn.LSTM or nn.GRU" in text
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU])
+def test_time_stays_free_in_recurrent_layers_that_are_kept_whole(layer: type[nn.Module]) -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer(4, 3, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            output: Tensor = self.layer(x)[0]
+            return output
+
+    program = traced(Recurrent()).program
+
+    shape = next(node for node in program.graph.nodes if node.name == "x").meta["val"].shape
+    assert not isinstance(shape[1], int)
 
 
 def test_sizes_that_must_be_multiples_are_left_to_pytorch() -> None:

@@ -10,6 +10,7 @@ import torch
 from cuelight.exporters.errors import ExportError
 from cuelight.exporters.probe import Layout
 from cuelight.exporters.quiet import quiet
+from cuelight.exporters.recurrent import recurrent_layers_whole
 from cuelight.exporters.sizes import BATCH
 from cuelight.exporters.spec import ExportSpec
 from cuelight.exporters.tracing import Trace
@@ -24,7 +25,7 @@ def write_onnx(spec: ExportSpec, traced: Trace, layout: Layout, path: Path) -> t
     Raises: ExportError naming the operation that ONNX has no form for, with the line of the user's model.
     """
     try:
-        with quiet():
+        with quiet(), recurrent_layers_whole():
             converted = torch.onnx.export(
                 traced.program,
                 (),
@@ -42,6 +43,9 @@ def write_onnx(spec: ExportSpec, traced: Trace, layout: Layout, path: Path) -> t
         # The exporter raises many types, for whatever it met; all mean that there is no ONNX form.
         raise ExportError(_conversion_text(spec, traced.program, error)) from error
     model = onnx.load(path)
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if opset != spec.opset:
+        raise ExportError(f"{spec.name}: opset {spec.opset} cannot be had from this model, only {opset}")
     _name_axes(model, layout)
     _strip(model)
     onnx.checker.check_model(model, full_check=True)

@@ -103,6 +103,8 @@ def returned_by(spec: ExportSpec, module: nn.Module, inputs: Mapping[str, Tensor
 
 def _run(spec: ExportSpec, module: nn.Module, sizes: Sizes, seed: int) -> _Run:
     inputs = example_of(spec, torch.Generator().manual_seed(seed), sizes)
+    for name in inputs.keys() & set(spec.outputs):
+        raise ExportError(f'{spec.name}: "{name}" is the name of an input and of an output: call the output otherwise')
     return _Run(sizes, inputs, outputs_of(spec, returned_by(spec, module, inputs)))
 
 

@@ -1,4 +1,4 @@
-"""Keeps PyTorch's words on its own internals from the terminal: what counts is said by our errors and by parity."""
+"""Keeps the words of PyTorch and its exporter on their own internals from the terminal: what counts is said by our errors and by parity."""
 
 import logging
 import warnings
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 __all__ = ["quiet"]
 
-_LOGGERS = ("torch.onnx", "torch.onnx._internal.exporter._registration", "torch.export", "torch.fx")
+_LOGGERS = ("torch.onnx", "torch.onnx._internal.exporter._registration", "torch.export", "torch.fx", "onnxscript")
 
 
 @contextmanager

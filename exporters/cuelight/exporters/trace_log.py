@@ -17,6 +17,7 @@ from cuelight.exporters.user_code import is_users, where_in
 __all__ = ["Fixed", "TraceLog", "listening"]
 
 _LOGGER = "torch.fx.experimental.symbolic_shapes"
+_RECURRENT = "torch/nn/modules/rnn.py"
 _CREATED = re.compile(r"create_symbol (\w+) = \d+ for L\['(\w+)'\]\.size\(\)\[(\d+)\]")
 _FIXED = re.compile(r"set_replacement (\w+) = (\d+) ")
 _BRANCHED = re.compile(r"eval (?!\[guard suppressed\])(.+?) \[guard added\] \((\S+):(\d+) in ")
@@ -24,12 +25,16 @@ _BRANCHED = re.compile(r"eval (?!\[guard suppressed\])(.+?) \[guard added\] \((\
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """An axis that the model's code works for one size of only, and the line that made it so."""
+    """An axis that the model's code works for one size of only, and the line that made it so.
+
+    `unrolled` says that it did so within a recurrent layer of PyTorch's.
+    """
 
     argument: str
     axis: int
     size: int
     line: str | None
+    unrolled: bool
 
 
 @dataclass(slots=True)
@@ -70,7 +75,8 @@ class _Listener(logging.Handler):
             argument, axis = self._heard.symbols[fixed[1]]
             frame = _users_frame()
             line = where_in(frame.filename, frame.lineno or 0) if frame else None
-            self._heard.fixed.append(Fixed(argument, axis, int(fixed[2]), line))
+            unrolled = any(frame.filename.endswith(_RECURRENT) for frame in traceback.extract_stack())
+            self._heard.fixed.append(Fixed(argument, axis, int(fixed[2]), line, unrolled))
         elif branched := _BRANCHED.search(text):
             self._branched(branched[1], branched[2], int(branched[3]))
 

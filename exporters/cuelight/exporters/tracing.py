@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from cuelight.exporters.errors import ExportError
 from cuelight.exporters.probe import Layout
 from cuelight.exporters.quiet import quiet
+from cuelight.exporters.recurrent import recurrent_layers_whole
 from cuelight.exporters.sizes import BATCH, describe, example_of, trace_sizes
 from cuelight.exporters.spec import ExportSpec
 from cuelight.exporters.trace_log import Fixed, TraceLog, listening
@@ -50,7 +51,7 @@ def trace(spec: ExportSpec, module: nn.Module, layout: Layout, seed: int) -> Tra
     inputs = example_of(spec, torch.Generator().manual_seed(seed), trace_sizes(spec))
     minimum = {BATCH: 1, **{axis.name: min(axis.sizes) for axis in spec.axes}}
     named = {name: torch.export.Dim(name, min=least, max=_MAX_SIZE) for name, least in minimum.items()}
-    with quiet(), listening() as heard:
+    with quiet(), recurrent_layers_whole(), listening() as heard:
         try:
             program = _export(module, inputs, layout, named)
         except Exception as error:
@@ -160,6 +161,12 @@ def _fixed_text(
     inputs: Mapping[str, Tensor],
 ) -> str:
     where = f" at {fixed.line}" if fixed and fixed.line else ""
+    if fixed and fixed.unrolled:
+        return (
+            f'{spec.name}: axis {axis} ("{axis_name}") of input "{name}" is marked free, but the recurrent layer'
+            f"{where} is unrolled over it, here {size} times\n  use nn.LSTM or nn.GRU, which are not, or export a single step "
+            f"(nn.RNNCell) with its state; or mark the axis as fixed: write {size} in place of {axis_name}"
+        )
     text = (
         f'{spec.name}: axis {axis} ("{axis_name}") of input "{name}" is marked free, but the model works for the size '
         f"{size} only{where}\n  let the line take the size from the tensor (x.shape[{axis}], -1) instead of a number; "

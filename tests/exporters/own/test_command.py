@@ -138,6 +138,8 @@ CLASSIFIER = ("own_models:Classifier", "--input", "ids=INT64[batch,5]:0..49")
         ((*CLASSIFIER, "--name", "../up"), '"../up" is no name of a model'),
         ((*CLASSIFIER, "--name", ".hidden"), '".hidden" is no name of a model'),
         (("own_models:Classifier", "--name", "n"), "no inputs: give --input"),
+        ((*CLASSIFIER, "ids=INT64[batch,5]", "--name", "n"), "--input: ids given more than once"),
+        ((*CLASSIFIER, "--name", "n", "--output", "ids"), '"ids" is the name of an input and of an output'),
         ((*CLASSIFIER, "--name", "n", "--max-batch-size", "0"), "--max-batch-size: got 0, expected 1 or more"),
         ((*CLASSIFIER, "--name", "n", "--example", "own_models:example"), "--example and --input exclude each other"),
         ((*CLASSIFIER, "--name", "n", "--state", "h=h_next"), 'state "h": no --input of this name gives its shape'),

@@ -1,6 +1,7 @@
 """From what the command line says of a user's model to the spec that is exported."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,6 +67,9 @@ def own_spec(own: OwnModel, say: Callable[[str], None]) -> ExportSpec:
     if own.max_batch_size < 1:
         raise ExportError(f"--max-batch-size: got {own.max_batch_size}, expected 1 or more")
     texts = [parse_input(text) for text in own.inputs]
+    twice = [name for name, count in Counter(text.name for text in texts).items() if count > 1]
+    if twice:
+        raise ExportError(f"--input: {', '.join(twice)} given more than once")
     pairs = [parse_pair("--state", text) for text in own.state]
     axes = _axes(own, texts)
     example = _example(own, texts, frozenset(name for name, _ in pairs))

@@ -6,7 +6,7 @@ from cuelight.exporters.reports.plots import bars, log_lines
 from cuelight.exporters.reports.report import Report
 from cuelight.exporters.reports.tables import Table, tables
 
-__all__ = ["as_page", "facts"]
+__all__ = ["as_page", "facts", "verdict"]
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
@@ -25,18 +25,27 @@ def as_page(report: Report) -> str:
     """Return the page."""
     model = report["model"]
     title = escape(f"{model['name']}, version {model['version']}")
-    passed = report["parity"]["passed"]
-    words = "agrees with PyTorch" if passed else "does not agree with PyTorch"
-    verdict = f'<span class="verdict{"" if passed else " failed"}">{words}</span>'
-    pictures = {"Parity: the worst of each output": _errors(report), "Speed": _speed(report)}
-    sections = "\n".join(_section(table, pictures.get(table.title, "")) for table in tables(report))
+    words, passed = verdict(report)
+    mark = f'<span class="verdict{"" if passed else " failed"}">{words}</span>'
+    pictures = {"Parity: the worst of each output": _errors, "Speed": _speed}
+    sections = "\n".join(
+        _section(table, pictures[table.title](report) if table.title in pictures else "") for table in tables(report)
+    )
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f'<meta name="viewport" content="width=device-width">\n'
-        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title} {verdict}</h1>\n"
+        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title} {mark}</h1>\n"
         f"{_facts(report)}\n{sections}\n</body>\n</html>\n"
     )
+
+
+def verdict(report: Report) -> tuple[str, bool]:
+    """Return how the proof ended, in words, and whether it passed."""
+    if "parity" not in report:
+        return "proven", True
+    passed = bool(report["parity"]["passed"])
+    return ("agrees with PyTorch" if passed else "does not agree with PyTorch"), passed
 
 
 def facts(report: Report) -> list[tuple[str, str]]:
@@ -52,12 +61,13 @@ def facts(report: Report) -> list[tuple[str, str]]:
         ("inputs", described["inputs"]),
         ("outputs", described["outputs"]),
         ("state", "; ".join(f"{pair['input']} takes {pair['output']}" for pair in model["state"])),
-        ("batch", f"up to {model['max_batch_size']} rows"),
+        ("batch", f"up to {model['max_batch_size']} rows" if "max_batch_size" in model else ""),
         ("source", model["source"]),
         ("licence", model["license"]),
         ("files", ", ".join(f"{name} {size:,} bytes" for name, size in model["files_bytes"].items())),
         ("made", model["made"]),
         *(("note", note) for note in model["notes"]),
+        *(("proof", line) for line in report.get("proof", [])),
     ]
     return [(name, text) for name, text in found if text]
 

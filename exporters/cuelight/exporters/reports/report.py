@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from cuelight.exporters.files_spec import FilesSpec
 from cuelight.exporters.parity import OutputParity, ParityReport
 from cuelight.exporters.reports.cuda_coverage import cuda_coverage
 from cuelight.exporters.reports.graph_summary import summarize_graph
 from cuelight.exporters.reports.speed import measure_speed
 from cuelight.exporters.spec import ExportSpec
 
-__all__ = ["JSON_FILE", "PAGE_FILE", "Report", "make_report", "read_report", "write_report"]
+__all__ = ["JSON_FILE", "PAGE_FILE", "Report", "make_files_report", "make_report", "read_report", "write_report"]
 
 Report = dict[str, Any]
-"""Sections by name: model, parity, golden, graph, speed, cuda; as `report.json` has them."""
+"""Sections by name, as `report.json` has them: model, parity or proof, golden, graph, speed, cuda."""
 
 _SCHEMA = 1
 JSON_FILE = "report.json"
@@ -36,7 +37,6 @@ def make_report(
 ) -> Report:
     """Look at the finished files of a version, time them, and return the report."""
     model = folder / "model.onnx"
-    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
     return {
         "schema": _SCHEMA,
         "model": {
@@ -49,14 +49,28 @@ def make_report(
             "max_batch_size": spec.max_batch_size,
             "state": [{"input": pair.input, "output": pair.output} for pair in spec.state],
             "parameters": sum(parameter.numel() for parameter in module.parameters()),
-            "made": datetime.now(UTC).isoformat(timespec="seconds"),
-            "files_bytes": files,
+            "made": _now(),
+            "files_bytes": _sizes_of(folder),
             "notes": list(notes),
         },
         "parity": _parity(spec, parity, seed),
         "golden": _golden(folder / "golden.npz"),
         "graph": asdict(summarize_graph(model)),
         "speed": asdict(measure_speed(spec, module, model, seed)),
+        "cuda": asdict(cuda_coverage(model)),
+    }
+
+
+def make_files_report(spec: FilesSpec, folder: Path, version: int, proof: str) -> Report:
+    """Return the report of a model published as files: its own proof, the graph and what would run on CUDA."""
+    model = folder / "model.onnx"
+    named = {"name": spec.name, "version": version, "summary": spec.summary, "source": spec.source}
+    task = {"task": "", "license": spec.license, "state": [], "notes": []}
+    return {
+        "schema": _SCHEMA,
+        "model": {**named, **task, "made": _now(), "files_bytes": _sizes_of(folder)},
+        "proof": proof.splitlines(),
+        "graph": asdict(summarize_graph(model)),
         "cuda": asdict(cuda_coverage(model)),
     }
 
@@ -81,6 +95,14 @@ def read_report(folder: Path) -> Report:
     if not versions:
         raise FileNotFoundError(f"{folder}: no {JSON_FILE} in it, nor in a version below it")
     return read_report(max(versions, key=lambda path: int(path.name)))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _sizes_of(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
 
 
 def _parity(spec: ExportSpec, parity: ParityReport, seed: int) -> Report:

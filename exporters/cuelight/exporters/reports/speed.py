@@ -1,7 +1,6 @@
 """ONNX Runtime against PyTorch eager: the same inputs, one thread each, in turns within one run."""
 
 import platform
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ _TOO_LONG_S = 0.3
 
 @dataclass(frozen=True, slots=True)
 class SpeedRow:
-    """Median time of a call of each side, in seconds."""
+    """Time of a call of each side, in seconds: that of the fastest round."""
 
     batch: int
     onnxruntime_s: float
@@ -67,7 +66,7 @@ def measure_speed(spec: ExportSpec, module: nn.Module, model: Path, seed: int) -
 
 
 def _in_turns(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
-    """Return the median time of a call of each, in rounds that alternate, so that a busy machine disturbs both."""
+    """Return the time of a call of each in its fastest round; they take turns, so that a busy machine disturbs both."""
     for run in (first, second):
         run()  # what is slow the first time alone
     calls = [max(1, int(_SIDE_S / _ROUNDS / max(_time(run, 1), 1e-7))) for run in (first, second)]
@@ -75,7 +74,7 @@ def _in_turns(first: Callable[[], object], second: Callable[[], object]) -> tupl
     for _ in range(_ROUNDS if max(calls) > 1 else _ROUNDS_OF_SLOW_ONES):
         for run, count, kept in zip((first, second), calls, times, strict=True):
             kept.append(_time(run, count))
-    return statistics.median(times[0]), statistics.median(times[1])
+    return min(times[0]), min(times[1])
 
 
 def _time(run: Callable[[], object], count: int) -> float:
