@@ -1,6 +1,7 @@
 """What is said of a module that cannot be traced: which line, why, and what to do."""
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from cuelight.exporters.errors import ExportError
@@ -92,6 +93,20 @@ def test_time_stays_free_in_recurrent_layers_that_are_kept_whole(layer: type[nn.
 
     shape = next(node for node in program.graph.nodes if node.name == "x").meta["val"].shape
     assert not isinstance(shape[1], int)
+
+
+def test_arguments_of_any_number_are_traced() -> None:
+    class Joins(nn.Module):
+        def forward(self, *parts: Tensor) -> Tensor:
+            return torch.cat(parts, -1)
+
+    def example(generator: torch.Generator, batch: int, time: int) -> dict[str, Tensor]:
+        return {name: torch.randn((batch, time, 2), generator=generator) for name in ("a", "b")}
+
+    spec = spec_for(Joins(), example=example)
+    program = trace(spec, Joins(), probe(spec, Joins(), 0), 0).program
+
+    assert len(program.graph_signature.user_inputs) == 2
 
 
 def test_sizes_that_must_be_multiples_are_left_to_pytorch() -> None:

@@ -1,4 +1,4 @@
-"""Keeps the words of PyTorch and its exporter on their own internals from the terminal: what counts is said by our errors and by parity."""
+"""Keeps what PyTorch and its exporter say of their internals from the terminal: errors and parity say what counts."""
 
 import logging
 import warnings

@@ -164,8 +164,8 @@ def _fixed_text(
     if fixed and fixed.unrolled:
         return (
             f'{spec.name}: axis {axis} ("{axis_name}") of input "{name}" is marked free, but the recurrent layer'
-            f"{where} is unrolled over it, here {size} times\n  use nn.LSTM or nn.GRU, which are not, or export a single step "
-            f"(nn.RNNCell) with its state; or mark the axis as fixed: write {size} in place of {axis_name}"
+            f"{where} is unrolled over it, here {size} times\n  use nn.LSTM or nn.GRU, which are not, or export a "
+            f"single step (nn.RNNCell) with its state; or mark the axis as fixed: write {size} in place of {axis_name}"
         )
     text = (
         f'{spec.name}: axis {axis} ("{axis_name}") of input "{name}" is marked free, but the model works for the size '
