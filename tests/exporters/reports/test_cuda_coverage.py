@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -80,7 +81,7 @@ def test_a_recurrent_layer_with_other_activations_falls_back(
         tensor = helper.make_tensor(name, TensorProto.FLOAT, shape, [0.1] * size)
         return helper.make_node("Constant", [], [name], value=tensor)
 
-    more = {} if activations is None else {"activations": activations}
+    more: dict[str, Any] = {} if activations is None else {"activations": activations}
     axes = helper.make_node("Constant", [], ["axes"], value_ints=[0])
     coverage = covered(
         tmp_path,
@@ -88,7 +89,7 @@ def test_a_recurrent_layer_with_other_activations_falls_back(
         constant("w", 1, 2, 4),
         constant("r", 1, 2, 2),
         helper.make_node("Unsqueeze", ["x", "axes"], ["steps"]),
-        helper.make_node("RNN", ["steps", "w", "r"], ["y"], hidden_size=2, **more),  # type: ignore[arg-type],
+        helper.make_node("RNN", ["steps", "w", "r"], ["y"], hidden_size=2, **more),
     )
 
     assert [node.operator for node in coverage.fallback] == (["RNN"] if falls else [])
