@@ -9,12 +9,16 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from cuelight.exporters.probe import probe
+from cuelight.exporters.reports.report import read_report
 from cuelight.exporters.sasrec import entry
 from cuelight.exporters.sasrec.fit import foresight
 from cuelight.exporters.sasrec.model import START, SasRec, Shape
 from cuelight.exporters.sasrec.rows import NO_TARGET, Likes, batches, newest_first_out, padded
 from cuelight.exporters.sasrec.settings import TrainSettings
+from cuelight.exporters.sasrec.spec import export_spec
 from cuelight.exporters.sasrec.train import Trained, train
+from cuelight.exporters.tracing import trace
 
 TINY: dict[str, Any] = {"width": 8, "length": 5, "batch": 4, "rate": 0.02, "dropout": 0.1}
 N_ITEMS = 7
@@ -22,7 +26,7 @@ N_ITEMS = 7
 
 def walks(people: int = 14, steps: int = 6) -> list[Likes]:
     """Everybody likes item after item, around in a circle, from another one on: what comes next is certain."""
-    return [Likes((np.arange(steps) + start) % N_ITEMS, np.arange(steps) * 1.0) for start in range(people)]
+    return [Likes((np.arange(steps) + start) % N_ITEMS, np.arange(steps, dtype=np.float64)) for start in range(people)]
 
 
 def weights_of(trained: Trained) -> list[np.ndarray]:
@@ -72,7 +76,7 @@ def test_likes_of_one_time_come_in_every_order_and_others_in_theirs() -> None:
 
 
 def test_a_batch_tells_each_place_what_comes_next_and_long_rows_reach_the_last_place() -> None:
-    likes = [Likes(np.arange(7), np.arange(7) * 1.0), Likes(np.array([5, 6]), np.array([1.0, 2.0]))]
+    likes = [Likes(np.arange(7), np.arange(7, dtype=np.float64)), Likes(np.array([5, 6]), np.array([1.0, 2.0]))]
     generator = np.random.default_rng(1)
     starts = set()
 
@@ -139,14 +143,17 @@ def test_a_training_that_was_cut_short_goes_on_to_the_same_result(tmp_path: Path
 
 def test_training_stops_when_nothing_gets_better() -> None:
     generator = np.random.default_rng(0)
-    noise = [Likes(generator.permutation(N_ITEMS), np.arange(N_ITEMS) * 1.0) for _ in range(12)]
-    asked: list[None] = []
+    noise = [Likes(generator.permutation(N_ITEMS), np.arange(N_ITEMS, dtype=np.float64)) for _ in range(12)]
+    epochs = 0
 
-    trained = train(
-        noise, N_ITEMS, TrainSettings(**TINY, epochs=200, patience=3), quiet=True, stop=lambda: bool(asked.append(None))
-    )
+    def count() -> bool:
+        nonlocal epochs
+        epochs += 1
+        return False
 
-    assert len(asked) == trained.epochs + 3 + trained.epochs
+    trained = train(noise, N_ITEMS, TrainSettings(**TINY, epochs=200, patience=3), quiet=True, stop=count)
+
+    assert epochs == trained.epochs + 3 + trained.epochs
     assert trained.epochs < 100
 
 
@@ -181,6 +188,18 @@ def test_settings_that_cannot_be_are_refused_by_name(told: dict[str, Any], says:
         entry.check_settings(told)
 
 
+def test_a_network_that_reads_one_like_keeps_its_length_free() -> None:
+    settings = TrainSettings(**{**TINY, "length": 1, "epochs": 1})
+    spec = export_spec(train(walks(), N_ITEMS, settings, quiet=True), "sequential", {}, "a test")
+    network = spec.build(Path())
+
+    program = trace(spec, network, probe(spec, network, 0), 0).program
+
+    assert [axis.sizes for axis in spec.axes] == [(1, 2)]
+    [tokens] = [node.meta["val"] for node in program.graph.nodes if node.name == "tokens"]
+    assert not isinstance(tokens.shape[1], int)
+
+
 def test_the_export_takes_rows_of_any_length_and_carries_its_proof(tmp_path: Path) -> None:
     trained = entry.train_likes(
         [one.items for one in walks()], [one.times_s for one in walks()], N_ITEMS, {**TINY, "epochs": 1}, quiet=True
@@ -192,6 +211,8 @@ def test_the_export_takes_rows_of_any_length_and_carries_its_proof(tmp_path: Pat
         "model.onnx",
         "last.onnx",
         "golden.npz",
+        "report.html",
+        "report.json",
         "item_vectors.npy",
         "more.json",
     }
@@ -211,7 +232,9 @@ def test_the_export_takes_rows_of_any_length_and_carries_its_proof(tmp_path: Pat
     np.testing.assert_array_equal(
         np.load(written.path / "item_vectors.npy"), trained.network.vectors().detach().numpy()
     )
-    assert "comparisons with PyTorch agree" in written.parity
+    assert "12 comparisons with PyTorch agree" in written.parity  # of four batch sizes with three lengths
+    tried = read_report(written.path)["parity"]
+    assert (tried["axes"], tried["atol"], tried["rtol"]) == ({"length": [1, 3, 6]}, 1e-12, 1e-12)
     described = session.get_modelmeta().custom_metadata_map
     assert (described["cuelight.family"], described["cuelight.items"], described["cuelight.length"]) == (
         "sasrec",

@@ -68,7 +68,7 @@ def exported(n_items: int) -> dict[str, bytes]:
     """Return the files of a version that has hardly learned anything, by name; it takes seconds, once."""
     people = [np.arange(n_items), np.arange(n_items)[::-1].copy()]
     told = {**TINY, "epochs": 1}
-    trained = entry.train_likes(people, [np.arange(n_items) * 1.0] * 2, n_items, told, quiet=True)
+    trained = entry.train_likes(people, [np.arange(n_items, dtype=np.float64)] * 2, n_items, told, quiet=True)
     with tempfile.TemporaryDirectory() as scratch:
         written = entry.write(trained, Path(scratch), "sequential", {}, "a test")
         return {path.name: path.read_bytes() for path in written.path.iterdir()}
