@@ -1,5 +1,7 @@
 """Trained models, exported once for all tests that need them."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,19 @@ from cuelight.exporters.export import Export, export_model
 from cuelight.exporters.registry import SPECS
 
 
+@pytest.fixture(scope="session")
+def export_of(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Callable[[str], Export]:
+    """Return what exports a registered model by name, with its trained weights: once, whoever asks."""
+    models = tmp_path_factory.mktemp("models")
+
+    @cache
+    def export(name: str) -> Export:
+        return export_model(SPECS[name], models, cache_dir)
+
+    return export
+
+
 @pytest.fixture(scope="session", params=sorted(SPECS))
-def trained_export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Export:
-    """Each registered model with its trained weights, exported."""
-    return export_model(SPECS[request.param], tmp_path_factory.mktemp("models"), cache_dir)
+def trained_export(request: pytest.FixtureRequest, export_of: Callable[[str], Export]) -> Export:
+    """Each registered model, exported."""
+    return export_of(request.param)

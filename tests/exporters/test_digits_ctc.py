@@ -1,6 +1,7 @@
 """The digit recogniser: its features, its strings, its training, and what it recognises, also through sherpa-onnx."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from cuelight.exporters.digits_ctc.model import BLANK, WORDS, StreamingDigitsCtc
 from cuelight.exporters.digits_ctc.spec import SPEC
 from cuelight.exporters.digits_ctc.voices import trimmed, voices
 from cuelight.exporters.digits_ctc.wild_strings import WildStringMaker, by_speaker
-from cuelight.exporters.export import export_model
+from cuelight.exporters.export import Export
 
 ARCHIVE = Path(__file__).parents[3] / "shared" / "data" / "speech" / "fsdd.tar.gz"
 WORD_ERROR_LIMIT = 0.15
@@ -36,10 +37,9 @@ def held_out() -> list[Digit]:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(export_of: Callable[[str], Export]) -> Path:
     """The folder of the exported version."""
-    folder = tmp_path_factory.mktemp("models")
-    return export_model(SPEC, folder, folder / "cache").path
+    return export_of(SPEC.name).path
 
 
 @pytest.mark.parametrize("samples", [400, 16_000, 16_079, 16_080, 16_123])

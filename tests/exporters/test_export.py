@@ -9,13 +9,21 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from cuelight.exporters.export import export_model
+from cuelight.exporters.errors import ExportError
+from cuelight.exporters.export import Export, export_model
 from cuelight.exporters.parity import ParityError
 from tests.exporters.tiny import ACCUMULATOR, BAKED, DOUBLER
 
 
 def metadata_of(path: Path) -> dict[str, str]:
     return {prop.key: prop.value for prop in onnx.load(path).metadata_props}
+
+
+@pytest.fixture(scope="module")
+def accumulator(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """A model with state, exported."""
+    folder = tmp_path_factory.mktemp("models")
+    return export_model(ACCUMULATOR, folder, folder / "cache")
 
 
 def test_a_file_runs_at_any_batch_size_and_describes_itself(tmp_path: Path) -> None:
@@ -33,18 +41,14 @@ def test_a_file_runs_at_any_batch_size_and_describes_itself(tmp_path: Path) -> N
     assert json.loads(described["cuelight.parity"])["comparisons"] == 3
 
 
-def test_state_pairs_are_declared_and_stepped(tmp_path: Path) -> None:
-    export = export_model(ACCUMULATOR, tmp_path, tmp_path / "cache")
-
-    (pair,) = json.loads(metadata_of(export.path / "model.onnx")["cuelight.state"])
+def test_state_pairs_are_declared_and_stepped(accumulator: Export) -> None:
+    (pair,) = json.loads(metadata_of(accumulator.path / "model.onnx")["cuelight.state"])
     assert pair == {"input": "total", "output": "total_next", "batch_axis": 0, "initial": "zeros"}
-    assert max(row.step for row in export.report.rows) == 2
+    assert max(row.step for row in accumulator.report.rows) == 2
 
 
-def test_golden_vectors_hold_what_the_module_computed(tmp_path: Path) -> None:
-    export = export_model(ACCUMULATOR, tmp_path, tmp_path / "cache")
-
-    with np.load(export.path / "golden.npz", allow_pickle=False) as golden:
+def test_golden_vectors_hold_what_the_module_computed(accumulator: Export) -> None:
+    with np.load(accumulator.path / "golden.npz", allow_pickle=False) as golden:
         cases = {name.split("/")[0] for name in golden.files if "/" in name}
         assert cases == {str(case) for case in range(6)}  # two batch sizes of three steps
         assert float(golden["atol"]) == 1e-6
@@ -69,6 +73,13 @@ def test_a_failed_parity_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*")) == []
 
 
+def test_an_operator_set_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="doubler: opset 99 cannot be had from this model, only 18"):
+        export_model(replace(DOUBLER, opset=99), tmp_path, tmp_path / "cache")
+
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_a_negative_tolerance_is_refused() -> None:
     with pytest.raises(ValueError, match=r"doubler: atol and rtol must be 0 or more, got -1\.0"):
         replace(DOUBLER, atol=-1.0)
@@ -79,5 +90,6 @@ def test_further_files_of_a_version_stand_beside_the_model(tmp_path: Path) -> No
 
     export = export_model(spec, tmp_path, tmp_path / "cache")
 
-    assert {path.name for path in export.path.iterdir()} == {"model.onnx", "golden.npz", "labels.txt"}
+    files = {path.name for path in export.path.iterdir()}
+    assert files == {"model.onnx", "golden.npz", "report.json", "report.html", "labels.txt"}
     assert (export.path / "labels.txt").read_bytes() == b"twice\n"

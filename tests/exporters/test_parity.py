@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cuelight.exporters.parity import _compare
+from cuelight.exporters.parity import compare
 from tests.exporters.tiny import DOUBLER
 
 NAN, INF = float("nan"), float("inf")
@@ -27,7 +27,7 @@ NAN, INF = float("nan"), float("inf")
 def test_an_error_is_measured_against_what_is_allowed(got: list[float], want: list[float], share: float) -> None:
     spec = replace(DOUBLER, atol=0.5, rtol=0.1)
 
-    row = _compare(spec, 1, 0, "y", array(got), array(want))
+    row = compare(spec, 1, 0, "y", array(got), array(want))
 
     assert row.share_of_tolerance == pytest.approx(share)
 
@@ -35,8 +35,8 @@ def test_an_error_is_measured_against_what_is_allowed(got: list[float], want: li
 def test_without_tolerance_only_equal_values_agree() -> None:
     spec = replace(DOUBLER, atol=0.0, rtol=0.0)
 
-    assert _compare(spec, 1, 0, "y", array([1.0]), array([1.0])).share_of_tolerance == 0.0
-    assert _compare(spec, 1, 0, "y", array([1.0]), array([1.0000001])).share_of_tolerance == INF
+    assert compare(spec, 1, 0, "y", array([1.0]), array([1.0])).share_of_tolerance == 0.0
+    assert compare(spec, 1, 0, "y", array([1.0]), array([1.0000001])).share_of_tolerance == INF
 
 
 def array(values: list[float]) -> NDArray[np.float64]:

@@ -9,12 +9,16 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from cuelight.exporters.probe import probe
+from cuelight.exporters.reports.report import read_report
 from cuelight.exporters.sasrec import entry
 from cuelight.exporters.sasrec.fit import foresight
 from cuelight.exporters.sasrec.model import START, SasRec, Shape
 from cuelight.exporters.sasrec.rows import NO_TARGET, Likes, batches, newest_first_out, padded
 from cuelight.exporters.sasrec.settings import TrainSettings
+from cuelight.exporters.sasrec.spec import export_spec
 from cuelight.exporters.sasrec.train import Trained, train
+from cuelight.exporters.tracing import trace
 
 TINY: dict[str, Any] = {"width": 8, "length": 5, "batch": 4, "rate": 0.02, "dropout": 0.1}
 N_ITEMS = 7
@@ -184,6 +188,18 @@ def test_settings_that_cannot_be_are_refused_by_name(told: dict[str, Any], says:
         entry.check_settings(told)
 
 
+def test_a_network_that_reads_one_like_keeps_its_length_free() -> None:
+    settings = TrainSettings(**{**TINY, "length": 1, "epochs": 1})
+    spec = export_spec(train(walks(), N_ITEMS, settings, quiet=True), "sequential", {}, "a test")
+    network = spec.build(Path())
+
+    program = trace(spec, network, probe(spec, network, 0), 0).program
+
+    assert [axis.sizes for axis in spec.axes] == [(1, 2)]
+    [tokens] = [node.meta["val"] for node in program.graph.nodes if node.name == "tokens"]
+    assert not isinstance(tokens.shape[1], int)
+
+
 def test_the_export_takes_rows_of_any_length_and_carries_its_proof(tmp_path: Path) -> None:
     trained = entry.train_likes(
         [one.items for one in walks()], [one.times_s for one in walks()], N_ITEMS, {**TINY, "epochs": 1}, quiet=True
@@ -195,6 +211,8 @@ def test_the_export_takes_rows_of_any_length_and_carries_its_proof(tmp_path: Pat
         "model.onnx",
         "last.onnx",
         "golden.npz",
+        "report.html",
+        "report.json",
         "item_vectors.npy",
         "more.json",
     }
@@ -214,7 +232,9 @@ def test_the_export_takes_rows_of_any_length_and_carries_its_proof(tmp_path: Pat
     np.testing.assert_array_equal(
         np.load(written.path / "item_vectors.npy"), trained.network.vectors().detach().numpy()
     )
-    assert "comparisons with PyTorch agree" in written.parity
+    assert "12 comparisons with PyTorch agree" in written.parity  # of four batch sizes with three lengths
+    tried = read_report(written.path)["parity"]
+    assert (tried["axes"], tried["atol"], tried["rtol"]) == ({"length": [1, 3, 6]}, 1e-12, 1e-12)
     described = session.get_modelmeta().custom_metadata_map
     assert (described["cuelight.family"], described["cuelight.items"], described["cuelight.length"]) == (
         "sasrec",

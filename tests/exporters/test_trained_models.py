@@ -2,6 +2,7 @@
 
 import json
 import wave
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from cuelight.exporters import efficientnet_lite0, silero_vad
-from cuelight.exporters.export import Export, export_model
+from cuelight.exporters.export import Export
 from cuelight.exporters.registry import SPECS
 from cuelight.exporters.samples import PHOTO, RECORDING
 from cuelight.exporters.silero_vad import PUBLISHED_ONNX
@@ -40,9 +40,8 @@ def test_a_file_tells_a_server_all_it_needs(trained_export: Export) -> None:
         assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
 
 
-def test_espresso_is_recognised(tmp_path: Path, cache_dir: Path) -> None:
-    export = export_model(efficientnet_lite0.SPEC, tmp_path, cache_dir)
-    session = ort.InferenceSession(str(export.path / "model.onnx"))
+def test_espresso_is_recognised(export_of: Callable[[str], Export], cache_dir: Path) -> None:
+    session = ort.InferenceSession(str(export_of("efficientnet_lite0").path / "model.onnx"))
     described = session.get_modelmeta().custom_metadata_map
     labels = json.loads(described["cuelight.labels"])
     assert len(labels) == 1000
@@ -52,11 +51,12 @@ def test_espresso_is_recognised(tmp_path: Path, cache_dir: Path) -> None:
     assert labels[int(np.argmax(logits))] == "espresso"
 
 
-def test_probabilities_equal_the_published_file_over_a_whole_recording(tmp_path: Path, cache_dir: Path) -> None:
-    export = export_model(silero_vad.SPEC, tmp_path, cache_dir)
+def test_probabilities_equal_the_published_file_over_a_whole_recording(
+    export_of: Callable[[str], Export], cache_dir: Path
+) -> None:
     samples = recording(RECORDING.fetch(cache_dir))
 
-    ours = our_probabilities(export.path / "model.onnx", samples)
+    ours = our_probabilities(export_of("silero_vad").path / "model.onnx", samples)
     theirs = published_probabilities(PUBLISHED_ONNX.fetch(cache_dir), samples)
 
     assert len(ours) == len(samples) // 512

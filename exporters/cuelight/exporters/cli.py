@@ -1,7 +1,6 @@
 """`cuelight export`: trained models into a model repository, each with its proof."""
 
 import argparse
-import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -10,6 +9,9 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from cuelight.exporters.errors import ExportError
+from cuelight.exporters.own.locate import is_target
+from cuelight.exporters.own.options import add_own_options, given_options, refuse
 from cuelight.exporters.samples import fetch_samples
 from cuelight.exporters.weights import WeightsError, WheelFile
 
@@ -31,21 +33,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _list()
         if options.what == "samples":
             return _samples(options.out, options.cache_dir)
+        if options.what == "report":
+            return _report(options.folder)
         return _export(options)
-    except WeightsError as error:
+    except (ExportError, WeightsError) as error:
         print(f"cuelight export: {error}", file=sys.stderr)
         return EXIT_FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cuelight export", description=__doc__)
-    parser.add_argument("what", help='a model\'s name, "all", "list" or "samples" (a photo and a recording to try)')
+    parser.add_argument(
+        "what",
+        help='a model\'s name, "all", "list", "samples" (a photo and a recording to try), "report" (show that of an '
+        "export), or a model of your own: "
+        "package.module:factory, path/to/file.py:factory, or a spec, package.module:SPEC",
+    )
+    parser.add_argument("folder", nargs="?", type=Path, help="with \"report\": a model's folder, or a version's")
     parser.add_argument("--repository", type=Path, default=Path("models"), help="model repository (default: models)")
     parser.add_argument("--version", type=int, help="version number (default: the next one)")
     parser.add_argument("--if-missing", action="store_true", help="skip models that the repository has already")
     parser.add_argument("--cache-dir", type=Path, default=Path(".cache/weights"), help="where fetched weights are kept")
     parser.add_argument("--out", type=Path, default=Path("samples"), help='folder for "samples" (default: samples)')
     parser.add_argument("--seed", type=int, default=0, help="seed of the parity and golden inputs (default: 0)")
+    add_own_options(parser)
     return parser
 
 
@@ -63,16 +74,19 @@ def _samples(out: Path, cache_dir: Path) -> int:
     return 0
 
 
+def _report(folder: Path | None) -> int:
+    from cuelight.exporters.reports.command import show_report  # noqa: PLC0415
+
+    if folder is None:
+        raise ExportError("report: of which model? Give its folder, such as models/silero_vad")
+    show_report(folder)
+    return 0
+
+
 def _export(options: argparse.Namespace) -> int:
     from cuelight.exporters.files_spec import ProofError  # noqa: PLC0415 (as above)
-    from cuelight.exporters.parity import ParityError  # noqa: PLC0415
-    from cuelight.exporters.registry import ALL_SPECS  # noqa: PLC0415
 
-    if options.what != "all" and options.what not in ALL_SPECS:
-        print(f'cuelight export: no model "{options.what}"; there are {", ".join(ALL_SPECS)}', file=sys.stderr)
-        return EXIT_FAILED
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    specs = list(ALL_SPECS.values()) if options.what == "all" else [ALL_SPECS[options.what]]
+    specs = _specs(options)
     if options.if_missing:
         specs = [spec for spec in specs if not any((options.repository / spec.name).glob("*/model.onnx"))]
     _fetch([file for spec in specs for file in spec.files], options.cache_dir)
@@ -81,13 +95,30 @@ def _export(options: argparse.Namespace) -> int:
         print(f"exporting {spec.name}: {spec.summary}", flush=True)
         try:
             export, proof = _exported(spec, options)
-        except (ParityError, ProofError, FileExistsError) as error:
+        except (ProofError, FileExistsError) as error:
             print(f"cuelight export: {error}", file=sys.stderr)
             return EXIT_FAILED
         print(proof)
         took_s = time.perf_counter() - started_s
         print(f"wrote {export.path} ({export.size_bytes / 1e6:.1f} MB, {took_s:.1f} s)\n", flush=True)
     return 0
+
+
+def _specs(options: argparse.Namespace) -> "list[ExportSpec | FilesSpec]":
+    """Return what is to be exported: a model of the user's own, a registered one, or all of those."""
+    if is_target(options.what):
+        from cuelight.exporters.own.command import spec_of  # noqa: PLC0415
+
+        return [spec_of(options, lambda note: print(f"  {note}", flush=True))]
+    from cuelight.exporters.registry import ALL_SPECS  # noqa: PLC0415
+
+    refuse(given_options(options), f'is for a model of your own, package.module:factory; got "{options.what}"')
+    if options.what != "all" and options.what not in ALL_SPECS:
+        raise ExportError(
+            f'no model "{options.what}"; there are {", ".join(ALL_SPECS)}; one of your own is given as '
+            "package.module:factory"
+        )
+    return list(ALL_SPECS.values()) if options.what == "all" else [ALL_SPECS[options.what]]
 
 
 def _exported(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> "tuple[Export | FilesExport, str]":

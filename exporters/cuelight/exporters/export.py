@@ -1,14 +1,14 @@
 """From a spec to an entry of a model repository: traced, described, checked, proven, and only then put in place.
 
-    build -> torch.onnx.export -> metadata -> onnx.checker -> parity -> golden vectors -> rename into the repository
+    build -> probe -> trace -> torch.onnx.export -> onnx.checker -> parity -> metadata -> golden vectors -> rename
 
 Everything happens in a folder beside the target; a failure anywhere leaves the repository as it was.
 """
 
 import json
+import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +18,23 @@ import onnx
 import torch
 from torch import nn
 
-from cuelight.exporters.parity import ParityReport, check_parity, run_torch
+from cuelight.exporters.conversion import write_onnx
+from cuelight.exporters.errors import ExportError
+from cuelight.exporters.first_difference import first_difference
+from cuelight.exporters.model_names import check_names
+from cuelight.exporters.parity import ParityError, ParityReport, check_parity, run_torch
+from cuelight.exporters.probe import probe
+from cuelight.exporters.reports.report import JSON_FILE, PAGE_FILE, make_report, write_report
+from cuelight.exporters.sizes import example_of, golden_sizes
 from cuelight.exporters.spec import ExportSpec
+from cuelight.exporters.threads import one_thread
+from cuelight.exporters.tracing import trace
 
-__all__ = ["Export", "export_model", "write_onnx"]
+__all__ = ["Export", "export_model", "write_proven"]
 
 SCHEMA = "1"
 
-_BATCH = "batch"
-_TRACE_BATCH = 2
-"""Batch size of the traced example: 1 would be burnt into the graph as a constant."""
-_LONGEST_AXIS = 1 << 20
+_FILES = ("model.onnx", "golden.npz", JSON_FILE, PAGE_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,84 +52,60 @@ def export_model(
 ) -> Export:
     """Export one model into `<repository>/<name>/<version>/`, by default as the next version.
 
-    Raises: ParityError when the file does not agree with PyTorch; FileExistsError when the version is there already;
-    WeightsError when the weights cannot be had.
+    Raises: ExportError when the model cannot be traced, described or served as it is; ParityError, one of them, when
+    the file does not agree with PyTorch; FileExistsError when the version is there already; WeightsError when the
+    weights cannot be had.
     """
+    check_names(spec)
     folder = repository / spec.name
     number = version if version is not None else _next_version(folder)
     target = folder / str(number)
     if target.exists():
-        raise FileExistsError(f"{target} exists; versions are never overwritten")
+        raise FileExistsError(
+            f"{target} exists; versions are never overwritten: the next one is {_next_version(folder)}"
+        )
+    _check_writable(repository)
     module = spec.build(cache_dir)
     repository.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{spec.name}-", dir=repository) as scratch:
+    with one_thread(), tempfile.TemporaryDirectory(prefix=f".{spec.name}-", dir=repository) as scratch:
         model = Path(scratch) / "model.onnx"
-        write_onnx(spec, module, model, seed)
-        report = check_parity(spec, module, model, seed)
+        report, notes = write_proven(spec, module, model, seed)
         _describe(model, spec, {**spec.metadata(cache_dir), "cuelight.parity": json.dumps(report.summary())})
         _write_golden(spec, module, Path(scratch) / "golden.npz", seed)
         assets = spec.assets(cache_dir)
         for name, content in assets.items():
             (Path(scratch) / name).write_bytes(content)
+        write_report(make_report(spec, module, Path(scratch), number, report, seed, notes), Path(scratch))
         folder.mkdir(exist_ok=True)
-        _put_in_place(Path(scratch), target, ("model.onnx", "golden.npz", *assets))
+        _put_in_place(Path(scratch), target, (*_FILES, *assets))
     return Export(target, number, (target / "model.onnx").stat().st_size, report)
 
 
-def write_onnx(spec: ExportSpec, module: nn.Module, path: Path, seed: int) -> None:
-    """Trace the module into an ONNX file whose every tensor has the axis `batch` first, and check the file.
+def write_proven(spec: ExportSpec, module: nn.Module, model: Path, seed: int) -> tuple[ParityReport, tuple[str, ...]]:
+    """Write the file and compare it with the module; return the proof and what tracing took for granted.
 
-    Other axes are as in the example, but for those that `spec.axes` names.
+    Raises: ExportError when the module cannot be traced; ParityError, one of them, when the file does not agree.
     """
-    inputs = spec.example(torch.Generator().manual_seed(seed), _TRACE_BATCH)
-    batch = torch.export.Dim(_BATCH, min=1, max=_LONGEST_AXIS)
-    others = {name: torch.export.Dim.DYNAMIC for axes in spec.axes.values() for name in axes.values()}
-    with warnings.catch_warnings():
-        # The exporter warns of its own internals; what counts is checked below and by parity.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            tuple(inputs.values()),
-            str(path),
-            input_names=list(inputs),
-            output_names=list(spec.outputs),
-            dynamic_shapes=tuple(
-                {0: batch, **{axis: others[other] for axis, other in spec.axes.get(name, {}).items()}}
-                for name in inputs
-            ),
-            opset_version=spec.opset,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    model = onnx.load(path)
-    _name_axes(model, spec)
-    _strip(model)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
+    layout = probe(spec, module, seed)
+    traced = trace(spec, module, layout, seed)
+    notes = tuple(f"while it was traced, the model asked for a size at {line}" for line in traced.assumptions)
+    program = write_onnx(spec, traced, layout, model)
+    report = check_parity(spec, module, model, seed)
+    if report.failure is not None:
+        difference = first_difference(spec, module, program, model, report.failure)
+        raise ParityError(report, "\n".join([difference, *notes]))
+    return report, notes
 
 
-def _name_axes(model: onnx.ModelProto, spec: ExportSpec) -> None:
-    for value in (*model.graph.input, *model.graph.output):
-        for axis, name in {0: _BATCH, **spec.axes.get(value.name, {})}.items():
-            dimension = value.type.tensor_type.shape.dim[axis]
-            dimension.Clear()
-            dimension.dim_param = name
-
-
-def _strip(model: onnx.ModelProto) -> None:
-    """Drop what only the tracer needed: documentation strings and source lines."""
-    model.doc_string = ""
-    model.graph.doc_string = ""
-    del model.graph.value_info[:]
-    for node in model.graph.node:
-        node.doc_string = ""
-        del node.metadata_props[:]
-    for value in (*model.graph.input, *model.graph.output):
-        value.doc_string = ""
-        del value.metadata_props[:]
-    del model.graph.metadata_props[:]
-    del model.metadata_props[:]
+def _check_writable(repository: Path) -> None:
+    """Raise ExportError when the repository, or the folder it is to be made in, cannot be written to."""
+    existing = repository
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise ExportError(f"repository {repository}: {existing} is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ExportError(f"repository {repository}: no right to write to {existing}")
 
 
 def _describe(path: Path, spec: ExportSpec, more: dict[str, str]) -> None:
@@ -151,10 +133,10 @@ def _write_golden(spec: ExportSpec, module: nn.Module, path: Path, seed: int) ->
     generator = torch.Generator().manual_seed(seed + 1)
     arrays: dict[str, np.ndarray] = {"atol": np.float64(spec.atol), "rtol": np.float64(spec.rtol)}  # type: ignore[dict-item]
     case = 0
-    for batch in spec.golden_batches:
+    for sizes in golden_sizes(spec):
         state: dict[str, np.ndarray] = {}
         for _ in range(spec.parity_steps if spec.state else 1):
-            inputs = {name: tensor.numpy() for name, tensor in spec.example(generator, batch).items()} | state
+            inputs = {name: tensor.numpy() for name, tensor in example_of(spec, generator, sizes).items()} | state
             outputs = run_torch(spec, module, inputs)
             arrays |= {f"{case}/inputs/{name}": array for name, array in inputs.items()}
             arrays |= {f"{case}/outputs/{name}": array for name, array in outputs.items()}

@@ -45,6 +45,9 @@ def export_files(spec: FilesSpec, repository: Path, cache_dir: Path, version: in
 
     Raises: ProofError; FileExistsError when the version is there already; WeightsError when the weights cannot be had.
     """
+    # The report's module names this one's types.
+    from cuelight.exporters.reports.report import make_files_report, write_report  # noqa: PLC0415
+
     folder = repository / spec.name
     taken = [int(path.name) for path in folder.glob("*") if path.is_dir() and path.name.isdecimal()]
     number = version if version is not None else max(taken, default=0) + 1
@@ -55,6 +58,7 @@ def export_files(spec: FilesSpec, repository: Path, cache_dir: Path, version: in
     scratch = Path(tempfile.mkdtemp(prefix=f".{spec.name}-", dir=repository))
     try:
         proof = spec.write(scratch, cache_dir)
+        write_report(make_files_report(spec, scratch, number, proof), scratch)
         scratch.chmod(0o755)
         folder.mkdir(exist_ok=True)
         # Renamed in one step, so that a polling server never sees half a version.

@@ -1,8 +1,9 @@
-"""Proof that the ONNX file computes what the PyTorch module computes, over batch sizes and steps.
+"""Proof that the ONNX file computes what the PyTorch module computes, over sizes, steps and seeds.
 
 A model with state is stepped on both sides, each side fed its own state, so that a drift would add up and show.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,37 +12,51 @@ import numpy as np
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
+from cuelight.exporters.errors import ExportError
+from cuelight.exporters.probe import outputs_of
+from cuelight.exporters.sizes import BATCH, Sizes, describe_sizes, example_of, parity_sizes
 from cuelight.exporters.spec import ExportSpec
+from cuelight.exporters.threads import open_on_one_thread
 
-__all__ = ["Case", "OutputParity", "ParityError", "ParityReport", "check_parity", "run_torch", "table"]
+__all__ = ["Case", "OutputParity", "ParityError", "ParityReport", "check_parity", "compare", "run_torch", "table"]
 
 Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class OutputParity:
-    """How far one output of one case is off: the largest absolute error, and the largest share of what is allowed."""
+    """How far one output of one case is off.
+
+    `max_abs_error` is the largest absolute error, `where` its index; `max_rel_error` the largest error relative to the
+    wanted value, over values whose magnitude is above `atol`; `share_of_tolerance` the largest share of what is
+    allowed. `axes` are the sizes beside the batch.
+    """
 
     batch: int
     step: int
     output: str
     max_abs_error: float
     share_of_tolerance: float
+    max_rel_error: float = 0.0
+    where: tuple[int, ...] = ()
+    axes: tuple[tuple[str, int], ...] = ()
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Inputs of one run and PyTorch's outputs for them."""
+    """Inputs of one run, for which an output was beyond its tolerance."""
 
+    sizes: Sizes
+    step: int
     inputs: Arrays
-    outputs: Arrays
 
 
 @dataclass(frozen=True, slots=True)
 class ParityReport:
-    """Every comparison of one export."""
+    """Every comparison of one export; `failure` is the first case that failed."""
 
     name: str
     atol: float
@@ -49,6 +64,7 @@ class ParityReport:
     rows: tuple[OutputParity, ...]
     torch_version: str
     onnxruntime_version: str
+    failure: Case | None = None
 
     @property
     def passed(self) -> bool:
@@ -75,44 +91,75 @@ class ParityReport:
         }
 
 
-class ParityError(Exception):
-    """The export does not compute what the module computes; `report` says where and by how much."""
+class ParityError(ExportError):
+    """The export does not compute what the module computes; `report` says by how much, `difference` where it begins."""
 
-    def __init__(self, report: ParityReport) -> None:
-        super().__init__(f"{report.name}: the ONNX file does not agree with PyTorch\n{table(report)}")
+    def __init__(self, report: ParityReport, difference: str = "") -> None:
+        text = f"{report.name}: the ONNX file does not agree with PyTorch\n{table(report)}"
+        super().__init__(f"{text}\n{difference}" if difference else text)
         self.report = report
+        self.difference = difference
 
 
 def check_parity(spec: ExportSpec, module: nn.Module, model: Path, seed: int) -> ParityReport:
-    """Run both sides over every batch size and step and return the comparison.
+    """Run both sides over every size, seed and step and return the comparison, passed or not.
 
-    Raises: ParityError when one output is beyond its tolerance, or not of the same shape.
+    Raises: ExportError when ONNX Runtime cannot run the file at one of the sizes.
     """
-    session = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    generator = torch.Generator().manual_seed(seed)
+    session = open_on_one_thread(model)
     rows: list[OutputParity] = []
-    for batch in spec.parity_batches:
-        theirs: Arrays = {}
-        ours: Arrays = {}
-        for step in range(spec.parity_steps):
-            inputs = {name: tensor.numpy() for name, tensor in spec.example(generator, batch).items()}
-            want = run_torch(spec, module, {**inputs, **theirs})
-            got = dict(zip(spec.outputs, session.run(list(spec.outputs), {**inputs, **ours}), strict=True))
-            rows += [_compare(spec, batch, step, name, got[name], want[name]) for name in spec.outputs]
-            theirs = {pair.input: want[pair.output] for pair in spec.state}
-            ours = {pair.input: got[pair.output] for pair in spec.state}
-    report = ParityReport(spec.name, spec.atol, spec.rtol, tuple(rows), torch.__version__, ort.__version__)
-    if not report.passed:
-        raise ParityError(report)
-    return report
+    failure: Case | None = None
+    for sizes, of_seed, step, inputs, got, want in _runs(spec, module, session, seed):
+        axes = tuple((name, size) for name, size in sizes.items() if name != BATCH)
+        case = [compare(spec, sizes[BATCH], step, name, got[name], want[name], axes, of_seed) for name in spec.outputs]
+        rows += case
+        if failure is None and any(not row.share_of_tolerance <= 1 for row in case):
+            failure = Case(sizes, step, inputs)
+    return ParityReport(spec.name, spec.atol, spec.rtol, tuple(rows), torch.__version__, ort.__version__, failure)
 
 
-def run_torch(spec: ExportSpec, module: nn.Module, inputs: Arrays) -> Arrays:
-    """Return the module's outputs by name."""
+def run_torch(spec: ExportSpec, module: nn.Module, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+    """Return the module's outputs by name. The inputs are copied: a module may write into its own."""
     with torch.inference_mode():
-        outputs = module(*(torch.from_numpy(array) for array in inputs.values()))
-    tensors: tuple[Tensor, ...] = outputs if isinstance(outputs, tuple) else (outputs,)
-    return {name: tensor.numpy() for name, tensor in zip(spec.outputs, tensors, strict=True)}
+        returned = module(*(torch.from_numpy(array.copy()) for array in inputs.values()))
+    return {name: tensor.numpy() for name, tensor in outputs_of(spec, returned).items()}
+
+
+def compare(
+    spec: ExportSpec,
+    batch: int,
+    step: int,
+    name: str,
+    got: NDArray[Any],
+    want: NDArray[Any],
+    axes: tuple[tuple[str, int], ...] = (),
+    seed: int = 0,
+) -> OutputParity:
+    """Measure one output against what is allowed; another shape, or a NaN on one side, is infinitely far off."""
+    infinite = float("inf")
+    if got.shape != want.shape:
+        return OutputParity(batch, step, name, infinite, infinite, infinite, (), axes, seed)
+    magnitude = np.abs(want.astype(np.float64))
+    with np.errstate(invalid="ignore"):
+        error = np.abs(got.astype(np.float64) - want.astype(np.float64))
+        allowed = spec.atol + spec.rtol * magnitude
+    # A NaN on one side only is infinitely wrong; comparisons with NaN would hide it.
+    same = (np.isnan(got) & np.isnan(want)) | (got == want)
+    error = np.where(same, 0.0, np.where(np.isnan(error), np.inf, error))
+    share = np.divide(error, allowed, out=np.where(error > 0, np.inf, 0.0), where=(allowed > 0) & np.isfinite(allowed))
+    relative = np.divide(error, magnitude, out=np.zeros_like(error), where=(magnitude > spec.atol) & (error > 0))
+    where = np.unravel_index(int(error.argmax()), error.shape) if error.size else ()
+    return OutputParity(
+        batch,
+        step,
+        name,
+        float(error.max(initial=0.0)),
+        float(share.max(initial=0.0)),
+        float(relative.max(initial=0.0)),
+        tuple(int(index) for index in where),
+        axes,
+        seed,
+    )
 
 
 def table(report: ParityReport) -> str:
@@ -120,19 +167,40 @@ def table(report: ParityReport) -> str:
     lines = [f"{'output':<16}{'batch':>6}{'step':>6}{'max abs error':>16}{'of tolerance':>14}"]
     for row in report.worst():
         share = f"{row.share_of_tolerance:.1%}"
-        lines.append(f"{row.output:<16}{row.batch:>6}{row.step:>6}{row.max_abs_error:>16.2e}{share:>14}")
+        axes = "".join(f"  {name} {size}" for name, size in row.axes)
+        lines.append(f"{row.output:<16}{row.batch:>6}{row.step:>6}{row.max_abs_error:>16.2e}{share:>14}{axes}")
     verdict = "agree" if report.passed else "DO NOT AGREE"
     lines.append(f"{len(report.rows)} comparisons with PyTorch {verdict} (atol {report.atol:g}, rtol {report.rtol:g})")
     return "\n".join(lines)
 
 
-def _compare(spec: ExportSpec, batch: int, step: int, name: str, got: NDArray[Any], want: NDArray[Any]) -> OutputParity:
-    if got.shape != want.shape:
-        return OutputParity(batch, step, name, float("inf"), float("inf"))
-    error = np.abs(got.astype(np.float64) - want.astype(np.float64))
-    allowed = spec.atol + spec.rtol * np.abs(want.astype(np.float64))
-    # A NaN on one side only is infinitely wrong; comparisons with NaN would hide it.
-    error = np.where(np.isnan(got) & np.isnan(want), 0.0, np.where(np.isnan(error), np.inf, error))
-    exceeds = np.where(error > 0, np.inf, 0.0)
-    share = np.divide(error, allowed, out=exceeds, where=allowed > 0)
-    return OutputParity(batch, step, name, float(error.max(initial=0.0)), float(share.max(initial=0.0)))
+def _runs(
+    spec: ExportSpec, module: nn.Module, session: ort.InferenceSession, seed: int
+) -> Iterator[tuple[Sizes, int, int, Arrays, Arrays, Arrays]]:
+    """Yield sizes, seed, step, the module's inputs, the file's outputs and the module's."""
+    for of_seed in range(seed, seed + spec.parity_seeds):
+        generator = torch.Generator().manual_seed(of_seed)
+        for sizes in parity_sizes(spec):
+            theirs: Arrays = {}
+            ours: Arrays = {}
+            for step in range(spec.parity_steps):
+                inputs = {name: tensor.numpy() for name, tensor in example_of(spec, generator, sizes).items()}
+                want = run_torch(spec, module, {**inputs, **theirs})
+                got = _run_onnx(spec, session, {**inputs, **ours}, sizes)
+                yield sizes, of_seed, step, {**inputs, **theirs}, got, want
+                theirs = {pair.input: want[pair.output] for pair in spec.state}
+                ours = {pair.input: got[pair.output] for pair in spec.state}
+
+
+def _run_onnx(spec: ExportSpec, session: ort.InferenceSession, inputs: Arrays, sizes: Sizes) -> Arrays:
+    # An input that the graph does not use has been dropped from it.
+    taken = {node.name for node in session.get_inputs()}
+    try:
+        outputs = session.run(list(spec.outputs), {name: array for name, array in inputs.items() if name in taken})
+    except Exception as error:
+        # ONNX Runtime raises a type of its own for every way a run can fail.
+        raise ExportError(
+            f"{spec.name}: the ONNX file cannot be run with {describe_sizes(sizes)}, which the module can: a size of "
+            f"the traced example was burnt into the graph\n  ({str(error).strip().splitlines()[0]})"
+        ) from error
+    return dict(zip(spec.outputs, outputs, strict=True))

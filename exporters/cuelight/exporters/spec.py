@@ -1,15 +1,14 @@
 """What an exporter says of its model: everything the export, the proof and the server need to know."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from cuelight.exporters.weights import WheelFile
 
-__all__ = ["ExportSpec", "StatePair"]
+__all__ = ["Axis", "ExportSpec", "StatePair"]
 
 
 def _no_metadata(cache_dir: Path) -> dict[str, str]:
@@ -30,20 +29,43 @@ class StatePair:
 
 
 @dataclass(frozen=True, slots=True)
+class Axis:
+    """An axis of free size beside the batch, such as time, and the sizes that parity is checked for.
+
+    Raises: ValueError when there are not two different sizes from 1 on: which axis of which tensor it is, is found by
+    trying two.
+    """
+
+    name: str
+    sizes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.sizes)) < 2 or min(self.sizes) < 1:
+            raise ValueError(f'axis "{self.name}": expected at least two different sizes from 1 on, got {self.sizes}')
+
+    @property
+    def trace_size(self) -> int:
+        """The size of the traced example: the largest, because 0 and 1 would be burnt into the graph."""
+        return max(self.sizes)
+
+
+@dataclass(frozen=True, slots=True)
 class ExportSpec:
     """One model to export.
 
     `build(cache_dir)` returns the module in inference mode. `example(generator, batch)` returns inputs by name, in the
-    order of the module's arguments, batch axis first; state inputs included. Parity is checked for every size of
-    `parity_batches` over `parity_steps` steps (more than one for a model with state); the golden vectors hold the sizes
-    of `golden_batches`. An output agrees when |got - want| <= atol + rtol * |want|. `assets(cache_dir)` returns further
-    files of a version by name, such as a vocabulary. `axes` names the axes that vary beside the batch, by tensor.
+    order of the module's arguments, batch axis first; state inputs included, their batch on the axis of their pair. A
+    model with `axes` gets their sizes by name as well: `example(generator, batch, time=50)`. Parity is checked for
+    every size of `parity_batches` and of each axis, over `parity_steps` steps (more than one for a model with state)
+    and `parity_seeds` seeds; the golden vectors hold the sizes of `golden_batches`. An output agrees when
+    |got - want| <= atol + rtol * |want|. `assets(cache_dir)` returns further files of a version by name, such as a
+    vocabulary.
     """
 
     name: str
     summary: str
     build: Callable[[Path], nn.Module]
-    example: Callable[[torch.Generator, int], dict[str, Tensor]]
+    example: Callable[..., dict[str, Tensor]]
     outputs: tuple[str, ...]
     task: str
     max_batch_size: int
@@ -53,13 +75,14 @@ class ExportSpec:
     rtol: float
     source: str
     license: str
-    axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     state: tuple[StatePair, ...] = ()
     parity_steps: int = 1
     metadata: Callable[[Path], dict[str, str]] = _no_metadata
     assets: Callable[[Path], dict[str, bytes]] = _no_assets
     files: tuple[WheelFile, ...] = ()
     opset: int = 18
+    axes: tuple[Axis, ...] = ()
+    parity_seeds: int = 1
 
     def __post_init__(self) -> None:
         if self.atol < 0 or self.rtol < 0:

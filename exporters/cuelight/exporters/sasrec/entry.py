@@ -1,6 +1,5 @@
 """What the server calls, by name and with plain values: it imports neither this package nor torch."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,14 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cuelight.exporters.errors import ExportError
 from cuelight.exporters.export import export_model
-from cuelight.exporters.parity import ParityError, table
+from cuelight.exporters.parity import table
 from cuelight.exporters.sasrec.rows import Likes
 from cuelight.exporters.sasrec.settings import TrainSettings
 from cuelight.exporters.sasrec.spec import export_spec
 from cuelight.exporters.sasrec.train import Trained, train
 
-__all__ = ["ParityError", "Trained", "Written", "check_settings", "foresight_of", "train_likes", "write"]
+__all__ = ["ExportError", "Trained", "Written", "check_settings", "foresight_of", "train_likes", "write"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,6 @@ def foresight_of(trained: Trained) -> dict[str, Any]:
 def write(
     trained: Trained, repository: Path, name: str, assets: Mapping[str, bytes], source: str, seed: int = 0
 ) -> Written:
-    """Export into `<repository>/<name>/`, as its next version, with further files. Raises: ParityError."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    """Export into `<repository>/<name>/`, as its next version, with further files. Raises: ExportError."""
     export = export_model(export_spec(trained, name, assets, source), repository, repository, seed=seed)
     return Written(export.path, export.size_bytes, table(export.report))

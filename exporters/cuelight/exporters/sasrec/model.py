@@ -81,7 +81,7 @@ class SasRec(nn.Module):
         return torch.as_tensor(self.last_norm(last(states, ends)[:, 0]))
 
     def _entered(self, tokens: Tensor) -> Tensor:
-        places = self.places.weight[: tokens.shape[1]]
+        places = self.places(torch.arange(tokens.shape[1], device=tokens.device))
         return torch.as_tensor(self.dropout(self.items(tokens) * self.scale + places))
 
     def vectors(self) -> Tensor:

@@ -1,6 +1,6 @@
 """What stands beside a trained model: what it was trained on, and the items it knows. Nothing of any user.
 
-    DIR/models/sequential/3/model.onnx, last.onnx, golden.npz, item_vectors.npy, trained.json
+    DIR/models/sequential/3/model.onnx, last.onnx, golden.npz, item_vectors.npy, trained.json, report.html, report.json
     DIR/models/sequential/training-100000-2.ckpt      a training under way: its stamp is in its name
 
 A version is renamed into place whole; the highest number is the newest.

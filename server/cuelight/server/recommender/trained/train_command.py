@@ -79,7 +79,7 @@ def _written(exporter: Any, trained: Any, found: TrainingData, figures: Mapping[
     assets = {MANIFEST_NAME: manifest.as_json()}
     try:
         return exporter.write(trained, folder.parent, _NAME, assets, _SOURCE)
-    except exporter.ParityError as error:
+    except exporter.ExportError as error:
         raise CuelightError(str(error)) from error
 
 

@@ -1,0 +1,6 @@
+"""What an export tells of itself beside the model: `report.json` for programs, a page and the terminal for people.
+
+parity, graph, golden vectors, speed, CUDA coverage -> report (plain data) -> JSON, page, terminal
+"""
+
+__all__: list[str] = []

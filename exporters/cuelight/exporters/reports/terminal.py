@@ -1,0 +1,39 @@
+"""The report in the terminal."""
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from cuelight.exporters.reports.page import facts, verdict
+from cuelight.exporters.reports.report import Report
+from cuelight.exporters.reports.tables import Table, tables
+
+__all__ = ["print_report"]
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print the same facts and tables that the page has."""
+    model = report["model"]
+    text, passed = verdict(report)
+    colour = "green" if passed else "red"
+    console.print(f"[bold]{escape(model['name'])}[/], version {model['version']}: [{colour}]{text}[/]\n")
+    for name, text in facts(report):
+        console.print(f"{name:<12}{escape(text)}", highlight=False)
+    for table in (table for table in tables(report) if not table.long):
+        console.print(f"\n[bold]{escape(table.title)}[/]\n{escape(table.text)}", highlight=False)
+        if table.rows:
+            console.print(_rich(table))
+
+
+def _rich(table: Table) -> RichTable:
+    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(table.columns):
+        number = index in table.numbers
+        # Of a narrow terminal, names and sizes give way; numbers are of no use in pieces.
+        shown.add_column(
+            column, justify="right" if number else "left", overflow="fold", no_wrap=number or column == "at"
+        )
+    for row in table.rows:
+        shown.add_row(*map(escape, row))
+    return shown

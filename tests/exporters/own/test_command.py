@@ -1,0 +1,213 @@
+"""`cuelight export package.module:factory` as it is typed: what it writes and what it refuses."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+
+from cuelight.exporters.cli import main
+
+FILE = """
+import torch
+from torch import nn
+
+from cuelight.exporters.spec import Axis, ExportSpec
+
+
+class Classifier(nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.embedding = nn.Embedding(50, 4)
+        self.head = nn.Linear(4, classes)
+
+    def forward(self, ids):
+        return self.head(self.embedding(ids).mean(1))
+
+
+class GivesTwo(nn.Module):
+    def forward(self, x):
+        return {"doubled": x * 2, "shifted": x + 1}
+
+
+class Branches(nn.Module):
+    def forward(self, x):
+        if x.sum() > 0:
+            return x
+        return -x
+
+
+class Baked(nn.Module):
+    def forward(self, x):
+        return x + (1.0 if torch.compiler.is_compiling() else 2.0)
+
+
+def example(generator, batch, time):
+    return {"x": torch.rand((batch, time), generator=generator)}
+
+
+SPEC = ExportSpec(
+    name="of_a_spec", summary="twice", build=lambda cache_dir: GivesTwo().eval(), example=example,
+    outputs=("doubled", "shifted"), task="test", max_batch_size=4, parity_batches=(1, 2), golden_batches=(1,),
+    atol=1e-6, rtol=1e-6, source="none", license="none", axes=(Axis("time", (2, 6)),),
+)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with a file of models in it."""
+    (tmp_path / "own_models.py").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Return what is said by a command that has to fail and write nothing."""
+    assert main([*words, "--repository", "models"]) == 1
+    assert not Path("models").exists() or list(Path("models").iterdir()) == []
+    return capsys.readouterr().err
+
+
+def test_everything_that_was_said_is_in_the_entry(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "labels.txt").write_text("no\nmaybe\nyes\n")
+    (folder / "vocabulary.txt").write_text("a\nb\n")
+    (folder / "how.json").write_text('{"kind": "text"}')
+    words = "own_models.py:Classifier --name sentiment --input ids=INT64[batch,time]:0..49 --axis time=2,7"
+    words += " --output scores --task text_classification --labels labels.txt --asset vocabulary.txt --license MIT"
+    words += " --metadata cuelight.preprocessing=@how.json --source mine --max-batch-size 4 --opset 20 --atol 1e-5"
+
+    assert main([*words.split(), "--repository", "models"]) == 0
+
+    version = folder / "models" / "sentiment" / "1"
+    assert {path.name for path in version.iterdir()} == {
+        "model.onnx", "golden.npz", "report.json", "report.html", "vocabulary.txt"
+    }  # fmt: skip
+    model = onnx.load(version / "model.onnx")
+    described = {prop.key: prop.value for prop in model.metadata_props}
+    assert json.loads(described["cuelight.labels"]) == ["no", "maybe", "yes"]
+    assert described["cuelight.preprocessing"] == '{"kind": "text"}'
+    assert (described["cuelight.task"], described["cuelight.license"]) == ("text_classification", "MIT")
+    assert (described["cuelight.source"], described["cuelight.max_batch_size"]) == ("mine", "4")
+    assert model.opset_import[0].version == 20
+    session = ort.InferenceSession(str(version / "model.onnx"))
+    assert session.get_inputs()[0].shape == ["batch", "time"]
+    assert session.run(None, {"ids": np.ones((3, 11), np.int64)})[0].shape == (3, 3)
+    assert "no --checkpoint: the weights are those the factory gave" in capsys.readouterr().out
+
+
+def test_a_spec_in_the_module_is_exported_as_it_says(folder: Path) -> None:
+    assert main(["own_models:SPEC", "--repository", "models"]) == 0
+
+    report = json.loads((folder / "models" / "of_a_spec" / "1" / "report.json").read_text())
+    assert report["parity"]["axes"] == {"time": [2, 6]}
+    assert [output["name"] for output in report["graph"]["outputs"]] == ["doubled", "shifted"]
+
+
+def test_names_of_a_dict_are_taken_and_examples_may_come_from_a_function(folder: Path) -> None:
+    words = "own_models:GivesTwo --name two --example own_models:example --axis time=3,5"
+
+    assert main([*words.split(), "--repository", "models"]) == 0
+
+    session = ort.InferenceSession("models/two/1/model.onnx")
+    assert [output.name for output in session.get_outputs()] == ["doubled", "shifted"]
+
+
+def test_a_failed_parity_ends_with_1_and_names_where_it_begins(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = refused(capsys, "own_models:Baked", "--name", "baked", "--input", "x=FP32[batch,3]")
+
+    assert "the ONNX file does not agree with PyTorch" in text
+    assert "the first output that differs is that of the module itself" in text
+    assert "return x + (1.0 if torch.compiler.is_compiling() else 2.0)" in text
+
+
+CLASSIFIER = ("own_models:Classifier", "--input", "ids=INT64[batch,5]:0..49")
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("own_models:Classifier",), "--name is missing"),
+        ((*CLASSIFIER, "--name", "../up"), '"../up" is no name of a model'),
+        ((*CLASSIFIER, "--name", ".hidden"), '".hidden" is no name of a model'),
+        (("own_models:Classifier", "--name", "n"), "no inputs: give --input"),
+        ((*CLASSIFIER, "ids=INT64[batch,5]", "--name", "n"), "--input: ids given more than once"),
+        ((*CLASSIFIER, "--name", "n", "--output", "ids"), '"ids" is the name of an input and of an output'),
+        ((*CLASSIFIER, "--name", "n", "--max-batch-size", "0"), "--max-batch-size: got 0, expected 1 or more"),
+        ((*CLASSIFIER, "--name", "n", "--example", "own_models:example"), "--example and --input exclude each other"),
+        ((*CLASSIFIER, "--name", "n", "--state", "h=h_next"), 'state "h": no --input of this name gives its shape'),
+        ((*CLASSIFIER, "--name", "n", "--checkpoint", "nowhere.pt"), "checkpoint nowhere.pt: no such file"),
+        ((*CLASSIFIER, "--name", "n", "--labels", "nowhere.txt"), "--labels nowhere.txt"),
+        ((*CLASSIFIER, "--name", "n", "--asset", "nowhere.txt"), "--asset nowhere.txt: No such file"),
+        ((*CLASSIFIER, "--name", "n", "--asset", "m/report.json"), 'asset "report.json": the export writes a file of'),
+        ((*CLASSIFIER, "--name", "n", "--metadata", "cuelight.state=[]"), "cuelight.state is written by the export"),
+        ((*CLASSIFIER, "--name", "n", "--output", "a", "b"), "the module returns 1 tensors (FP32 [2,3]), 2 outputs"),
+        ((*CLASSIFIER, "--name", "n", "--axis", "time=2,3"), 'no input changes with the axis "time"'),
+        (
+            ("own_models:Classifier", "--name", "n", "--input", "ids=INT64[batch,time]"),
+            'axis "time" of input "ids" has no sizes to be tried with: add --axis time=1,7,50',
+        ),
+        (
+            ("own_models:GivesTwo", "--name", "n", "--input", "x=FP32[batch,4]", "y=FP32[batch,4]"),
+            "does not take the 2 example inputs",
+        ),
+        (("own_models:Branches", "--name", "n", "--input", "x=FP32[batch,4]"), "if x.sum() > 0:"),
+        (("own_models:SPEC", "--name", "n"), "--name: own_models:SPEC is a whole spec, which says this itself"),
+        (("silero_vad", "--checkpoint", "w.pt"), "--checkpoint: is for a model of your own"),
+        (("report",), "report: of which model?"),
+        (("report", "nowhere"), "nowhere: no report.json in it"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_nothing_is_written(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], wanted: str
+) -> None:
+    assert wanted in refused(capsys, *words)
+
+
+def test_labels_have_to_be_as_many_as_the_scores(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "labels.txt").write_text("no\nyes\n")
+
+    text = refused(capsys, *CLASSIFIER, "--name", "n", "--labels", "labels.txt")
+
+    assert '2 labels, but output "output" is FP32 [2,3]: expected one for each of its last axis' in text
+
+
+def test_a_checkpoint_of_another_model_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"embedding.weight": torch.ones((50, 8))}, folder / "c.pt")
+
+    text = refused(capsys, *CLASSIFIER, "--name", "n", "--checkpoint", "c.pt")
+
+    assert "2 missing: head.weight, head.bias" in text
+    assert "1 of another shape: embedding.weight (expected [50, 4], got [50, 8])" in text
+
+
+def test_a_version_that_is_there_is_not_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "models" / "n" / "3").mkdir(parents=True)
+
+    assert main([*CLASSIFIER, "--name", "n", "--version", "3", "--repository", "models"]) == 1
+
+    assert "models/n/3 exists; versions are never overwritten: the next one is 4" in capsys.readouterr().err
+
+
+def test_a_repository_that_cannot_be_written_to_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "file").write_text("")
+
+    assert main([*CLASSIFIER, "--name", "n", "--repository", "file/models"]) == 1
+
+    assert "repository file/models: file is not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_repository_without_the_right_to_write_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "models").mkdir(mode=0o555)
+
+    assert main([*CLASSIFIER, "--name", "n", "--repository", "models"]) == 1
+
+    assert "no right to write to models" in capsys.readouterr().err
