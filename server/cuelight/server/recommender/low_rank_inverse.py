@@ -60,6 +60,11 @@ class LowRankInverse:
         rows: NDArray[np.float64] = self.base[places] - self.left[places] @ self.right.T
         return rows
 
+    def entries(self, place: int, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return some entries (places,) of one row of the inverse."""
+        entries: NDArray[np.float64] = self.base[place, places] - self.right[places] @ self.left[place]
+        return entries
+
     def times(self, sparse_rows: Any) -> NDArray[np.float64]:
         """Return sparse rows (m, n) times the inverse: (m, n) float64."""
         product: NDArray[np.float64] = sparse_rows @ self.base

@@ -45,9 +45,8 @@ class Ease:
         rows = self._gram.rows.of(history.items)
         if not 0 <= row < len(inverse):
             return ()
-        column = inverse.rows(np.array([row]))[0]
         has_say = (rows >= 0) & (rows < len(inverse)) & (rows != row)
-        shares = -history.weights[has_say] * column[rows[has_say]] / inverse.diagonal[row]
+        shares = -history.weights[has_say] * inverse.entries(row, rows[has_say]) / inverse.diagonal[row]
         return shares_of_items(history.items[has_say], shares)
 
     def _known(self, history: History) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -1,7 +1,8 @@
 """The n nearest of all vectors, none missed: every vector is looked at.
 
     few rows, or few allowed     products in float32
-    many rows                    products in 8 bits, within a bound (`int8_products`), 32 queries at once
+    many rows                    products in 8 bits, within a bound (`int8_products`), 32 queries at once; in float32
+                                 where that leaves too much open, as among thousands of near doubles
     -> what can be among the n nearest (`candidates`), about 50 rows of 100,000
     -> their products in float64, and the n largest
 
@@ -32,6 +33,11 @@ _FLOAT32_BOUND = 1e-5
 """Of a product of two vectors of length 1 with up to 4096 components, rounded at each step, generously."""
 _LOWEST_FLOAT32 = -2.0
 """Below all products, and what is subtracted from them."""
+_TELLS_ENOUGH = 0.5
+_TELLS_OVER = 8
+_TELLS_AGAIN = 1 / 64
+"""Where many vectors are so near to each other that 8 bits tell too little for more than half of the queries, float32
+alone is less work; now and then 8 bits are tried again."""
 _PAIRS_AT_ONCE = 16_384
 """Whose vectors are copied as float64 at once."""
 
@@ -45,6 +51,8 @@ class ExactIndex:
         self._row_of = np.empty(0, np.int64)
         self._used = 0
         self._int8: Int8Rows | None = None
+        self._int8_tells = 1.0
+        """The share of late queries for which 8 bits were enough."""
 
     def __len__(self) -> int:
         return self._used
@@ -142,15 +150,40 @@ class ExactIndex:
     def _look_at_all(self, passed: NDArray[np.bool_] | None, best: "_Best") -> None:
         for start in range(0, self._used, _ROWS_AT_ONCE):
             end = min(start + _ROWS_AT_ONCE, self._used)
-            products, bounds = self._products(start, end, best.queries)
-            lowest = LOWEST if products.dtype == np.int32 else _LOWEST_FLOAT32
-            if passed is not None:
-                products[np.flatnonzero(~passed[start:end])] = 2 * lowest
-            found = find_candidates(products, bounds, min(best.n, end - start), lowest)
-            best.add(found.queries, found.rows + start)
-            if found.unclear.any():
-                rows = np.arange(start, end)
-                best.add_best_of(rows if passed is None else rows[passed[start:end]], np.flatnonzero(found.unclear))
+            shut = None if passed is None else np.flatnonzero(~passed[start:end])
+            unclear = np.arange(len(best.queries))
+            if self._int8 is not None and self._int8_tells >= _TELLS_ENOUGH:
+                unclear = self._look_in_int8(self._int8, start, end, shut, best)
+            elif self._int8 is not None:
+                self._int8_tells += _TELLS_AGAIN
+            if len(unclear):
+                self._look_in_float32(start, end, shut, unclear, best)
+
+    def _look_in_int8(
+        self, int8: Int8Rows, start: int, end: int, shut: NDArray[np.int64] | None, best: "_Best"
+    ) -> NDArray[np.int64]:
+        """Look at some rows but those that are `shut`, and return the queries for which 8 bits tell too little."""
+        products, bounds = int8.products(start, end, best.queries)
+        if shut is not None:
+            products[shut] = 2 * LOWEST
+        found = find_candidates(products, bounds, min(best.n, end - start), LOWEST)
+        best.add(found.queries, found.rows + start)
+        self._int8_tells += (1 - float(found.unclear.mean()) - self._int8_tells) / _TELLS_OVER
+        return np.flatnonzero(found.unclear)
+
+    def _look_in_float32(
+        self, start: int, end: int, shut: NDArray[np.int64] | None, asked: NDArray[np.int64], best: "_Best"
+    ) -> None:
+        """Look at some rows but those that are `shut`, for the queries that are `asked`."""
+        products = self._vectors[start:end] @ best.queries[asked].T
+        if shut is not None:
+            products[shut] = 2 * _LOWEST_FLOAT32
+        bounds = np.full(len(asked), _FLOAT32_BOUND, np.float32)
+        found = find_candidates(products, bounds, min(best.n, end - start), _LOWEST_FLOAT32)
+        best.add(asked[found.queries], found.rows + start)
+        if found.unclear.any():
+            rows = np.arange(start, end)
+            best.add_best_of(rows if shut is None else np.delete(rows, shut), asked[found.unclear])
 
     def _look_among(self, rows: NDArray[np.int64], best: "_Best") -> None:
         for start in range(0, len(rows), _ROWS_AT_ONCE):
@@ -160,13 +193,6 @@ class ExactIndex:
             found = find_candidates(products, bounds, min(best.n, len(some)), _LOWEST_FLOAT32)
             best.add(found.queries, some[found.rows])
             best.add_best_of(some, np.flatnonzero(found.unclear))
-
-    def _products(
-        self, start: int, end: int, queries: NDArray[np.float32]
-    ) -> tuple[NDArray[np.int32] | NDArray[np.float32], NDArray[np.int32] | NDArray[np.float32]]:
-        if self._int8 is None:
-            return self._vectors[start:end] @ queries.T, np.full(len(queries), _FLOAT32_BOUND, np.float32)
-        return self._int8.products(start, end, queries)
 
     def _passed(self, allowed: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
         """Return which rows are allowed, (rows,); None where all are."""
