@@ -42,6 +42,7 @@ DEFAULT_EF_SEARCH = 40
 EF_SEARCH = (60, 80, 100, 150, 200, 300, 400, 600, 800, 1000)
 """pgvector takes 1,000 at most."""
 GOOD_RECALL = 0.99
+_GRAPH_LIMIT_S = 1800.0
 _MOST_BY_CALL = 200_000
 _ITEMS_SEED, _QUERIES_SEED = 1, 101
 
@@ -85,8 +86,9 @@ def measure_million(
     with ExitStack() as stack:
         cuelight = _Cuelight(stack, folder / "cuelight", items, FRONTS[-1:])
         front = FRONTS[-1]
+        build_s = cuelight.await_graph(front, queries)
         systems: dict[str, Measure] = {front: partial(cuelight.measure, front, queries)}
-        about: dict[str, dict[str, Any]] = {front: cuelight.about(front, queries, true)}
+        about: dict[str, dict[str, Any]] = {front: {**cuelight.about(front, queries, true), "build_s": build_s}}
         if python is not None:
             _add_pgvector(stack, folder, python, (items, queries, true), systems, about)
         return {
@@ -112,6 +114,15 @@ class _Cuelight:
             server = stack.enter_context(recommender_server(folder / front, front))
             channel = stack.enter_context(opened(server))
             self._servers[front], self._stubs[front] = server, pb_grpc.RecommenderServiceStub(channel)
+
+    def await_graph(self, front: str, queries: NDArray[np.float32]) -> float:
+        """Return how long it took from ready until a graph served; NaN where none came to serve in half an hour."""
+        started_s = time.perf_counter()
+        while self._stubs[front].NearestItems(nearest_requests(queries[:1])[0]).exact:
+            if time.perf_counter() - started_s > _GRAPH_LIMIT_S:
+                return float("nan")
+            time.sleep(1)
+        return time.perf_counter() - started_s
 
     def about(self, front: str, queries: NDArray[np.float32], true: NDArray[np.int64]) -> dict[str, Any]:
         """Return what loading took, when it was ready, what it keeps, and its recall."""
