@@ -20,7 +20,7 @@ from cuelight.server.recommender.trained.training_data import like_rows, trainin
 from tests.serve_process import environment
 
 WORDS = ["--width", "8", "--length", "4", "--batch", "4", "--epochs", "2"]
-FILES = {"model.onnx", "last.onnx", "golden.npz", "item_vectors.npy", "trained.json"}
+FILES = {"report.html", "report.json", "model.onnx", "last.onnx", "golden.npz", "item_vectors.npy", "trained.json"}
 
 
 @pytest.fixture
