@@ -5,10 +5,12 @@ from concurrent import futures
 from threading import Event
 
 import grpc
+import grpc.aio
 import pytest
 from google.protobuf.wrappers_pb2 import Int64Value
 
 from cuelight.client import Channel, DeadlineExceeded, InvalidRequest, Overloaded, RetryPolicy, Unavailable
+from cuelight.client.retries import is_broken
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -149,3 +151,22 @@ def test_a_deadline_is_the_callers_own_error(server: Refusing, call: Callable[..
     with pytest.raises(DeadlineExceeded):
         call(timeout_s=0.05)
     server.going.set()
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "broken"),
+    [
+        (grpc.StatusCode.INTERNAL, "Internal error from Core", True),  # grpcio's words, sent while the server died
+        (grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2", True),
+        (grpc.StatusCode.UNKNOWN, "Stream removed", True),
+        (grpc.StatusCode.CANCELLED, "", True),
+        (grpc.StatusCode.INTERNAL, "internal error", False),  # the server's own words
+        (grpc.StatusCode.UNAVAILABLE, "the server is shutting down", False),
+    ],
+)
+def test_a_stream_that_broke_is_told_from_one_that_was_refused(
+    code: grpc.StatusCode, details: str, broken: bool
+) -> None:
+    error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details)
+
+    assert is_broken(error) is broken

@@ -13,8 +13,9 @@ import grpc.aio
 __all__ = ["RetryPolicy", "code_of", "details_of", "is_broken", "pushback_of", "trailing_value"]
 
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
-_BROKEN_TEXTS = ("RST_STREAM", "Stream removed", "Connection reset", "Socket closed")
-"""grpcio reports a connection that breaks in the middle as INTERNAL or UNKNOWN, depending on where it breaks."""
+_BROKEN_TEXTS = ("RST_STREAM", "Stream removed", "Connection reset", "Socket closed", "Internal error from Core")
+"""grpcio reports a connection that breaks in the middle as INTERNAL or UNKNOWN, depending on where it breaks; the last of
+these, on asyncio, while a message of a stream is being sent."""
 
 
 @dataclass(frozen=True, slots=True)
