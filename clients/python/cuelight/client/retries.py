@@ -14,8 +14,8 @@ __all__ = ["RetryPolicy", "code_of", "details_of", "is_broken", "pushback_of", "
 
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
 _BROKEN_TEXTS = ("RST_STREAM", "Stream removed", "Connection reset", "Socket closed", "Internal error from Core")
-"""grpcio reports a connection that breaks in the middle as INTERNAL or UNKNOWN, depending on where it breaks; the last of
-these, on asyncio, while a message of a stream is being sent."""
+"""grpcio reports a connection that breaks in the middle as INTERNAL or UNKNOWN, depending on where it breaks; on
+asyncio, while a message is being sent, in the last of these words."""
 
 
 @dataclass(frozen=True, slots=True)
