@@ -22,10 +22,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cuelight.server.errors import ModelNotReady, Overloaded, ShuttingDown, Unavailable
+from cuelight.server.errors import ModelNotReady, Overloaded, Unavailable
 from cuelight.server.recommender.background import keep_to_one_core, step_back
 from cuelight.server.recommender.experiments.exposure_log import ExposureLog
 from cuelight.server.recommender.experiments.outcomes import Outcomes
+from cuelight.server.recommender.follower import Follower
 from cuelight.server.recommender.liking import MIN_VALUE, min_value_of, told_rows
 from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.model_names import MAX_LIKED_ITEMS
@@ -43,7 +44,6 @@ from cuelight.server.recommender.trained.live_sequential import LiveSequential
 from cuelight.server.recommender.waiting_line import WaitingLine
 from cuelight.server.recommender.work_thread import WorkThread
 from cuelight.server.recommender.writes import DeleteItems, ForgetUsers, UpsertItems, Write, carry_out
-from cuelight.server.rpc.changes import Changes
 
 __all__ = ["LiveRecommender"]
 
@@ -90,12 +90,8 @@ class LiveRecommender:
             max_waiting, lambda conditions: self.ask_models(lambda models: models.allowed(conditions))
         )
         self._als_outdated = asyncio.Event()
-        self._inverse_outdated = asyncio.Event()
-        self._inverse_follows = Changes()
-        self._features_outdated = asyncio.Event()
-        self._features_follow = Changes()
-        self._follows = True
-        """Whether updates still come."""
+        self._inverse = Follower(self._update_inverse)
+        self._features = Follower(self._update_features)
         self._store: Store | None = None
         self._models: LiveModels | None = None
         self._sequential: LiveSequential | None = None
@@ -129,12 +125,12 @@ class LiveRecommender:
         self._create_task(self._writes.serve(), "recommender writes")
         self._create_task(self._reads.serve(), "recommender reads")
         self._create_task(self._keep_als(), "ALS fits")
-        self._create_task(self._keep_inverse(), "EASE refits")
+        self._create_task(self._inverse.keep(), "EASE refits")
         self._create_task(self._keep_exposures(), "recommender exposures")
-        self._create_task(self._keep_features(), "features")
+        self._create_task(self._features.keep(), "features")
         self.ready = True
         self._als_outdated.set()
-        self._inverse_outdated.set()
+        self._inverse.outdated()
         self._changed()
 
     async def recommend(self, query: Query, options: ShelfOptions) -> Shelf:
@@ -155,11 +151,11 @@ class LiveRecommender:
         assert self._models is not None
         models, learned = self._models, self._models.learned
         if isinstance(write, ForgetUsers):
-            self._inverse_outdated.set()
-            await self._followed(self._inverse_follows, lambda: models.inverse_learned >= learned)
+            self._inverse.outdated()
+            await self._inverse.followed(lambda: models.inverse_learned >= learned)
         if isinstance(write, UpsertItems | DeleteItems):
-            self._features_outdated.set()
-            await self._followed(self._features_follow, lambda: models.described >= learned)
+            self._features.outdated()
+            await self._features.followed(lambda: models.described >= learned)
         return answer
 
     async def ask_models(self, question: Callable[[LiveModels], Result]) -> Result:
@@ -239,9 +235,9 @@ class LiveRecommender:
             # The store knows what the models do not: to answer on would be wrong, a new start is right again.
             self._create_task(_fail(error), "learning")
             raise
-        self._inverse_outdated.set()
+        self._inverse.outdated()
         if any(news.attributes or news.items for news in written.news):
-            self._features_outdated.set()
+            self._features.outdated()
         forgets = any(isinstance(write, ForgetUsers) for write in writes)
         if als_due or forgets:
             self._als_outdated.set()
@@ -271,22 +267,27 @@ class LiveRecommender:
             fitted = await self._on(self._fit_threads, partial(ImplicitAls.fit, table))
             await self.ask_models(partial(LiveModels.adopt_als, model=fitted, forgets=forgets))
 
-    async def _keep_inverse(self) -> None:
-        """Let EASE's inverse follow what is learned: all that came while it was computed is the next update."""
-        try:
-            while True:
-                await self._inverse_outdated.wait()
-                self._inverse_outdated.clear()
-                while update := await self.ask_models(LiveModels.inverse_update):
-                    while not await self.ask_models(LiveModels.prepared):
-                        pass
-                    inverse = await self._on(self._fit_threads, update.computed)
-                    await self.ask_models(partial(LiveModels.adopt_inverse, inverse=inverse))
-                    self._inverse_follows.notify()
-                    self._changed()
-                self._inverse_follows.notify()
-        finally:
-            self._follow_no_more()
+    async def _update_inverse(self) -> bool:
+        """Let EASE's inverse know what is learned; return whether it did not."""
+        update = await self.ask_models(LiveModels.inverse_update)
+        if update is None:
+            return False
+        while not await self.ask_models(LiveModels.prepared):
+            pass
+        inverse = await self._on(self._fit_threads, update.computed)
+        await self.ask_models(partial(LiveModels.adopt_inverse, inverse=inverse))
+        self._changed()
+        return True
+
+    async def _update_features(self) -> bool:
+        """Let the items' features know attributes that came; return whether they did not."""
+        update = await self.ask_models(LiveModels.features_update)
+        if update is None:
+            return False
+        features = await self._on(self._fit_threads, update.computed)
+        await self.ask_models(partial(LiveModels.adopt_features, features=features))
+        self._changed()
+        return True
 
     async def _keep_exposures(self) -> None:
         """Store what was shown, a second after it was."""
@@ -316,36 +317,6 @@ class LiveRecommender:
             _log.warning("exposures are kept in memory: %s", error.message)
         elif isinstance(error, Exception):
             self._create_task(_fail(error), "exposures")
-
-    async def _keep_features(self) -> None:
-        """Let the items' features follow attributes that came, in the same way."""
-        try:
-            while True:
-                await self._features_outdated.wait()
-                self._features_outdated.clear()
-                while update := await self.ask_models(LiveModels.features_update):
-                    features = await self._on(self._fit_threads, update.computed)
-                    await self.ask_models(partial(LiveModels.adopt_features, features=features))
-                    self._features_follow.notify()
-                    self._changed()
-                self._features_follow.notify()
-        finally:
-            self._follow_no_more()
-
-    def _follow_no_more(self) -> None:
-        self._follows = False
-        self._inverse_follows.notify()
-        self._features_follow.notify()
-
-    async def _followed(self, changes: Changes, knows: Callable[[], bool]) -> None:
-        """Return once an update knows what is waited for. Raises: ShuttingDown when none comes any more."""
-        while True:
-            followed = changes.next()
-            if knows():
-                return
-            if not self._follows:
-                raise ShuttingDown("the server is shutting down")
-            await followed.wait()
 
     async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(thread, work)
