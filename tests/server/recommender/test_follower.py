@@ -9,16 +9,17 @@ from cuelight.server.recommender.follower import Follower
 
 
 class Counting:
-    """Knows one more of what is `wanted` with each update."""
+    """Knows one more of what is `wanted` with each update, which takes until it is let go."""
 
     def __init__(self) -> None:
         self.wanted = 0
         self.known = 0
+        self.let_go = asyncio.Semaphore(0)
 
     async def __call__(self) -> bool:
         if self.known == self.wanted:
             return False
-        await asyncio.sleep(0)
+        await self.let_go.acquire()
         self.known += 1
         return True
 
@@ -32,8 +33,12 @@ def test_updates_are_made_until_nothing_is_new_and_whoever_waits_goes_on_as_soon
         one = asyncio.create_task(follower.followed(lambda: counting.known >= 1))
         all_three = asyncio.create_task(follower.followed(lambda: counting.known >= 3))
         follower.outdated()
+        counting.let_go.release()
         await asyncio.wait_for(one, 10)
-        assert counting.known < 3
+        assert counting.known == 1
+        assert not all_three.done()
+        counting.let_go.release()
+        counting.let_go.release()
         await asyncio.wait_for(all_three, 10)
         assert counting.known == 3
         keeping.cancel()
