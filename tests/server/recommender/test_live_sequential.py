@@ -16,7 +16,7 @@ from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.store import Store
 from cuelight.server.recommender.trained.live_sequential import LiveSequential
-from cuelight.server.recommender.trained.manifest import Stamp, checkpoint_path, models_folder
+from cuelight.server.recommender.trained.manifest import Stamp, checkpoint_path, making_folder, models_folder
 from cuelight.server.recommender.trained.sequential_files import sequential_folder
 from cuelight.server.recommender.writes import ForgetUsers, Record
 from tests.server.recommender.test_live_recommender import running
@@ -294,9 +294,14 @@ def test_what_a_deletion_or_a_training_that_was_cut_short_left_goes_too(data: Pa
     version = write_version(models_folder(data), ITEMS, STAMP)
     shutil.copytree(version, models_folder(data) / ".sequential-cut-short")
     version.rename(version.with_name(".1.deleted"))
+    making = making_folder(folder_of(data), STAMP)
+    (making / ".sequential-abc" / "last.onnx").parent.mkdir(parents=True)
 
     async def scenario(recommender: LiveRecommender) -> None:
+        await recommender.write(Record([Event("late", "latecomer", "i1", 1.0, 100.0)]))
+        await recommender.write(ForgetUsers(["latecomer"]))
         assert left_in(data) == [".1.deleted"]
+        assert making.is_dir(), "it has no stamp inside yet, and knew nobody who was forgotten"
         await recommender.write(ForgetUsers(["u3"]))
         assert left_in(data) == []
 
