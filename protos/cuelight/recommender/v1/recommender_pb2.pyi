@@ -1055,7 +1055,9 @@ class RecordInteractionsRequest(_message.Message):
     INTERACTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def interactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interaction]:
-        """In any order. Without `said` an event is a plain like, of value 1."""
+        """In any order. Without `said` an event is a plain like: it is kept with the least value that counts when it comes, the
+        server's min_value or 1, whichever is more. Where min_value is raised later, it no longer counts.
+        """
 
     def __init__(
         self,

@@ -119,7 +119,7 @@ class RecommenderServicer:
         told = recorded = 0
         async for request in requests:
             now_s = time.time()
-            events = [event_of(message, now_s) for message in request.interactions]
+            events = [event_of(message, now_s, self._recommender.plain_like) for message in request.interactions]
             if events:
                 recorded += await self._recommender.write(Record(events))
                 told += len(events)
