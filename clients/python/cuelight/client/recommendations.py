@@ -58,11 +58,11 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What one user gets, best first; fewer than asked for where no more pass the filter.
+    """What one user gets, best first, of equal scores the more popular; fewer than asked for where no more pass.
 
     `model_version` is the number of the last event that was learned. On a cold shelf nothing is known of what the user
-    likes: it is what everybody likes, made by the model "popularity". `seed` is what was drawn with, 0 without
-    exploration; `variant` the user's one of the experiment that was asked for.
+    likes, or nothing that tells the model anything: it is what everybody likes, made by the model "popularity". `seed`
+    is what was drawn with, 0 without exploration; `variant` the user's one of the experiment that was asked for.
     """
 
     items: tuple[Recommendation, ...]

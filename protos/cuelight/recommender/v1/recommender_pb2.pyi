@@ -455,14 +455,16 @@ class Shelf(_message.Message):
     model_version: _builtins.int
     """What the model has learned: the number of the last event."""
     cold: _builtins.bool
-    """Whether nothing is known of what this user likes, so that it is what everybody likes."""
+    """Whether nothing is known of what this user likes, or nothing that tells this model anything of the items that may be
+    on the shelf, so that it is what everybody likes.
+    """
     seed: _builtins.int
     """What was drawn with; 0 without exploration."""
     variant: _builtins.str
     """The user's variant of the experiment asked for; empty without one."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Recommendation]:
-        """Best first; fewer than asked for where no more pass the filter."""
+        """Best first, of equal scores the more popular; fewer than asked for where no more pass the filter."""
 
     def __init__(
         self,

@@ -11,8 +11,8 @@ from cuelight.server.recommender.boosts import BoostRule, boosted, rules_of, sha
 from cuelight.server.recommender.catalogue import Catalogue
 from cuelight.server.recommender.exploration import draw, generator_of, mixed
 from cuelight.server.recommender.features import ItemFeatures
-from cuelight.server.recommender.history import History
-from cuelight.server.recommender.models.scorer import Scorer
+from cuelight.server.recommender.history import NOBODY, History
+from cuelight.server.recommender.models.scorer import ROUNDING, Scorer
 from cuelight.server.recommender.names import Names
 from cuelight.server.recommender.ranking import diverse, top
 from cuelight.server.recommender.shelves import Recommendation, Shelf, ShelfOptions, ShownReason
@@ -47,14 +47,21 @@ class _Rules:
 class ShelfMaker:
     """Makes shelves of one state of items and models, of which `version` is the number of the last event.
 
+    Where scores are equal the more popular item comes first, as `popular` has it. A model that has nothing but 0 for
+    all that may be on a shelf knows nothing of what is liked: `popular` makes that shelf, and it is cold.
+
     Askers with the same options share what these come to.
     """
 
-    def __init__(self, catalogue: Catalogue, features: ItemFeatures, items: Names, version: int) -> None:
+    def __init__(
+        self, catalogue: Catalogue, features: ItemFeatures, items: Names, version: int, popular: Scorer
+    ) -> None:
         self._catalogue = catalogue
         self._features = features
         self._items = items
         self._version = version
+        self._popular = popular
+        self._popularity: NDArray[np.float64] | None = None
         self._rules: dict[int, tuple[ShelfOptions, _Rules]] = {}
 
     def shelf(self, model: Scorer, asker: Asker, scores: NDArray[np.float64], options: ShelfOptions) -> Shelf:
@@ -63,15 +70,20 @@ class ShelfMaker:
         Raises: InvalidRequest when boosts lead beyond finite scores.
         """
         rules = self._rules_of(options)
-        final = boosted(scores, rules.boosts)
         allowed = rules.allowed.copy()
         allowed[asker.left_off] = False
+        final = boosted(scores, rules.boosts)
         best = self._best(final, allowed, options)
-        shelf, explored = _explored(best, final, allowed, asker, options)
+        cold = not len(asker.history)
+        if not cold and len(best) and _says_nothing(scores[best]) and _says_nothing(scores[allowed]):
+            cold, model, scores = True, self._popular, self._popularities()
+            final = boosted(scores, rules.boosts)
+            best = self._best(final, allowed, options)
+        shelf, explored = self._explored(best, final, allowed, asker, options)
         items = tuple(
             Recommendation(
                 self._items.id_at(place),
-                float(final[place]),
+                float(final[place]) + 0.0,  # which makes 0 of -0
                 self._reasons(model, asker.history, place, float(scores[place]), rules.boosts)
                 if options.explain
                 else (),
@@ -80,7 +92,7 @@ class ShelfMaker:
             for place in shelf.tolist()
         )
         seed = options.seed if options.exploration else 0
-        return Shelf(items, model.name, self._version, not len(asker.history), seed)
+        return Shelf(items, model.name, self._version, cold, seed)
 
     def _rules_of(self, options: ShelfOptions) -> _Rules:
         # By identity: comparing options costs more than most of them do. The options are kept, so no id comes twice.
@@ -95,9 +107,34 @@ class ShelfMaker:
         self, scores: NDArray[np.float64], allowed: NDArray[np.bool_], options: ShelfOptions
     ) -> NDArray[np.int64]:
         if not options.diversity:
-            return top(scores, options.n, allowed)
-        pool = top(scores, options.n * _POOL, allowed)
+            return top(scores, options.n, allowed, self._popularities)
+        pool = top(scores, options.n * _POOL, allowed, self._popularities)
         return diverse(pool, scores, self._features.between(pool, pool), options.n, options.diversity)
+
+    def _explored(
+        self,
+        best: NDArray[np.int64],
+        scores: NDArray[np.float64],
+        allowed: NDArray[np.bool_],
+        asker: Asker,
+        options: ShelfOptions,
+    ) -> tuple[NDArray[np.int64], frozenset[int]]:
+        """Return the shelf with drawn items from below it in some places, and which items those are."""
+        if not options.exploration:
+            return best, frozenset()
+        below = allowed.copy()
+        below[best] = False
+        drawn = draw(generator_of(options.seed, asker.who), len(best), int(below.sum()), options.exploration)
+        if not len(drawn):
+            return best, frozenset()
+        ranked = top(scores, int(drawn.below.max()) + 1, below, self._popularities)
+        items = ranked[drawn.below]
+        return mixed(best, drawn, items), frozenset(items.tolist())
+
+    def _popularities(self) -> NDArray[np.float64]:
+        if self._popularity is None:
+            [self._popularity] = self._popular.scores([NOBODY])
+        return self._popularity
 
     def _reasons(
         self, model: Scorer, history: History, place: int, score: float, boosts: Sequence[BoostRule]
@@ -114,21 +151,5 @@ class ShelfMaker:
         return tuple(reasons)
 
 
-def _explored(
-    best: NDArray[np.int64],
-    scores: NDArray[np.float64],
-    allowed: NDArray[np.bool_],
-    asker: Asker,
-    options: ShelfOptions,
-) -> tuple[NDArray[np.int64], frozenset[int]]:
-    """Return the shelf with drawn items from below it in some places, and which items those are."""
-    if not options.exploration:
-        return best, frozenset()
-    below = allowed.copy()
-    below[best] = False
-    drawn = draw(generator_of(options.seed, asker.who), len(best), int(below.sum()), options.exploration)
-    if not len(drawn):
-        return best, frozenset()
-    ranked = top(scores, int(drawn.below.max()) + 1, below)
-    items = ranked[drawn.below]
-    return mixed(best, drawn, items), frozenset(items.tolist())
+def _says_nothing(scores: NDArray[np.float64]) -> bool:
+    return bool(np.abs(scores).max() <= ROUNDING)

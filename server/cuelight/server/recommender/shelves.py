@@ -87,7 +87,7 @@ class Shelf:
     model: str
     version: int
     cold: bool = False
-    """Whether nothing is known of what is liked, so that it is what everybody likes."""
+    """Whether nothing is known of what is liked, or nothing that says anything, so that it is what everybody likes."""
     seed: int = 0
     """What was drawn with; 0 without exploration."""
 
