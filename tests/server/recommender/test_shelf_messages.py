@@ -27,6 +27,7 @@ def test_every_option_arrives() -> None:
         boosts=[pb.Boost(name="new", filter=new, factor=1.5), pb.Boost(item_ids=["a", "b"], add=-2.0)],
         exploration=0.1,
         seed=2**64 - 1,
+        max_reasons=3,
     )
 
     options = options_of(message)
@@ -34,7 +35,7 @@ def test_every_option_arrives() -> None:
     conditions = ItemFilter(any_tags=("new",), ranges=(NumberRange("year", 2020.0),))
     assert options.exclude_seen_since_s == 1_700_000_000.5
     assert options.boosts == (Boost("new", (), conditions, 1.5), Boost("boost", ("a", "b"), None, 1.0, -2.0))
-    assert (options.exploration, options.seed) == (0.1, 2**64 - 1)
+    assert (options.exploration, options.seed, options.max_reasons) == (0.1, 2**64 - 1, 3)
 
 
 def test_a_filter_that_is_set_and_empty_is_for_all_items() -> None:

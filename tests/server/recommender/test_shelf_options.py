@@ -10,6 +10,8 @@ from cuelight.server.errors import InvalidRequest
 from cuelight.server.recommender.boosts import Boost
 from cuelight.server.recommender.catalogue import ItemFilter
 from cuelight.server.recommender.features import ItemAttributes
+from cuelight.server.recommender.models.scorer import Reason
+from cuelight.server.recommender.shelf_maker import _largest
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.store.store import Store
 from cuelight.server.recommender.writes import DeleteItems, ForgetUsers, Record, UpsertItems
@@ -109,6 +111,41 @@ def test_boosts_come_before_the_best_are_chosen_and_reasons_still_add_up(store: 
         even = int(item.item[1:]) % 2 == 0
         assert shares.get("evens", 0.0) == pytest.approx(-abs(plain[item.item]) / 2 if even else 0.0)
         assert ("last first" in shares) == (item.item == "i19")
+
+
+@pytest.mark.parametrize("model", ["ease", "item_cosine", "popularity", "hybrid"])
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_fewer_reasons_are_the_largest_and_what_the_others_come_to(store: Store, model: str, most: int) -> None:
+    models = started(store)
+    options = {"model": model, "explain": True, "n": 20, "boosts": (Boost("odd", ("i7", "i9"), add=-0.01),)}
+    everything = shelf(models, Query("u9"), **options)
+
+    answer = shelf(models, Query("u9"), **options, max_reasons=most)
+
+    assert [item.score for item in answer.items] == [item.score for item in everything.items]
+    for item, whole in zip(answer.items, everything.items, strict=True):
+        if len(whole.reasons) <= most:
+            assert item.reasons == whole.reasons
+            continue
+        *told, others = item.reasons
+        assert (others.item, others.feature) == (None, "others")
+        assert len(told) == most
+        assert told == [reason for reason in whole.reasons if reason in told], "in their order"
+        left = [abs(reason.share) for reason in whole.reasons if reason not in told]
+        assert min(abs(reason.share) for reason in told) >= max(left)
+        assert sum(reason.share for reason in item.reasons) == pytest.approx(item.score, abs=1e-12)
+
+
+def test_others_that_come_to_nothing_are_left_out() -> None:
+    reasons = [Reason(0.5, 1), Reason(0.25, 2), Reason(-0.25, 3)]
+
+    assert _largest(reasons, 1) == [Reason(0.5, 1)]
+    assert _largest(reasons, 2) == [Reason(0.5, 1), Reason(0.25, 2), Reason(-0.25, feature="others")]
+
+
+def test_less_than_no_reasons_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match="max_reasons: expected 0, for all, or more, got -1"):
+        ShelfOptions(max_reasons=-1)
 
 
 def test_a_boost_that_cannot_be_carried_out_fails_its_own_call_alone(store: Store) -> None:

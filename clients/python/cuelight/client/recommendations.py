@@ -35,7 +35,10 @@ Numbers = Sequence[float] | NDArray[np.float32] | NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A part of a score: from an item of the history (`item_id`), or from a property such as popularity (`feature`)."""
+    """A part of a score: from an item of the history (`item_id`), or from a property such as popularity (`feature`).
+
+    The feature "others" is what all those come to that `ShelfOptions.max_reasons` leaves out.
+    """
 
     share: float
     item_id: str | None = None

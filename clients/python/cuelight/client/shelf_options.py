@@ -55,7 +55,8 @@ class ShelfOptions:
 
     `blend` weighs several models: any finite numbers. `n`: 1 to 1000 items at most, 10 without it. `include_seen` lets
     items of the history onto the shelf. `diversity` of 0 (best scores first) to 1 is how much unlike its items shall
-    be. `explain` asks for reasons.
+    be. `explain` asks for reasons; with `max_reasons` for the largest so many of each item, and what the others come to
+    as one more, the last, with the feature "others".
 
     With `exclude_seen_since_s` (Unix time) only what the user told of from then on stays off. `boosts` are applied one
     after the other. `exploration` is the share of places, 0 to 1, that go to items from further down, drawn with
@@ -75,6 +76,7 @@ class ShelfOptions:
     exploration: float = 0.0
     seed: int | None = None
     experiment: str = ""
+    max_reasons: int = 0
 
     def __post_init__(self) -> None:
         if self.model and self.blend is not None:
@@ -98,6 +100,7 @@ def options_message(options: ShelfOptions) -> pb.ShelfOptions:
         exploration=options.exploration,
         seed=options.seed,
         experiment=options.experiment,
+        max_reasons=options.max_reasons,
     )
     if options.exclude_seen_since_s is not None:
         message.exclude_seen_since.FromMicroseconds(round(options.exclude_seen_since_s * 1e6))

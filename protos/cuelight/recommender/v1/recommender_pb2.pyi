@@ -299,6 +299,7 @@ class ShelfOptions(_message.Message):
     EXPLORATION_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     EXPERIMENT_FIELD_NUMBER: _builtins.int
+    MAX_REASONS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """One model, by its name in ListModels."""
     n: _builtins.int
@@ -320,6 +321,10 @@ class ShelfOptions(_message.Message):
     experiment: _builtins.str
     """An experiment of the server's configuration: the user's variant sets what is not set here. The user is assigned by
     a hash and stays in the variant; a query by history has no user and takes no part.
+    """
+    max_reasons: _builtins.int
+    """With explain: how many reasons an item has at most, the largest by size. What the others come to is one more, the
+    last, with the feature "others" (left out where that is 0), so shares still add up. Default (0) all of them.
     """
     @_builtins.property
     def blend(self) -> Global___Blend:
@@ -354,10 +359,11 @@ class ShelfOptions(_message.Message):
         exploration: _builtins.float = ...,
         seed: _builtins.int | None = ...,
         experiment: _builtins.str = ...,
+        max_reasons: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "blend", b"blend", "by", b"by", "exclude_seen_since", b"exclude_seen_since", "filter", b"filter", "model", b"model", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "blend", b"blend", "boosts", b"boosts", "by", b"by", "diversity", b"diversity", "exclude_seen_since", b"exclude_seen_since", "experiment", b"experiment", "explain", b"explain", "exploration", b"exploration", "filter", b"filter", "include_seen", b"include_seen", "model", b"model", "n", b"n", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "blend", b"blend", "boosts", b"boosts", "by", b"by", "diversity", b"diversity", "exclude_seen_since", b"exclude_seen_since", "experiment", b"experiment", "explain", b"explain", "exploration", b"exploration", "filter", b"filter", "include_seen", b"include_seen", "max_reasons", b"max_reasons", "model", b"model", "n", b"n", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
@@ -384,7 +390,7 @@ class Reason(_message.Message):
     item_id: _builtins.str
     """An item of the history."""
     feature: _builtins.str
-    """A property, such as popularity."""
+    """A property, such as popularity; "others" for what is not told one by one."""
     def __init__(
         self,
         *,
@@ -420,7 +426,7 @@ class Recommendation(_message.Message):
     """Whether it is there by exploration."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
-        """Why, largest share first; empty unless asked for."""
+        """Why, largest share first, but for what "others" come to; empty unless asked for."""
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
 """From scores to a shelf, step by step: boosts, who may be on it, the best of them, diversity, exploration, reasons."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,13 +13,14 @@ from cuelight.server.recommender.catalogue import Catalogue
 from cuelight.server.recommender.exploration import draw, generator_of, mixed
 from cuelight.server.recommender.features import ItemFeatures
 from cuelight.server.recommender.history import NOBODY, History
-from cuelight.server.recommender.models.scorer import ROUNDING, Scorer
+from cuelight.server.recommender.models.scorer import ROUNDING, Reason, Scorer
 from cuelight.server.recommender.names import Names
 from cuelight.server.recommender.ranking import diverse, top
 from cuelight.server.recommender.shelves import Recommendation, Shelf, ShelfOptions, ShownReason
 
 __all__ = ["Asker", "ShelfMaker"]
 
+_OTHERS = "others"
 _POOL = 5
 """A diverse shelf is chosen from so many times as many items as it holds."""
 
@@ -84,7 +86,7 @@ class ShelfMaker:
             Recommendation(
                 self._items.id_at(place),
                 float(final[place]) + 0.0,  # which makes 0 of -0
-                self._reasons(model, asker.history, place, float(scores[place]), rules.boosts)
+                self._reasons(model, asker.history, place, float(scores[place]), rules.boosts, options.max_reasons)
                 if options.explain
                 else (),
                 place in explored,
@@ -137,18 +139,24 @@ class ShelfMaker:
         return self._popularity
 
     def _reasons(
-        self, model: Scorer, history: History, place: int, score: float, boosts: Sequence[BoostRule]
+        self, model: Scorer, history: History, place: int, score: float, boosts: Sequence[BoostRule], most: int
     ) -> tuple[ShownReason, ...]:
         id_at = self._items.id_at
-        reasons = [
-            _shown((share, None if item is None else id_at(item), feature))
-            for share, item, feature in model.reasons(history, place)
-        ]
+        reasons = list(model.reasons(history, place))
         moved = shares_of_boosts(score, place, boosts)
         if moved:
-            reasons += [ShownReason(share, feature=name) for name, share in moved.items()]
+            reasons += [Reason(share, feature=name) for name, share in moved.items()]
             reasons.sort(key=lambda reason: -reason.share)
-        return tuple(reasons)
+        told = _largest(reasons, most) if 0 < most < len(reasons) else reasons
+        return tuple(_shown((share, None if item is None else id_at(item), feature)) for share, item, feature in told)
+
+
+def _largest(reasons: Sequence[Reason], most: int) -> list[Reason]:
+    """Return the largest by size, in their order, and then what the others come to."""
+    by_size = sorted(range(len(reasons)), key=lambda at: -abs(reasons[at].share))
+    others = math.fsum(reasons[at].share for at in by_size[most:])
+    kept = [reasons[at] for at in sorted(by_size[:most])]
+    return [*kept, Reason(others, feature=_OTHERS)] if others else kept
 
 
 def _says_nothing(scores: NDArray[np.float64]) -> bool:

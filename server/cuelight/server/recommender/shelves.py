@@ -35,12 +35,16 @@ class ShelfOptions:
     """The share of places, 0 to 1, that go to items from further down."""
     seed: int = 0
     """What is drawn with."""
+    max_reasons: int = 0
+    """The largest so many are told, and what the others come to as one; 0 for all."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.diversity <= 1:
             raise InvalidRequest(f"diversity: expected 0 to 1, got {self.diversity}")
         if not 0 <= self.exploration <= 1:
             raise InvalidRequest(f"exploration: expected 0 to 1, got {self.exploration}")
+        if self.max_reasons < 0:
+            raise InvalidRequest(f"max_reasons: expected 0, for all, or more, got {self.max_reasons}")
         if len(self.boosts) > MAX_BOOSTS:
             raise InvalidRequest(f"boosts: expected {MAX_BOOSTS} at most, got {len(self.boosts)}")
         if self.include_seen and self.exclude_seen_since_s > -math.inf:
