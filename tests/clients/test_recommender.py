@@ -113,8 +113,9 @@ def test_a_history_comes_with_the_call_weighed_or_not(client: RecommenderClient,
         lambda client: client.recommend({"i": 0.0}),
         lambda client: client.recommend("u", ShelfOptions(n=0)),
         lambda client: client.recommend("u", ShelfOptions(model="ease", blend={"als": 1.0})),
+        lambda client: client.recommend("u", ShelfOptions(exclude_item_ids="item 7")),
     ],
-    ids=["a weight of 0", "n of 0", "a model and a blend"],
+    ids=["a weight of 0", "n of 0", "a model and a blend", "a text for ids"],
 )
 def test_what_the_wire_cannot_say_is_refused_here(
     client: RecommenderClient, fake: FakeRecommender, wrong: Callable[[RecommenderClient], Any]

@@ -44,6 +44,7 @@ def test_options_are_sent_as_they_are_said(client: RecommenderClient, fake: Fake
         seed=2**64 - 1,
         experiment="home",
         max_reasons=3,
+        exclude_item_ids={"z"},
     )
 
     client.recommend("u", options)
@@ -59,6 +60,7 @@ def test_options_are_sent_as_they_are_said(client: RecommenderClient, fake: Fake
         seed=2**64 - 1,
         experiment="home",
         max_reasons=3,
+        exclude_item_ids=["z"],
     )
 
 

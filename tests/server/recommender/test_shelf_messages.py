@@ -28,6 +28,7 @@ def test_every_option_arrives() -> None:
         exploration=0.1,
         seed=2**64 - 1,
         max_reasons=3,
+        exclude_item_ids=["c", "d"],
     )
 
     options = options_of(message)
@@ -36,6 +37,7 @@ def test_every_option_arrives() -> None:
     assert options.exclude_seen_since_s == 1_700_000_000.5
     assert options.boosts == (Boost("new", (), conditions, 1.5), Boost("boost", ("a", "b"), None, 1.0, -2.0))
     assert (options.exploration, options.seed, options.max_reasons) == (0.1, 2**64 - 1, 3)
+    assert options.excluded == ("c", "d")
 
 
 def test_a_filter_that_is_set_and_empty_is_for_all_items() -> None:

@@ -166,6 +166,41 @@ def test_a_boost_never_lets_in_what_the_filter_or_the_history_keeps_out(store: S
     assert {"i0", "i1", "i3"} & set(items(shelf(models, ANN, n=100, conditions=EVEN, boosts=lifted))) == set()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"include_seen": True}, {"boosts": (Boost(items=("i4", "i5"), add=9.0),)}, {"diversity": 0.5}],
+    ids=["plain", "seen", "boosted", "diverse"],
+)
+@pytest.mark.parametrize(
+    "query", [ANN, Query("somebody new"), Query(history={"i3": 1.0})], ids=["known", "cold", "brought"]
+)
+def test_what_is_excluded_is_never_on_the_shelf(store: Store, query: Query, options: dict[str, object]) -> None:
+    models = started(store)
+    plain = shelf(models, query, n=20, **options)
+
+    answer = shelf(models, query, n=20, excluded=("i4", "i5", "unheard of"), **options)
+
+    assert set(items(plain)) - set(items(answer)) == {"i4", "i5"}
+    for seed in range(20):
+        explored_shelf = shelf(models, query, n=4, excluded=("i4", "i5"), exploration=1.0, seed=seed, **options)
+        assert not {"i4", "i5"} & set(items(explored_shelf))
+
+
+def test_what_is_excluded_is_no_similar_item_either(store: Store) -> None:
+    models = started(store)
+    plain = items(models.similar_items("i5", ShelfOptions("ease", n=100)))
+
+    answer = items(models.similar_items("i5", ShelfOptions("ease", n=100, excluded=(plain[0], "unheard of"))))
+
+    assert answer == plain[1:]
+
+
+def test_more_than_may_be_excluded_is_refused() -> None:
+    assert len(ShelfOptions(excluded=("i",) * 10_000).excluded) == 10_000
+    with pytest.raises(InvalidRequest, match="exclude_item_ids: expected 10000 at most, got 10001"):
+        ShelfOptions(excluded=("i",) * 10_001)
+
+
 def test_an_explored_shelf_keeps_the_best_in_order_and_marks_the_rest(store: Store) -> None:
     models = started(store)
     best = items(shelf(models, ANN, n=5))

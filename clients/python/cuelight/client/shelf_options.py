@@ -61,7 +61,8 @@ class ShelfOptions:
     With `exclude_seen_since_s` (Unix time) only what the user told of from then on stays off. `boosts` are applied one
     after the other. `exploration` is the share of places, 0 to 1, that go to items from further down, drawn with
     `seed`: 0 to 2^64 - 1, the server's choice without one; the same seed and state give the same shelf. In an
-    `experiment` of the server's the user's variant sets what has its default here.
+    `experiment` of the server's the user's variant sets what has its default here. `exclude_item_ids`, 10,000 at most,
+    are never on the shelf; ids that are not known are passed over.
     """
 
     model: str = ""
@@ -77,6 +78,7 @@ class ShelfOptions:
     seed: int | None = None
     experiment: str = ""
     max_reasons: int = 0
+    exclude_item_ids: Collection[str] = ()
 
     def __post_init__(self) -> None:
         if self.model and self.blend is not None:
@@ -84,6 +86,8 @@ class ShelfOptions:
         if self.n == 0:
             # On the wire 0 is the default.
             raise ValueError("n must be at least 1, got 0")
+        if isinstance(self.exclude_item_ids, str):
+            raise ValueError(f'exclude_item_ids: expected ids, got one text, "{self.exclude_item_ids}"')
         if self.seed is not None and not 0 <= self.seed < 2**64:
             raise ValueError(f"seed must be 0 to 2^64 - 1, got {self.seed}")
 
@@ -101,6 +105,7 @@ def options_message(options: ShelfOptions) -> pb.ShelfOptions:
         seed=options.seed,
         experiment=options.experiment,
         max_reasons=options.max_reasons,
+        exclude_item_ids=options.exclude_item_ids,
     )
     if options.exclude_seen_since_s is not None:
         message.exclude_seen_since.FromMicroseconds(round(options.exclude_seen_since_s * 1e6))

@@ -300,6 +300,7 @@ class ShelfOptions(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     EXPERIMENT_FIELD_NUMBER: _builtins.int
     MAX_REASONS_FIELD_NUMBER: _builtins.int
+    EXCLUDE_ITEM_IDS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """One model, by its name in ListModels."""
     n: _builtins.int
@@ -344,6 +345,12 @@ class ShelfOptions(_message.Message):
     def boosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Boost]:
         """Rules that lift or lower items, one after the other, before the best are chosen; at most 100."""
 
+    @_builtins.property
+    def exclude_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Items that are never on the shelf, by id, such as those on another shelf of the page; ids that are not known are
+        passed over. At most 10000.
+        """
+
     def __init__(
         self,
         *,
@@ -360,10 +367,11 @@ class ShelfOptions(_message.Message):
         seed: _builtins.int | None = ...,
         experiment: _builtins.str = ...,
         max_reasons: _builtins.int = ...,
+        exclude_item_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "blend", b"blend", "by", b"by", "exclude_seen_since", b"exclude_seen_since", "filter", b"filter", "model", b"model", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "blend", b"blend", "boosts", b"boosts", "by", b"by", "diversity", b"diversity", "exclude_seen_since", b"exclude_seen_since", "experiment", b"experiment", "explain", b"explain", "exploration", b"exploration", "filter", b"filter", "include_seen", b"include_seen", "max_reasons", b"max_reasons", "model", b"model", "n", b"n", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "blend", b"blend", "boosts", b"boosts", "by", b"by", "diversity", b"diversity", "exclude_item_ids", b"exclude_item_ids", "exclude_seen_since", b"exclude_seen_since", "experiment", b"experiment", "explain", b"explain", "exploration", b"exploration", "filter", b"filter", "include_seen", b"include_seen", "max_reasons", b"max_reasons", "model", b"model", "n", b"n", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015

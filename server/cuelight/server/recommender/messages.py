@@ -64,6 +64,7 @@ def options_of(message: pb.ShelfOptions, default_model: str = "hybrid") -> Shelf
         exploration=message.exploration,
         seed=_seed_of(message),
         max_reasons=message.max_reasons,
+        excluded=tuple(message.exclude_item_ids),
     )
 
 

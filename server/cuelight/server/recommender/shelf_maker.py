@@ -40,7 +40,7 @@ class Asker:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rules:
-    """What options come to in one state: items that pass the filter, (items,), and the boosts."""
+    """What options come to in one state: items that pass the filter and are not excluded, (items,), and the boosts."""
 
     allowed: NDArray[np.bool_]
     boosts: tuple[BoostRule, ...]
@@ -101,6 +101,7 @@ class ShelfMaker:
         found = self._rules.get(id(options))
         if found is None:
             allowed = self._catalogue.allowed(options.conditions)
+            allowed[[place for item in options.excluded if (place := self._items.place(item)) is not None]] = False
             boosts = rules_of(options.boosts, self._catalogue, self._items)
             found = self._rules[id(options)] = (options, _Rules(allowed, boosts))
         return found[1]

@@ -9,9 +9,10 @@ from cuelight.server.errors import InvalidRequest
 from cuelight.server.recommender.boosts import MAX_BOOSTS, Boost
 from cuelight.server.recommender.catalogue import ItemFilter
 
-__all__ = ["MAX_N", "Query", "Recommendation", "Shelf", "ShelfOptions", "ShownReason", "check_n"]
+__all__ = ["MAX_EXCLUDED", "MAX_N", "Query", "Recommendation", "Shelf", "ShelfOptions", "ShownReason", "check_n"]
 
 MAX_N = 1000
+MAX_EXCLUDED = 10_000
 _DEFAULT_N = 10
 
 
@@ -37,6 +38,8 @@ class ShelfOptions:
     """What is drawn with."""
     max_reasons: int = 0
     """The largest so many are told, and what the others come to as one; 0 for all."""
+    excluded: tuple[str, ...] = ()
+    """Ids of items that are never on the shelf; those that are not known are passed over."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.diversity <= 1:
@@ -45,6 +48,8 @@ class ShelfOptions:
             raise InvalidRequest(f"exploration: expected 0 to 1, got {self.exploration}")
         if self.max_reasons < 0:
             raise InvalidRequest(f"max_reasons: expected 0, for all, or more, got {self.max_reasons}")
+        if len(self.excluded) > MAX_EXCLUDED:
+            raise InvalidRequest(f"exclude_item_ids: expected {MAX_EXCLUDED} at most, got {len(self.excluded)}")
         if len(self.boosts) > MAX_BOOSTS:
             raise InvalidRequest(f"boosts: expected {MAX_BOOSTS} at most, got {len(self.boosts)}")
         if self.include_seen and self.exclude_seen_since_s > -math.inf:
