@@ -16,7 +16,8 @@ from cuelight.server.recommender.shelves import Recommendation, Shelf, ShelfOpti
 
 def test_what_is_not_set_has_its_default() -> None:
     assert options_of(pb.ShelfOptions()) == ShelfOptions()
-    assert options_of(pb.ShelfOptions(boosts=[pb.Boost()])).boosts == (Boost("boost", (), None, 1.0, 0.0),)
+    boosts = options_of(pb.ShelfOptions(boosts=[pb.Boost(item_ids=["a"])])).boosts
+    assert boosts == (Boost("boost", ("a",), None, 1.0, 0.0),)
     assert options_of(pb.ShelfOptions()).exclude_seen_since_s == -math.inf
 
 
@@ -59,7 +60,8 @@ def test_the_server_chooses_a_seed_where_there_is_exploration_without_one() -> N
     [
         ({"boosts": [pb.Boost(name="sale", factor=0.0)]}, 'boost "sale": factor: expected a number above 0, got 0.0'),
         ({"boosts": [pb.Boost(add=math.nan)]}, 'boost "boost": add: expected a finite number, got nan'),
-        ({"boosts": [pb.Boost()] * 101}, "boosts: expected 100 at most, got 101"),
+        ({"boosts": [pb.Boost(item_ids=["a"])] * 101}, "boosts: expected 100 at most, got 101"),
+        ({"boosts": [pb.Boost(name="sale", factor=2.0)]}, 'boost "sale": expected item_ids or filter, got neither'),
         ({"exploration": 1.5}, "exploration: expected 0 to 1, got 1.5"),
         ({"include_seen": True, "exclude_seen_since": Timestamp()}, "exclude_seen_since: expected without"),
         ({"exclude_seen_since": Timestamp(seconds=2**62)}, "exclude_seen_since: expected a time of years 1 to 9999"),

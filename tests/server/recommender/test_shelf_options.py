@@ -281,4 +281,4 @@ def test_an_exploration_that_cannot_be_is_refused(share: float) -> None:
 
 def test_more_boosts_than_fit_are_refused() -> None:
     with pytest.raises(InvalidRequest, match="boosts: expected 100 at most, got 101"):
-        ShelfOptions(boosts=(Boost(),) * 101)
+        ShelfOptions(boosts=(Boost(items=("i",)),) * 101)

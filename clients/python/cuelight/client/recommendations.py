@@ -123,13 +123,17 @@ class Nearest:
 
 @dataclass(frozen=True, slots=True)
 class RecommenderModels:
-    """The models by name and whether each can be asked now; what they have learned, as `Shelf.model_version`."""
+    """The models by name and whether each can be asked now; what they have learned, as `Shelf.model_version`.
+
+    `details` says by name why a model cannot be asked, and what would help; it is empty for one that can.
+    """
 
     ready: Mapping[str, bool]
     version: int
     users: int
     items: int
     events: int
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 def shelf_from(shelf: pb.Shelf) -> Shelf:
@@ -173,7 +177,8 @@ def nearest_from(response: pb.NearestItemsResponse) -> Nearest:
 def models_from(response: pb.ListModelsResponse) -> RecommenderModels:
     """Return the models of the wire as plain values."""
     ready = {model.name: model.ready for model in response.models}
-    return RecommenderModels(ready, response.version, response.users, response.items, response.events)
+    details = {model.name: model.detail for model in response.models}
+    return RecommenderModels(ready, response.version, response.users, response.items, response.events, details)
 
 
 def _reason_from(reason: pb.Reason) -> Reason:

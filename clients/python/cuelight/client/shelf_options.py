@@ -39,7 +39,8 @@ class Boost:
     """A rule that lifts or lowers some items before the best are chosen: those named, and those that pass the filter.
 
     A score s becomes s + (factor - 1) |s| + add: a `factor` above 1 lifts, one between 0 and 1 lowers. In reasons it is
-    the feature `name`. A `filter` that says nothing is for all items; without one it is for `item_ids` alone.
+    the feature `name`. A `filter` that says nothing is for all items; without one it is for `item_ids` alone, and with
+    neither it is refused.
     """
 
     name: str = "boost"
@@ -47,6 +48,10 @@ class Boost:
     filter: ItemFilter | None = None
     factor: float = 1.0
     add: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.item_ids and self.filter is None:
+            raise ValueError(f'boost "{self.name}": expected item_ids or filter, got neither: it would move nothing')
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,7 +239,9 @@ Global___Blend: _TypeAlias = Blend  # noqa: Y015
 
 @_typing.final
 class Boost(_message.Message):
-    """A rule that lifts or lowers some items: those that are named and those that pass the filter."""
+    """A rule that lifts or lowers some items: those that are named and those that pass the filter. One with neither is
+    INVALID_ARGUMENT.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

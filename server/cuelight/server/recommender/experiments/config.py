@@ -61,6 +61,8 @@ class BoostConfig:
             raise ConfigError(f'boosts: "{self.name}": factor: got {self.factor}, expected a number above 0')
         if not math.isfinite(self.add):
             raise ConfigError(f'boosts: "{self.name}": add: got {self.add}, expected a finite number')
+        if not self.item_ids and self.filter is None:
+            raise ConfigError(f'boosts: "{self.name}": got neither item_ids nor filter, expected one: it moves nothing')
 
 
 @dataclass(frozen=True, slots=True)
