@@ -80,7 +80,7 @@ class Store:
             raise
         self._events = EventRows(self._connection)
         self._embeddings = EmbeddingTable(self._connection)
-        self._number_names = NumberNames(self._read_attributes)
+        self._number_names = NumberNames(self._known_items)
         self.users = dict(self._connection.execute("SELECT id, place FROM users"))
         """Places by id. Read only, as `items`."""
         self.exposures = ExposureRows(self._connection)
@@ -223,7 +223,9 @@ class Store:
 
     def attributes(self) -> list[ItemAttributes | None]:
         """Return what is known of every item, by place; None where it was deleted, or never there."""
-        known = self._read_attributes()
+        known: list[ItemAttributes | None] = [None] * (max(self.items.values(), default=-1) + 1)
+        for place, text in self._connection.execute("SELECT place, attributes FROM items"):
+            known[place] = attributes_of_text(text)
         self._number_names.saw(known)
         return known
 
@@ -264,11 +266,8 @@ class Store:
         with self._transaction():
             self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
-    def _read_attributes(self) -> list[ItemAttributes | None]:
-        known: list[ItemAttributes | None] = [None] * (max(self.items.values(), default=-1) + 1)
-        for place, text in self._connection.execute("SELECT place, attributes FROM items"):
-            known[place] = attributes_of_text(text)
-        return known
+    def _known_items(self) -> Iterator[ItemAttributes | None]:
+        return (attributes_of_text(text) for (text,) in self._connection.execute("SELECT attributes FROM items"))
 
     def _compact_at_the_start(self) -> None:
         """A server that does not start helps nobody: what cannot be done now stays due."""
