@@ -12,6 +12,7 @@ from pathlib import Path
 from cuelight.server.errors import ConfigError, CuelightError
 from cuelight.server.flags import FRONT_FLAGS, flag, sections_of
 from cuelight.server.recommender.model_names import FITTED_NAMES, MAX_LIKED_ITEMS, MODEL_NAMES
+from cuelight.server.recommender.store.damage import DATABASE_NAME, readable
 from cuelight.server.version import server_version
 
 __all__ = ["main"]
@@ -55,24 +56,29 @@ def main(words: Sequence[str]) -> int:
     """Run the command and return the exit code: 0, or 1 when it failed. Raises: ConfigError (exit code 2)."""
     arguments = _parser().parse_args(words)
     try:
-        if arguments.command == "serve":
-            return _serve(arguments)
-        if arguments.command == "import":
-            return _import(arguments)
-        if arguments.command == "export":
-            return _export(arguments)
-        if arguments.command == "backup":
-            return _backup(arguments)
-        if arguments.command == "fit":
-            return _fit(arguments)
-        if arguments.command == "train":
-            return _train(arguments)
-        if arguments.command == "experiments":
-            return _experiments(arguments)
-        return _evaluate(arguments)
+        with readable(arguments.data / DATABASE_NAME):
+            return _run(arguments)
     except CuelightError as error:
         print(f"cuelight recommender: {error.message}", file=sys.stderr)
         return _EXIT_FAILED
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "serve":
+        return _serve(arguments)
+    if arguments.command == "import":
+        return _import(arguments)
+    if arguments.command == "export":
+        return _export(arguments)
+    if arguments.command == "backup":
+        return _backup(arguments)
+    if arguments.command == "fit":
+        return _fit(arguments)
+    if arguments.command == "train":
+        return _train(arguments)
+    if arguments.command == "experiments":
+        return _experiments(arguments)
+    return _evaluate(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -41,6 +41,7 @@ from cuelight.server.recommender.retrieval.questions import Nearest, NearestQues
 from cuelight.server.recommender.retrieval.spaces import Spaces
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.short_shelves import ShortShelves
+from cuelight.server.recommender.store.damage import readable
 from cuelight.server.recommender.store.exposures import Exposed, VariantKey
 from cuelight.server.recommender.store.outcomes import Outcome
 from cuelight.server.recommender.store.store import Store
@@ -367,18 +368,20 @@ async def _fail(error: Exception) -> None:
 
 
 def _outcomes(store: Store, min_value: float, shares: Mapping[str, Mapping[str, float]]) -> Outcomes:
-    store.declare_experiments(shares)
-    return Outcomes(store, min_value)
+    with readable(store.path):
+        store.declare_experiments(shares)
+        return Outcomes(store, min_value)
 
 
 def _loaded(store: Store, min_value: float | None) -> Loaded:
-    if min_value is not None:
-        store.set_setting(MIN_VALUE, min_value)
-    least = min_value_of(store)
-    liked, unliked = told_rows(store, least)
-    attributes, version = store.attributes(), store.last_sequence()
-    users, items = dict(store.users), dict(store.items)
-    return Loaded(users, items, liked, attributes, least, version, unliked, store.embeddings())
+    with readable(store.path):
+        if min_value is not None:
+            store.set_setting(MIN_VALUE, min_value)
+        least = min_value_of(store)
+        liked, unliked = told_rows(store, least)
+        attributes, version = store.attributes(), store.last_sequence()
+        users, items = dict(store.users), dict(store.items)
+        return Loaded(users, items, liked, attributes, least, version, unliked, store.embeddings())
 
 
 def _spaces_of(loaded: Loaded) -> Spaces:
