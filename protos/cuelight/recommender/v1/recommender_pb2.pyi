@@ -491,7 +491,7 @@ class RecommendRequest(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Query]:
-        """For whom, 1 to 1000; scored together."""
+        """For whom, 1 to 1000; scored together. All shelves together have 100,000 items at most."""
 
     @_builtins.property
     def options(self) -> Global___ShelfOptions:

@@ -33,6 +33,7 @@ from cuelight.server.rpc.methods import Service, service_from_descriptor
 __all__ = ["RecommenderServicer", "recommender_service"]
 
 _MAX_AT_ONCE = 1000
+_MAX_ITEMS = 100_000
 _EVENTS_A_WRITE = 500
 """So many are stored and learned at once; others' come in between."""
 
@@ -61,12 +62,12 @@ class RecommenderServicer:
         with self._recommender.exposures.watching_all(
             [query.user for query, key in zip(queries, keys, strict=True) if key is not None]
         ) as watched:
-            shelves = await self._shelves(queries, [how for how, _ in asked])
+            shelves = [shelf async for shelf in self._shelves(queries, asked)]
         forgotten = {watch.user for watch in watched if watch.forgotten}
-        for query, key, shelf in zip(queries, keys, shelves, strict=True):
+        for query, key, (shelf, _) in zip(queries, keys, shelves, strict=True):
             if query.user not in forgotten:
                 self._note(query, key, shelf)
-        return pb.RecommendResponse(shelves=map(shelf_message, shelves, keys))
+        return pb.RecommendResponse(shelves=[message for _, message in shelves])
 
     async def WatchRecommendations(
         self, request: pb.WatchRecommendationsRequest, context: RpcContext
@@ -174,13 +175,20 @@ class RecommenderServicer:
         counts = await self._recommender.outcomes()
         return experiments_message(self._experiments.shares, counts)
 
-    async def _shelves(self, queries: Sequence[Query], options: Sequence[ShelfOptions]) -> list[Shelf]:
+    async def _shelves(
+        self, queries: Sequence[Query], asked: Sequence[tuple[ShelfOptions, VariantKey | None]]
+    ) -> AsyncIterator[tuple[Shelf, pb.Shelf]]:
+        """Yield shelves and their messages, a portion at a time: others are served in between."""
+        options = [how for how, _ in asked]
+        _check_items(sum(how.n for how in options))
         if len(queries) == 1:  # as most are: without a task for it
-            return [await self._recommender.recommend(queries[0], options[0])]
-        shelves: list[Shelf] = []
+            shelf = await self._recommender.recommend(queries[0], options[0])
+            yield shelf, shelf_message(shelf, asked[0][1])
+            return
         for part in portions(options):
-            shelves += await asyncio.gather(*map(self._recommender.recommend, queries[part], options[part]))
-        return shelves
+            shelves = await asyncio.gather(*map(self._recommender.recommend, queries[part], options[part]))
+            for shelf, (_, key) in zip(shelves, asked[part], strict=True):
+                yield shelf, shelf_message(shelf, key)
 
     def _note(self, query: Query, key: VariantKey | None, shelf: Shelf) -> None:
         if key is not None and query.user is not None:
@@ -210,6 +218,11 @@ def _check_no_user(options: pb.ShelfOptions) -> None:
         raise InvalidRequest("exclude_seen_since: expected none, an item has seen nothing")
     if options.experiment:
         raise InvalidRequest(f'experiment: expected none, an item has no variant, got "{options.experiment}"')
+
+
+def _check_items(count: int) -> None:
+    if count > _MAX_ITEMS:
+        raise InvalidRequest(f"queries: expected shelves of {_MAX_ITEMS} items together at most, got {count}")
 
 
 def _check_count(name: str, count: int) -> None:
