@@ -161,19 +161,19 @@ class Filter(_message.Message):
     """Whether items that are not available may be on it too; default false."""
     @_builtins.property
     def any_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """At least one of these tags; empty for no condition."""
+        """At least one of these tags, 1000 at most; empty for no condition."""
 
     @_builtins.property
     def all_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """All of these tags."""
+        """All of these tags, 1000 at most."""
 
     @_builtins.property
     def none_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """None of these tags."""
+        """None of these tags, 1000 at most."""
 
     @_builtins.property
     def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Range]:
-        """Within these ranges."""
+        """Within these ranges, 100 at most."""
 
     def __init__(
         self,
@@ -1054,7 +1054,9 @@ class RecordInteractionsRequest(_message.Message):
     INTERACTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def interactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interaction]:
-        """In any order. Without `said` an event is a plain like, of value 1."""
+        """In any order, 10000 at most; a call may have any number of messages. Without `said` an event is a plain like, of
+        value 1.
+        """
 
     def __init__(
         self,
@@ -1151,21 +1153,24 @@ class Item(_message.Message):
     item_id: _builtins.str
     """Its id."""
     title: _builtins.str
-    """Its title; words of it count for similarity."""
+    """Its title, 4096 bytes at most; words of it count for similarity."""
     unavailable: _builtins.bool
     """Whether it is learned from but never recommended; default false."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Its tags."""
+        """Its tags, 1000 at most."""
 
     @_builtins.property
     def numbers(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Numbers such as a year or a price, finite; for filters."""
+        """Numbers such as a year or a price, finite, 1000 at most; for filters. In all items together there may be 1000
+        different names of numbers; one that no item has any more counts until the server's next start.
+        """
 
     @_builtins.property
     def embeddings(self) -> _containers.MessageMap[_builtins.str, Global___Embedding]:
         """Vectors of its text, picture or sound by space, a name of the caller's choice of 1 to 64 bytes. All vectors of a
-        space are of one length, 1 to 4096. They count for the similarity of `content_cosine`; NearestItems finds them.
+        space are of one length, 1 to 4096. They count for the similarity of `content_cosine`; NearestItems finds them. In
+        all items together there may be 64 spaces.
         """
 
     def __init__(
@@ -1195,7 +1200,7 @@ class UpsertItemsRequest(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
-        """Each id once."""
+        """Each id once; 10000 at most."""
 
     def __init__(
         self,
