@@ -8,7 +8,8 @@ and counts in the next answer; a user who was forgotten is in no answer, no mode
 
 Every call can end with UNAVAILABLE (the models are being fitted, or the server shuts down) and RESOURCE_EXHAUSTED
 (more calls wait than fit; the status may carry a retry hint). A call for the model `item_cosine` or `ease`, by name,
-in a blend or in Similarity of items, ends with UNIMPLEMENTED where more items are liked than the server's limit.
+in a blend or in Similarity of items, ends with UNIMPLEMENTED where more items are liked than the server's limit; one
+for `sequential`, by name or in a blend, where it is not trained.
 """
 
 from collections import abc as _abc
@@ -1054,8 +1055,8 @@ class RecordInteractionsRequest(_message.Message):
     INTERACTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def interactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interaction]:
-        """In any order, 10000 at most; a call may have any number of messages. Without `said` an event is a plain like, of
-        value 1.
+        """In any order, 10000 at most; a call may have any number of messages. Without `said` an event is a plain like: it is
+        kept with the least value that counts when it comes, the server's min_value or 1, whichever is more. Where min_value is raised later, it no longer counts.
         """
 
     def __init__(

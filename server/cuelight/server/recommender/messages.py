@@ -83,13 +83,13 @@ def shelf_message(shelf: Shelf, key: VariantKey | None = None) -> pb.Shelf:
     return message
 
 
-def event_of(message: pb.Interaction, now_s: float) -> Event:
-    """Return an event. Raises: InvalidRequest."""
+def event_of(message: pb.Interaction, now_s: float, plain_like: float) -> Event:
+    """Return an event; one that is a plain like has that value. Raises: InvalidRequest."""
     time_s = _time_s(f'event "{message.event_id}": time', message.time) if message.HasField("time") else now_s
     said = message.WhichOneof("said")
     if said == "withdrawn" and not message.withdrawn:
         raise InvalidRequest(f'event "{message.event_id}": withdrawn: expected true, got false')
-    value = None if said == "withdrawn" else message.value if said == "value" else 1.0
+    value = None if said == "withdrawn" else message.value if said == "value" else plain_like
     return check_event(Event(message.event_id, message.user_id, message.item_id, value, time_s), now_s)
 
 

@@ -126,7 +126,7 @@ class RecommenderServicer:
         async for request in requests:
             check_at_most("interactions", len(request.interactions), MAX_EVENTS_A_MESSAGE)
             now_s = time.time()
-            events = [event_of(message, now_s) for message in request.interactions]
+            events = [event_of(message, now_s, self._recommender.plain_like) for message in request.interactions]
             for start in range(0, len(events), _EVENTS_A_WRITE):
                 recorded += await self._recommender.write(Record(events[start : start + _EVENTS_A_WRITE]))
             told += len(events)
