@@ -112,16 +112,6 @@ def test_vectors_that_cannot_be_are_named_with_their_row(tmp_path: Path, vectors
         read_items(tmp_path / "items.parquet")
 
 
-def test_vectors_of_another_length_than_those_that_are_stored_are_refused(tmp_path: Path) -> None:
-    for name, numbers in (("two", [1.0, 2.0]), ("three", [1.0, 2.0, 3.0])):
-        table = pyarrow.table({"item": [name], "text": pyarrow.array([numbers], pyarrow.list_(pyarrow.float32()))})
-        parquet.write_table(table, tmp_path / f"{name}.parquet")
-    import_files(tmp_path / "data", None, tmp_path / "two.parquet", None)
-
-    with pytest.raises(ConfigError, match=r'three.parquet: item "three".*expected 2 numbers'):
-        import_files(tmp_path / "data", None, tmp_path / "three.parquet", None)
-
-
 def test_what_is_no_parquet_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "told.parquet").write_text(HEAD + GOOD)
 
@@ -136,15 +126,65 @@ def test_items_that_cannot_be_used(tmp_path: Path) -> None:
         read_items(tmp_path / "items.csv")
 
 
-def test_nothing_of_a_file_is_recorded_when_one_of_its_times_is_no_time(tmp_path: Path) -> None:
+def content_of(data: Path) -> tuple[object, ...]:
+    store = Store(data)
+    try:
+        return store.count_events(), dict(store.items), store.attributes(), store.users, store.setting("min_value")
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize(
+    ("interactions", "report", "said"),
+    [
+        (GOOD + "ann,x,5,99999999999\n", "q.html", "line 3: time: expected seconds of Unix time"),
+        (GOOD, "no/q.html", "no/q.html: cannot write the quality report: No such file or directory"),
+        (GOOD, "folder", "folder: cannot write the quality report: it is a folder"),
+    ],
+    ids=["a time in the future", "no folder for the page", "a folder in its place"],
+)
+def test_an_import_that_is_refused_changes_nothing(tmp_path: Path, interactions: str, report: str, said: str) -> None:
+    (tmp_path / "folder").mkdir()
+    told, known, data = tmp_path / "told.csv", tmp_path / "items.csv", tmp_path / "data"
+    told.write_text(HEAD + GOOD)
+    known.write_text("item,title\nx,As it was\n")
+    import_files(data, told, known, 4.0)
+    before = content_of(data)
+    told.write_text(HEAD + interactions + "bob,y,5,1\n")
+    known.write_text("item,title\nx,Changed\nnew,New\n")
+
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        import_files(data, told, known, 3.0, tmp_path / report)
+
+    assert content_of(data) == before
+
+
+def test_vectors_that_do_not_fit_leave_the_rest_of_an_import_out_too(tmp_path: Path) -> None:
+    (tmp_path / "told.csv").write_text(HEAD + GOOD)
+    for name, numbers in (("two", [1.0, 2.0]), ("three", [1.0, 2.0, 3.0])):
+        table = pyarrow.table({"item": [name], "text": pyarrow.array([numbers], pyarrow.list_(pyarrow.float32()))})
+        parquet.write_table(table, tmp_path / f"{name}.parquet")
+    import_files(tmp_path / "data", None, tmp_path / "two.parquet", 4.0)
+    before = content_of(tmp_path / "data")
+
+    with pytest.raises(ConfigError, match=r'three.parquet: item "three".*expected 2 numbers'):
+        import_files(tmp_path / "data", tmp_path / "told.csv", tmp_path / "three.parquet", 3.0)
+
+    assert content_of(tmp_path / "data") == before
+
+
+def test_a_new_folder_has_no_database_after_a_refusal(tmp_path: Path) -> None:
     (tmp_path / "told.csv").write_text(HEAD + GOOD + "ann,x,5,99999999999\n")
 
-    with pytest.raises(ConfigError):
-        import_files(tmp_path / "data", tmp_path / "told.csv", None, None)
+    with pytest.raises(ConfigError, match="line 3: time"):
+        import_files(tmp_path / "data", tmp_path / "told.csv", None, 4.0)
 
-    store = Store(tmp_path / "data", read_only=True)
-    assert store.count_events() == 0
-    store.close()
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["quality.html"]
+
+
+def test_a_min_value_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--min-value: got nan, expected a finite number"):
+        import_files(tmp_path / "data", None, None, float("nan"))
 
 
 def test_a_folder_is_not_made_for_a_file_that_cannot_be_read(tmp_path: Path) -> None:
