@@ -12,6 +12,7 @@ from cuelight.server.cli import main
 from cuelight.server.errors import ConfigError
 from cuelight.server.recommender.evaluation.evaluate_command import evaluate_folder
 from cuelight.server.recommender.importing.import_command import import_files
+from cuelight.server.recommender.importing.source import Source
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.store import Store
 
@@ -38,7 +39,7 @@ def movielens(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     except WeightsError as error:
         pytest.skip(str(error))
     data = tmp_path_factory.mktemp("movielens")
-    import_files(data, interactions, items, 4.0)
+    import_files(data, Source(interactions), Source(items), 4.0)
     return data
 
 

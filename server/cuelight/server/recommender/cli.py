@@ -11,6 +11,8 @@ from pathlib import Path
 
 from cuelight.server.errors import ConfigError, CuelightError
 from cuelight.server.flags import FRONT_FLAGS, flag, sections_of
+from cuelight.server.recommender.importing.import_options import add_import_options, sources_of
+from cuelight.server.recommender.importing.source import Source
 from cuelight.server.recommender.model_names import FITTED_NAMES, MAX_LIKED_ITEMS, MODEL_NAMES
 from cuelight.server.version import server_version
 
@@ -98,21 +100,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
-    parser.add_argument("--interactions", type=Path, metavar="FILE", help="CSV, Parquet or a MovieLens file")
-    parser.add_argument("--items", type=Path, metavar="FILE", help="the same; titles, tags and numbers of items")
-    parser.add_argument(
-        "--report", type=Path, metavar="FILE.html", help="page on the data's quality (default: DIR/quality.html)"
-    )
-    parser.add_argument(
-        "--movielens-100k", action="store_true", help="fetch and import MovieLens 100K (GroupLens: for research)"
-    )
-    parser.add_argument(
-        "--min-value",
-        type=float,
-        metavar="VALUE",
-        help="from here on a value is a like; kept with the data (default: 1)",
-    )
-    parser.add_argument("--cache-dir", type=Path, default=Path(".cache/weights"), help="where fetched files are kept")
+    add_import_options(parser)
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -185,7 +173,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _import(arguments: argparse.Namespace) -> int:
     from cuelight.server.recommender.importing.import_command import import_files  # noqa: PLC0415
 
-    interactions, items, min_value = arguments.interactions, arguments.items, arguments.min_value
+    (interactions, items), min_value = sources_of(arguments), arguments.min_value
     if arguments.movielens_100k:
         if interactions or items:
             raise ConfigError("--movielens-100k: comes alone, without --interactions and --items")
@@ -196,13 +184,13 @@ def _import(arguments: argparse.Namespace) -> int:
     return import_files(arguments.data, interactions, items, min_value, arguments.report)
 
 
-def _fetched_movielens(cache_dir: Path) -> tuple[Path, Path]:
+def _fetched_movielens(cache_dir: Path) -> tuple[Source, Source]:
     movielens = importlib.import_module("cuelight.exporters.movielens")
     try:
         interactions, items = movielens.fetch_movielens(cache_dir)
     except movielens.WeightsError as error:
         raise ConfigError(str(error)) from error
-    return interactions, items
+    return Source(interactions), Source(items)
 
 
 def _export(arguments: argparse.Namespace) -> int:

@@ -8,12 +8,14 @@ Whatever stops it on the way leaves the folder's data as they were.
 import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from cuelight.server.errors import ConfigError, InvalidRequest, Overloaded
 from cuelight.server.recommender.importing.interactions import Interactions, check_times, read_interactions
 from cuelight.server.recommender.importing.items import Items, read_items
+from cuelight.server.recommender.importing.source import Source
 from cuelight.server.recommender.liking import LEAST_LIKED, MIN_VALUE, min_value_of
 from cuelight.server.recommender.progress import Advance, progress
 from cuelight.server.recommender.quality.report_command import Known, check_page, known_to, report_quality
@@ -29,7 +31,7 @@ Content = TypeVar("Content")
 
 
 def import_files(
-    data: Path, interactions: Path | None, items: Path | None, min_value: float | None, report: Path | None = None
+    data: Path, interactions: Source | None, items: Source | None, min_value: float | None, report: Path | None = None
 ) -> int:
     """Put files into a data folder, say what came of it and how good they are; return the exit code.
 
@@ -42,14 +44,15 @@ def import_files(
     if min_value is not None and not math.isfinite(min_value):
         raise ConfigError(f"--min-value: got {min_value}, expected a finite number")
     check_page(report)
-    events = None if interactions is None else (interactions, _read(read_interactions, interactions))
-    catalogue = None if items is None else (items, _read(read_items, items))
+    read_events = partial(read_interactions, now_s=time.time())
+    events = None if interactions is None else (interactions.path, _read(read_events, interactions))
+    catalogue = None if items is None else (items.path, _read(read_items, items))
     store = Store(data) if (data / DATABASE_NAME).exists() else None
     try:
         if events or catalogue:
             report_quality(data, _known(store, min_value), events, catalogue, report)
         if events is not None:
-            check_times(events[1], events[0], time.time())
+            check_times(events[1], time.time())
         store = store or Store(data)
         _take_in(store, events, catalogue, min_value)
         print(
@@ -61,10 +64,11 @@ def import_files(
             store.close()
 
 
-def _read(read: Callable[[Path], Content], path: Path) -> Content:
+def _read(read: Callable[[Source], Content], source: Source) -> Content:
+    path = source.path
     size = f", {path.stat().st_size / _BYTES_PER_MIB:,.1f} MiB" if path.is_file() else ""
     with progress(f"reading {path.name}{size}"):
-        return read(path)
+        return read(source)
 
 
 def _known(store: Store | None, min_value: float | None) -> Known:
@@ -83,7 +87,7 @@ def _take_in(
     item_path, items = catalogue or (None, None)
     settings = {} if min_value is None else {MIN_VALUE: min_value}
     try:
-        with progress("recording", None if told is None else len(told)) as advance:
+        with progress("recording interactions" if told else "recording items", len(told) if told else None) as advance:
             new = store.take_in(
                 _counted(told.events(), advance) if told is not None else (),
                 items.attributes if items is not None else None,

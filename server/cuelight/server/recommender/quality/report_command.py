@@ -78,7 +78,7 @@ def report_quality(
     imported = Imported(title, told, told_items, catalogue, known.touched, known.min_value)
     with progress("measuring quality"):
         report = measure(imported, time.time())
-        places = places_of_findings(report, path)
+        places = places_of_findings(report, told.places if told else None)
     print(as_text(report, places))
     plotter = find_plotter()
     page = page or data / PAGE_NAME
