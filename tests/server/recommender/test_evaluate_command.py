@@ -1,5 +1,6 @@
 """`cuelight recommender evaluate` reproduces the accuracy that the formulas have on MovieLens 100K."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +132,69 @@ def test_nobody_likes_anything_is_said(small: Path, capsys: pytest.CaptureFixtur
     assert main(["recommender", "evaluate", "--data", str(small), "--min-value", "3"]) == 2
 
     assert "nobody likes anything" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("likes", "protocol", "said"),
+    [
+        (
+            4,
+            "per-user",
+            "per-user holds out one like of five of each user: expected somebody with 5 likes, got 4 at most",
+        ),
+        (
+            1,
+            "last-out",
+            "last-out holds out the latest like of each user: expected somebody with 2 likes, got 1 at most",
+        ),
+    ],
+)
+def test_nothing_to_hold_out_is_said_before_anything_is_fitted(
+    tmp_path: Path, likes: int, protocol: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    store.record([Event(f"{u} {i}", f"u{u}", f"i{i}", 1.0, float(i)) for u in range(3) for i in range(likes)])
+    store.close()
+
+    assert main(["recommender", "evaluate", "--data", str(tmp_path), "--protocol", protocol]) == 2
+
+    told = capsys.readouterr()
+    assert said in told.err
+    assert "fitting" not in told.err
+    assert told.out == ""
+
+
+def test_blends_stand_beside_the_models_that_are_not_skipped(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--skip", "als", "user_cosine", "item_cosine", "content_cosine", "--skip", "popularity"]
+    words += ["--blend", "ease=0.9", "content_cosine=0.1", "--blend", "ease=2"]
+
+    assert main(["recommender", "evaluate", "--data", str(small), *words]) == 0
+
+    told = capsys.readouterr()
+    rows = [re.split(r"  +", line)[:5] for line in told.out.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["ease", "hybrid", "0.9 ease + 0.1 content_cosine", "2 ease"]
+    assert rows[1][1:] == rows[2][1:]  # the weights that hybrid has
+    assert rows[0][1:] == rows[3][1:]
+    assert "left out: sequential: it foresees what comes next; --protocol last-out" in told.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--blend", "ease"], '--blend: got "ease", expected MODEL=WEIGHT'),
+        (["--blend", "ease=much"], '--blend: got "ease=much", expected MODEL=WEIGHT'),
+        (["--blend", "hybrid=1"], '--blend: got "hybrid", expected some of popularity, item_cosine'),
+        (["--blend", "ease=1", "ease=2"], '--blend: got "ease" twice'),
+        (["--blend", "ease=inf"], "--blend: ease: got inf, expected a finite number"),
+        (["--model", "ease", "--skip", "ease"], "--skip: nothing is left to measure"),
+    ],
+)
+def test_what_cannot_be_measured_is_said(
+    small: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["recommender", "evaluate", "--data", str(small), *words]) == 2
+
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

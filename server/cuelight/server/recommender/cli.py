@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cuelight.server.errors import ConfigError, CuelightError
 from cuelight.server.flags import FRONT_FLAGS, flag, sections_of
+from cuelight.server.recommender.blends import parse_blend
 from cuelight.server.recommender.importing.import_options import add_import_options, sources_of
 from cuelight.server.recommender.importing.source import Source
 from cuelight.server.recommender.model_names import FITTED_NAMES, MAX_LIKED_ITEMS, MODEL_NAMES
@@ -136,6 +137,17 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
     _add_models(parser, MODEL_NAMES)
     parser.add_argument(
+        "--skip", nargs="+", action="extend", choices=MODEL_NAMES, default=[], help="leave out one or more of them"
+    )
+    parser.add_argument(
+        "--blend",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="MODEL=WEIGHT",
+        help="measure a blend too, such as ease=0.8 als=0.2; repeat for more",
+    )
+    parser.add_argument(
         "--protocol",
         choices=["per-user", "last-out"],
         default="per-user",
@@ -157,7 +169,9 @@ def _add_threads(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_models(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
-    parser.add_argument("--model", action="append", choices=names, help="repeat for more (default: all)")
+    parser.add_argument(
+        *("--model", "--models"), nargs="+", action="extend", choices=names, help="one or more of them (default: all)"
+    )
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -245,4 +259,6 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         arguments.plot,
         arguments.seed,
         _threads(arguments),
+        arguments.skip,
+        [parse_blend("--blend", words) for words in arguments.blend],
     )
