@@ -1,5 +1,6 @@
 """`cuelight recommender evaluate` reproduces the accuracy that the formulas have on MovieLens 100K."""
 
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -176,6 +177,39 @@ def test_blends_stand_beside_the_models_that_are_not_skipped(small: Path, capsys
     assert rows[1][1:] == rows[2][1:]  # the weights that hybrid has
     assert rows[0][1:] == rows[3][1:]
     assert "left out: sequential: it foresees what comes next; --protocol last-out" in told.err
+
+
+def test_popularity_forgets_as_the_file_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten liked `old` long ago, three `new` lately, which is held out of `last`'s likes: second without a half-life."""
+    day_s = 86_400.0
+    liked = [(f"v{u}", item, day) for u in range(10) for item, day in (("old", 0.0), (f"x{u}", 200.0))]
+    liked += [(f"w{u}", item, day) for u in range(3) for item, day in (("new", 100.0), (f"y{u}", 200.0))]
+    liked += [("last", "q", 100.0), ("last", "new", 101.0)]
+    store = Store(tmp_path)
+    store.record([Event(f"{user} {item}", user, item, 1.0, day * day_s) for user, item, day in liked])
+    store.close()
+    (tmp_path / "recommender.toml").write_text(f"[models]\nhalf_life_s = {10 * day_s}\n")
+    words = ["--data", str(tmp_path), "--model", "popularity", "--protocol", "last-out"]
+
+    found = []
+    for more in ([], ["--config", str(tmp_path / "recommender.toml")]):
+        assert main(["recommender", "evaluate", *words, *more]) == 0
+        found.append(float(capsys.readouterr().out.splitlines()[2].split()[1]))
+
+    assert found[1] - found[0] == pytest.approx((1 - 1 / math.log2(3)) / 14, abs=1e-4)
+
+
+def test_the_file_reaches_evaluate_and_fit(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "recommender.toml"
+    file.write_text("[data]\nmax_liked_items = 3\n[models]\nhybrid = { popularity = 2 }\n")
+    words = ["--data", str(small), "--config", str(file), "--model"]
+
+    assert main(["recommender", "fit", *words, "ease"]) == 1
+    assert main(["recommender", "evaluate", *words, "ease"]) == 1
+    assert capsys.readouterr().err.count("data.max_liked_items is 3") == 2
+    assert main(["recommender", "evaluate", *words, "hybrid", "popularity"]) == 0
+    rows = [line.split()[1:5] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert rows[0] == rows[1]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ Each command imports what it needs when it runs.
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cuelight.server.errors import ConfigError, CuelightError
 from cuelight.server.flags import FRONT_FLAGS, flag, sections_of
@@ -16,6 +17,9 @@ from cuelight.server.recommender.importing.import_options import add_import_opti
 from cuelight.server.recommender.importing.source import Source
 from cuelight.server.recommender.model_names import FITTED_NAMES, MAX_LIKED_ITEMS, MODEL_NAMES
 from cuelight.server.version import server_version
+
+if TYPE_CHECKING:
+    from cuelight.server.recommender.config import RecommenderConfig
 
 __all__ = ["main"]
 
@@ -94,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
-    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings; flags win over it")
+    _add_config(parser, "settings; flags win over it")
     for setting in _SERVE_FLAGS:
         parser.add_argument(setting.flag, dest=setting.dest, help=setting.text, **setting.options)
 
@@ -123,6 +127,7 @@ def _add_backup(parser: argparse.ArgumentParser) -> None:
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
+    _add_config(parser, "the file that serve takes: its [models] and [data]")
     _add_models(parser, FITTED_NAMES)
 
 
@@ -135,6 +140,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
+    _add_config(parser, "the file that serve takes: its [models] and [data]; flags win over it")
     _add_models(parser, MODEL_NAMES)
     parser.add_argument(
         "--skip", nargs="+", action="extend", choices=MODEL_NAMES, default=[], help="leave out one or more of them"
@@ -164,6 +170,10 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data folder")
 
 
+def _add_config(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help=text)
+
+
 def _add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="cores to train on (default: 1)")
 
@@ -175,13 +185,18 @@ def _add_models(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from cuelight.server.config_file import merge, read_toml  # noqa: PLC0415
-    from cuelight.server.recommender.config import RecommenderConfig, build_recommender_config  # noqa: PLC0415
     from cuelight.server.recommender.serve_command import serve_recommender  # noqa: PLC0415
 
+    return serve_recommender(_config(arguments, sections_of(_SERVE_FLAGS, arguments)), server_version())
+
+
+def _config(arguments: argparse.Namespace, above: Mapping[str, Any]) -> "RecommenderConfig":
+    """Return what the file says, with the data folder and what else was given on the command line above it."""
+    from cuelight.server.config_file import merge, read_toml  # noqa: PLC0415
+    from cuelight.server.recommender.config import RecommenderConfig, build_recommender_config  # noqa: PLC0415
+
     below = read_toml(arguments.config, RecommenderConfig) if arguments.config else {}
-    above = merge(sections_of(_SERVE_FLAGS, arguments), {"data": {"folder": arguments.data}})
-    return serve_recommender(build_recommender_config(merge(below, above)), server_version())
+    return build_recommender_config(merge(below, merge(above, {"data": {"folder": arguments.data}})))
 
 
 def _import(arguments: argparse.Namespace) -> int:
@@ -223,8 +238,11 @@ def _backup(arguments: argparse.Namespace) -> int:
 
 def _fit(arguments: argparse.Namespace) -> int:
     from cuelight.server.recommender.fit_command import fit_folder  # noqa: PLC0415
+    from cuelight.server.recommender.model_set import ModelSettings  # noqa: PLC0415
 
-    return fit_folder(arguments.data, arguments.model or FITTED_NAMES)
+    config = _config(arguments, {})
+    settings = ModelSettings.of(config.models, config.data.max_liked_items)
+    return fit_folder(arguments.data, arguments.model or FITTED_NAMES, settings, config.data.min_value)
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -249,16 +267,19 @@ def _experiments(arguments: argparse.Namespace) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from cuelight.server.recommender.evaluation.evaluate_command import evaluate_folder  # noqa: PLC0415
+    from cuelight.server.recommender.model_set import ModelSettings  # noqa: PLC0415
 
+    config = _config(arguments, {} if arguments.min_value is None else {"data": {"min_value": arguments.min_value}})
     return evaluate_folder(
         arguments.data,
         arguments.model,
         arguments.protocol,
-        arguments.min_value,
+        config.data.min_value,
         arguments.markdown,
         arguments.plot,
         arguments.seed,
         _threads(arguments),
         arguments.skip,
         [parse_blend("--blend", words) for words in arguments.blend],
+        ModelSettings.of(config.models, config.data.max_liked_items),
     )

@@ -12,6 +12,7 @@ from cuelight.server.recommender.evaluation.report import as_markdown, as_table,
 from cuelight.server.recommender.evaluation.split import HELD_OUT_OF, Split, leave_last_out, per_user_split
 from cuelight.server.recommender.liking import min_value_of
 from cuelight.server.recommender.model_names import MODEL_NAMES
+from cuelight.server.recommender.model_set import ModelSettings
 from cuelight.server.recommender.store.store import Store
 from cuelight.server.recommender.trained.exporters_link import sasrec, why_no_training
 from cuelight.server.recommender.trained.for_evaluation import trained_on
@@ -32,6 +33,7 @@ def evaluate_folder(
     threads: int = 1,
     skip: Sequence[str] = (),
     blends: Sequence[Mapping[str, float]] = (),
+    settings: ModelSettings | None = None,
 ) -> int:
     """Measure models, then blends, and print the table; return the exit code. A server may serve meanwhile.
 
@@ -59,7 +61,7 @@ def evaluate_folder(
     if not any(len(held_out) for held_out in split.held_out):
         raise ConfigError(f"{data}: {_nothing_held_out(found, protocol)}")
     train = partial(trained_on, told={"seed": seed}, threads=threads)
-    figures = evaluate(split, found.features, names, progress=_say, train=train, blends=blends)
+    figures = evaluate(split, found.features, names, settings, _say, train, blends)
     print(as_markdown(figures) if markdown else as_table(figures))
     if picture is not None:
         plot(figures, picture)
