@@ -85,11 +85,28 @@ def test_items_have_titles_tags_and_numbers(tmp_path: Path) -> None:
         "2": ItemAttributes("Heat"),
     }
     assert read_items(Source(tmp_path / "movies.dat")).attributes == {
-        "1": ItemAttributes("Café: Part 2 (1995)", ("Comedy", "Drama"))
+        "1": ItemAttributes("Café: Part 2 (1995)", ("Comedy", "Drama"), {"year": 1995.0})
     }
     films = read_items(Source(tmp_path / "u.item")).attributes
-    assert films["1"] == ItemAttributes("Café (1995)", ("Action", "Comedy"))
+    assert films["1"] == ItemAttributes("Café (1995)", ("Action", "Comedy"), {"year": 1995.0})
     assert films["2"].tags == ("Comedy",)
+
+
+def test_the_year_behind_a_title_is_a_number_in_films_of_movielens_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    films, others = tmp_path / "films.csv", tmp_path / "others.csv"
+    films.write_text(
+        "movieId,title,genres\n1,Blade Runner 2049 (2017) (V),\n2,2001: A Space Odyssey (1968),\n3,None,\n"
+    )
+    others.write_text("item,title\nx,Songs of (1995)\n")
+
+    found = read_items(Source(films))
+
+    assert [item.numbers for item in found.attributes.values()] == [{"year": 2017.0}, {"year": 1968.0}, {}]
+    assert read_items(Source(others)).attributes["x"].numbers == {}
+    assert import_files(tmp_path / "data", None, Source(films), None) == 0
+    assert f"items         3 from {films}; year of 2 from their titles" in capsys.readouterr().out
 
 
 def test_what_is_imported_twice_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,7 +101,8 @@ def _take_in(
     if items is not None:
         spaces = sorted({space for vectors in items.embeddings.values() for space in vectors})
         found = f"{', embeddings: ' if spaces else ''}{', '.join(spaces)}"
-        print(f"items         {len(items.attributes)} from {item_path}{found}")
+        years = f"; year of {items.years_in_titles} from their titles" if items.years_in_titles else ""
+        print(f"items         {len(items.attributes)} from {item_path}{found}{years}")
     if told is not None:
         print(f"interactions  {new} new, {len(told) - new} known already, from {path}")
 

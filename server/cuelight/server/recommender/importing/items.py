@@ -12,6 +12,7 @@ from cuelight.server.recommender.importing.file_table import FileTable, LeftOut
 from cuelight.server.recommender.importing.ids import ids_by_place
 from cuelight.server.recommender.importing.item_cells import availability, named_numbers, tags, texts
 from cuelight.server.recommender.importing.source import Source
+from cuelight.server.recommender.importing.title_years import YEAR, title_years
 
 __all__ = ["Items", "read_items"]
 
@@ -28,6 +29,8 @@ class Items:
     embeddings: Mapping[str, Mapping[str, Vector]] = field(default_factory=dict)
     """By item and space."""
     left_out: LeftOut | None = None
+    years_in_titles: int = 0
+    """Of so many items the number `year` is from the title."""
 
 
 def read_items(source: Source) -> Items:
@@ -35,13 +38,15 @@ def read_items(source: Source) -> Items:
 
     Numbers by name may come as JSON in `numbers_json`, or as a map of a Parquet file; tags as JSON in `tags_json`.
     Other columns: one of only 0 and 1 is a tag of its name, any other of numbers is a number; one of lists of numbers,
-    as Parquet can have, holds embeddings, and its name is their space. Raises: ConfigError.
+    as Parquet can have, holds embeddings, and its name is their space. Of MovieLens's films the year behind the title
+    is the number `year`. Raises: ConfigError.
     """
     table = read_table(source)
     places, ids = ids_by_place(table, table.needed_column("item"), "item")
     titles, listed, named = texts(table, "title"), tags(table), named_numbers(table)
     available = availability(table)
     flags, numbers = _flags_and_numbers(table)
+    years = title_years(source, table.arrow.column_names, titles)
     vectors = list(embedding_columns(table))
     left_out = table.left_out()
     kept = [(row, ids[place]) for row, place in enumerate(places.tolist()) if table.kept[row]]
@@ -51,13 +56,15 @@ def read_items(source: Source) -> Items:
             tags=(*listed[row], *(name for name, values in flags.items() if values[row])),
             numbers={
                 **{name: float(v[row]) for name, v in numbers.items() if v[row] is not None and math.isfinite(v[row])},
+                **({} if (year := years[row]) is None else {YEAR: year}),
                 **named[row],
             },
             available=available[row],
         )
         for row, item in kept
     }
-    return Items(attributes, len(kept), _embeddings(vectors, kept), left_out)
+    from_titles = len({item for row, item in kept if years[row] is not None})
+    return Items(attributes, len(kept), _embeddings(vectors, kept), left_out, from_titles)
 
 
 def _embeddings(
