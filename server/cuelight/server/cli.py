@@ -79,6 +79,26 @@ _SERVE_FLAGS = (
         type=int,
         metavar="N",
     ),
+    flag(
+        "--vision-model",
+        "vision.default_model",
+        "model that names images where none is named (default: the only one)",
+        metavar="NAME",
+    ),
+    flag(
+        "--max-image-bytes",
+        "vision.max_image_bytes",
+        "largest image file taken (default: 16777216)",
+        type=int,
+        metavar="N",
+    ),
+    flag(
+        "--max-pixels",
+        "vision.max_pixels",
+        "largest picture decoded (default: 25000000)",
+        type=int,
+        metavar="N",
+    ),
     flag("--trace-folder", "log.trace_folder", "where traces go (default: the working directory)", metavar="DIR"),
 )
 
