@@ -100,7 +100,8 @@ class VisionServiceServicer(object):
         come in the order of the frames. Half-close to end: what still waits is answered, then OK.
 
         INVALID_ARGUMENT: no config first, a second config, an empty message, or an option out of range; a frame that
-        cannot be used is answered with an `error`, and the stream goes on. NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE: as above.
+        cannot be used is answered with an `error`, and the stream goes on. NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE: as for
+        Classify.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -60,7 +60,8 @@ class VisionServiceStub:
     come in the order of the frames. Half-close to end: what still waits is answered, then OK.
 
     INVALID_ARGUMENT: no config first, a second config, an empty message, or an option out of range; a frame that
-    cannot be used is answered with an `error`, and the stream goes on. NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE: as above.
+    cannot be used is answered with an `error`, and the stream goes on. NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE: as for
+    Classify.
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_vision_pb2.ListModelsRequest, _vision_pb2.ListModelsResponse]
     """Returns the models that classify images and serve, by name, the newest version of each. Never fails."""
@@ -92,7 +93,8 @@ class VisionServiceAsyncStub(VisionServiceStub):
     come in the order of the frames. Half-close to end: what still waits is answered, then OK.
 
     INVALID_ARGUMENT: no config first, a second config, an empty message, or an option out of range; a frame that
-    cannot be used is answered with an `error`, and the stream goes on. NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE: as above.
+    cannot be used is answered with an `error`, and the stream goes on. NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE: as for
+    Classify.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_vision_pb2.ListModelsRequest, _vision_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Returns the models that classify images and serve, by name, the newest version of each. Never fails."""
@@ -145,7 +147,8 @@ class VisionServiceServicer(metaclass=_abc_1.ABCMeta):
         come in the order of the frames. Half-close to end: what still waits is answered, then OK.
 
         INVALID_ARGUMENT: no config first, a second config, an empty message, or an option out of range; a frame that
-        cannot be used is answered with an `error`, and the stream goes on. NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE: as above.
+        cannot be used is answered with an `error`, and the stream goes on. NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE: as for
+        Classify.
         """
 
     @_abc_1.abstractmethod
