@@ -111,6 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _export(words[1:])
         if words[:1] == ["transcribe"]:
             return int(importlib.import_module("cuelight.client.transcribe_command").main(words[1:]))
+        if words[:1] == ["classify"]:
+            return int(importlib.import_module("cuelight.client.classify_command").main(words[1:]))
         if words[:1] == ["recommender"]:
             return _recommender(words[1:])
         arguments = _parser().parse_args(words)
@@ -147,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     token_key = commands.add_parser("token-key", help="print a new key for resume tokens, as a key file has it")
     token_key.add_argument("id", nargs="?", help="its name (default: today's date)")
     commands.add_parser("transcribe", add_help=False, help="turn speech into text (cuelight transcribe --help)")
+    commands.add_parser("classify", add_help=False, help="say what is on photos (cuelight classify --help)")
     commands.add_parser(
         "recommender", add_help=False, help="recommend what people will like (cuelight recommender --help)"
     )
