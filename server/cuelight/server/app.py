@@ -86,7 +86,7 @@ class InferenceApplication:
         )
         self._tracer = Tracer(config.log.trace_folder, self._tasks.create)
         self._health = HealthServicer(self._is_ready, self._changes)
-        self._images = ImagePool(config.vision.threads, config.vision.max_waiting_images, config.vision.max_pixels)
+        self._images = ImagePool(config.vision.threads, config.vision.max_waiting_images)
         self._image_counts = VisionCounts()
         self.services = self._mounted(config, log)
         self._operations = OperationsPort(

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from PIL import Image
-
 from cuelight.server.errors import Overloaded
+from cuelight.server.vision.pictures import take_over_pillow
 
 __all__ = ["ImagePool"]
 
@@ -25,15 +24,14 @@ T = TypeVar("T")
 class ImagePool:
     """Owns the threads. Owned by the event loop, which alone touches the counts."""
 
-    def __init__(self, threads: int, max_waiting: int, max_pixels: int) -> None:
+    def __init__(self, threads: int, max_waiting: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="cuelight-images")
         self._max_inside = threads + max_waiting
         self.inside = 0
         """Pieces of work that wait or are done now."""
         self.refused = 0
         """Pieces of work for which there was no room."""
-        # Pillow has a limit of its own, for the whole process: the server's takes its place.
-        Image.MAX_IMAGE_PIXELS = max_pixels
+        take_over_pillow()
 
     async def run(self, work: Callable[[], T]) -> T:
         """Do work on a thread and return its result. Raises: Overloaded when too much waits; what `work` raises."""

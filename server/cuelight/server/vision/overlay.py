@@ -49,7 +49,7 @@ def overlay_png(picture: Image.Image, overlay: Overlay) -> bytes:
     lit = muted * (1 - strength) + _colors(glow) * strength
     drawn = np.where(shown[..., None], lit, base * _DARKENED)
     file = io.BytesIO()
-    Image.fromarray(drawn.clip(0, 255).astype(np.uint8)).save(file, "PNG")
+    Image.fromarray(np.rint(drawn.clip(0, 255)).astype(np.uint8)).save(file, "PNG")
     return file.getvalue()
 
 

@@ -8,6 +8,7 @@ makes of a JPEG that is damaged in the middle is taken as it is; a file that end
 
 import io
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from cuelight.server.errors import InvalidRequest
 from cuelight.vision.v1 import vision_pb2 as pb
 
-__all__ = ["ImageLimits", "Picture", "picture_of"]
+__all__ = ["ImageLimits", "Picture", "picture_of", "take_over_pillow"]
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 _MAX_SCANS = 100
@@ -60,8 +61,9 @@ _DECODER_ERRORS = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
+    Warning,
 )
-"""What Pillow raises on bytes that are no good; its plugins parse headers without a net."""
+"""What Pillow raises on bytes that are no good: its plugins parse headers without a net."""
 _RAW = {
     pb.RGB8: ("RGB", "RGB", 3),
     pb.RGBX8: ("RGB", "RGBX", 4),
@@ -97,6 +99,15 @@ class Picture:
             frame_count=self.frame_count,
             notes=self.notes,
         )
+
+
+def take_over_pillow() -> None:
+    """Put the server's limit in the place of Pillow's own, for the whole process; and its warnings about files to rest.
+
+    A header's pixels are checked here right after Pillow has read it, before it takes memory for them.
+    """
+    Image.MAX_IMAGE_PIXELS = None
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def picture_of(image: pb.Image, limits: ImageLimits) -> Picture:
