@@ -86,12 +86,12 @@ def encoded(picture: NDArray[np.uint8] | Image.Image, kind: str = "PNG", **optio
 
 
 def plain(color: str, height: int = 16, width: int = 16) -> NDArray[np.uint8]:
-    """Return a picture of one color."""
+    """Return a picture of one colour."""
     return np.full((height, width, 3), COLORS[color], np.uint8)
 
 
 def photo(color: str) -> bytes:
-    """Return a picture of one color as a PNG file."""
+    """Return a picture of one colour as a PNG file."""
     return encoded(plain(color))
 
 

@@ -61,7 +61,7 @@ def test_what_is_encoded_comes_back(kind: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_honored(orientation: int) -> None:
+def test_exif_orientation_is_honoured(orientation: int) -> None:
     upright = noise(6, 9)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -130,7 +130,7 @@ def test_cmyk_becomes_rgb() -> None:
     picture = decoded(encoded(magenta, "JPEG"))
 
     np.testing.assert_allclose(pixels(picture)[4, 4].astype(int), (255, 0, 255), atol=3)
-    assert picture.notes == ("CMYK without color management",)
+    assert picture.notes == ("CMYK without colour management",)
 
 
 def test_of_16_bits_the_upper_8_count() -> None:

@@ -78,7 +78,8 @@ def failed(call: Any, request: Any) -> tuple[grpc.StatusCode, str]:
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     powers: NDArray[np.float64] = np.exp(logits)
-    return powers / powers.sum()
+    powers /= powers.sum()
+    return powers
 
 
 def logits_of(red: float, green: float, blue: float) -> NDArray[np.float64]:
@@ -207,7 +208,7 @@ def values(response: pb.ExplainResponse) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("model", ["colors", "alone"])
-def test_the_class_activation_is_where_the_color_is(stub: pb_grpc.VisionServiceStub, model: str) -> None:
+def test_the_class_activation_is_where_the_colour_is(stub: pb_grpc.VisionServiceStub, model: str) -> None:
     red = explained(stub, model=model, class_name="red")
     best = explained(stub, model=model)
 
@@ -223,14 +224,14 @@ def test_the_class_activation_is_where_the_color_is(stub: pb_grpc.VisionServiceS
 
 
 @pytest.mark.parametrize("model", ["colors", "unpooled", "alone"])
-def test_occlusion_loses_most_where_the_color_is(stub: pb_grpc.VisionServiceStub, model: str) -> None:
+def test_occlusion_loses_most_where_the_colour_is(stub: pb_grpc.VisionServiceStub, model: str) -> None:
     response = explained(stub, model=model, class_index=1, method=pb.OCCLUSION, occlusion_grid=4)
 
     lost = values(response)
     assert (response.method, response.rows, response.columns, response.runs) == (pb.OCCLUSION, 4, 4, 17)
     assert lost.min() < 0 < lost.max()
     assert (lost[:, 2:] > 0).all() and (lost[:, 0] < 0).all()
-    # At the right edge a place covers 4 x 3 pixels of green by the mean color: half of each becomes red.
+    # At the right edge a place covers 4 x 3 pixels of green by the mean colour: half of each becomes red.
     half = 0.5 * 12 / 64
     whole, covered = (softmax(logits_of(0.5 + more, 0.5 - more, 0))[1] for more in (0, half))
     assert lost[1, 3] == pytest.approx(whole - covered, abs=1e-5)

@@ -70,7 +70,7 @@ class _ExplanationMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exp
     """
     OCCLUSION: _ExplanationMethod.ValueType  # 2
     """Occlusion (Zeiler and Fergus 2014): how much of the class's probability is lost when a place is covered by the
-    image's mean color. For any model; as many runs as there are places. Deterministic.
+    image's mean colour. For any model; as many runs as there are places. Deterministic.
     """
     RISE: _ExplanationMethod.ValueType  # 3
     """RISE (Petsiuk et al. 2018): the class's probability under many random masks, averaged over those that leave a place
@@ -88,7 +88,7 @@ Exact, and as cheap as one run; for models that end in global average pooling an
 """
 OCCLUSION: ExplanationMethod.ValueType  # 2
 """Occlusion (Zeiler and Fergus 2014): how much of the class's probability is lost when a place is covered by the
-image's mean color. For any model; as many runs as there are places. Deterministic.
+image's mean colour. For any model; as many runs as there are places. Deterministic.
 """
 RISE: ExplanationMethod.ValueType  # 3
 """RISE (Petsiuk et al. 2018): the class's probability under many random masks, averaged over those that leave a place

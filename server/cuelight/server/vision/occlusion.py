@@ -1,7 +1,7 @@
 """Occlusion: what a model loses when a place of the image is covered. Rules of arrays, without model or clock.
 
 Source: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014, section 4.2: a square of even
-color is moved over the image, and the probability of the class is noted for each of its positions.
+colour is moved over the image, and the probability of the class is noted for each of its positions.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["OcclusionGrid", "occlusion_grid"]
 
 _COVER_CELLS = 2
-"""The square is two places wide, so that neighbors overlap by half."""
+"""The square is two places wide, so that neighbours overlap by half."""
 
 Pixels = NDArray[np.float32]
 
@@ -32,7 +32,7 @@ class OcclusionGrid:
         return self.rows * self.columns
 
     def covered(self, pixels: Pixels, places: range) -> Pixels:
-        """Return the image (of `shape`) once for each place, covered there by its own mean color."""
+        """Return the image (of `shape`) once for each place, covered there by its own mean colour."""
         axes = (1, 2) if self.channels_first else (0, 1)
         mean = pixels.mean(axis=axes, keepdims=True)
         images = np.repeat(pixels[None], len(places), axis=0)

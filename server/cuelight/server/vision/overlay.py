@@ -69,7 +69,7 @@ def _laid_out(overlay: Overlay, scale: float, size: tuple[int, int]) -> tuple[Pi
 
 
 def _colors(values: Pixels) -> Pixels:
-    """Return the colors of values from 0 to 1, (height, width, 3)."""
+    """Return the colours of values from 0 to 1, (height, width, 3)."""
     at = [place for place, _ in _ANCHORS]
     channels = [np.interp(values, at, [color[channel] for _, color in _ANCHORS]) for channel in range(3)]
     return np.stack(channels, axis=-1).astype(np.float32)

@@ -1,8 +1,8 @@
 """From an image as it came to an upright RGB picture: every kind of file defined, every bad one named.
 
 What a file's header says is checked before anything is decoded: bytes, format, pixels. EXIF orientation is honoured;
-transparency is laid on white; of 16 bits the upper eight count; CMYK becomes RGB without color management, as embedded
-color profiles are not looked at; of an animation, or of a file of several pictures, the first is taken. What libjpeg
+transparency is laid on white; of 16 bits the upper eight count; CMYK becomes RGB without colour management, as embedded
+colour profiles are not looked at; of an animation, or of a file of several pictures, the first is taken. What libjpeg
 makes of a JPEG that is damaged in the middle is taken as it is; a file that ends too soon is refused.
 """
 
@@ -228,5 +228,5 @@ def _as_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
             clear = Image.alpha_composite(white, clear)
         return clear.convert("RGB")
     if image.mode == "CMYK":
-        notes.append("CMYK without color management")
+        notes.append("CMYK without colour management")
     return image.convert("RGB") if image.mode != "RGB" else image.copy()

@@ -62,7 +62,7 @@ class RiseMap:
 
 
 def masked(pixels: Pixels, masks: Pixels, channels_first: bool) -> Pixels:
-    """Return the image under each mask: what is covered takes the image's own mean color."""
+    """Return the image under each mask: what is covered takes the image's own mean colour."""
     axes = (1, 2) if channels_first else (0, 1)
     mean = pixels.mean(axis=axes, keepdims=True)
     shown = masks[:, None] if channels_first else masks[..., None]
