@@ -48,6 +48,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     write_colors(models, "alone", batch=1, said=metadata(max_batch_size=None))
     write_colors(models, "unpooled", tail="unpooled")
     write_colors(models, "certain", tail="softmax", said=metadata(scores="probabilities"))
+    write_colors(models, "hidden")
+    (models / "hidden" / "config.pbtxt").write_text('output [{name: "logits" data_type: TYPE_FP32 dims: [3]}]')
     write_colors(models, "unlabelled", said=metadata(labels=None))
     write_colors(models, "undescribed", said=metadata(preprocessing=None))
     write_colors(models, "misdescribed", said=metadata(preprocessing='{"kind": "image"}'))
@@ -188,6 +190,14 @@ def test_a_model_without_embedding_says_so(stub: pb_grpc.VisionServiceStub) -> N
     code, details = failed(stub.Embed, pb.EmbedRequest(model="unpooled", images=[image(photo("red"))]))
 
     assert (code, details) == (MISSING, 'model "unpooled": its metadata "cuelight.embedding" is missing')
+
+
+def test_a_model_whose_vector_is_not_served_still_names_images(stub: pb_grpc.VisionServiceStub) -> None:
+    request = pb.ClassifyRequest(model="hidden", images=[image(photo("blue"))])
+    code, details = failed(stub.Embed, pb.EmbedRequest(model="hidden", images=[image(photo("red"))]))
+
+    assert stub.Classify(request).results[0].labels[0].name == "blue"
+    assert (code, 'names output "embedding", which it does not give' in details) == (MISSING, True)
 
 
 def left_red_right_green() -> NDArray[np.uint8]:
@@ -339,7 +349,7 @@ def test_a_stream_that_begins_wrongly_says_why(
 def test_models_are_listed_with_what_they_can_do_and_why_not(stub: pb_grpc.VisionServiceStub) -> None:
     models = {model.name: model for model in stub.ListModels(pb.ListModelsRequest()).models}
 
-    assert list(models) == sorted({"colors", "alone", "unpooled", "certain", "unlabelled", "undescribed",
+    assert list(models) == sorted({"colors", "alone", "hidden", "unpooled", "certain", "unlabelled", "undescribed",
                                    "misdescribed", "five"})  # fmt: skip
     colors = models["colors"]
     assert (colors.version, colors.class_count, colors.embedding_dimension, colors.is_default) == (1, 3, 3, True)

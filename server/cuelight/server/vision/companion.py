@@ -111,6 +111,8 @@ def accompany(directory: Path, resolved: ResolvedModel) -> VisionCompanion | Non
     if metadata.get(TASK_KEY) != TASK:
         return None
     model = directory / resolved.config.default_model_filename
+    if resolved.sequences is not None:
+        return VisionCompanion(None, "it keeps sequences, one image has none", model)
     try:
         return VisionCompanion(image_facts(metadata, resolved.signature), "", model)
     except MetadataUnusable as error:

@@ -17,7 +17,7 @@ _FREE_OR_ONE = (WILDCARD, 1)
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """How images go in and what comes out. `embedding` is empty for a model that gives none."""
+    """How images go in and what comes out. `embedding` is empty for a model that gives none, for the reason given."""
 
     input: str
     scores: str
@@ -26,6 +26,7 @@ class ImageFacts:
     preprocessing: Preprocessing
     embedding: str = ""
     embedding_dimension: int = 0
+    why_no_embedding: str = ""
 
 
 def image_facts(metadata: Mapping[str, str], signature: ModelSignature) -> ImageFacts:
@@ -33,9 +34,7 @@ def image_facts(metadata: Mapping[str, str], signature: ModelSignature) -> Image
     if PREPROCESSING_KEY not in metadata:
         raise MetadataUnusable(f'its metadata "{PREPROCESSING_KEY}" is missing')
     preprocessing = preprocessing_of(metadata[PREPROCESSING_KEY])
-    embedding = metadata.get(_EMBEDDING_KEY, "")
-    if embedding and embedding not in signature.outputs:
-        raise MetadataUnusable(f'metadata "{_EMBEDDING_KEY}": there is no output "{embedding}"')
+    embedding, why_no_embedding = _embedding(metadata, signature)
     scores = next((spec for name, spec in signature.outputs.items() if name != embedding), None)
     if scores is None:
         raise MetadataUnusable("it gives nothing but its embedding")
@@ -50,7 +49,18 @@ def image_facts(metadata: Mapping[str, str], signature: ModelSignature) -> Image
         preprocessing=preprocessing,
         embedding=embedding,
         embedding_dimension=_row_size(signature.outputs[embedding]) if embedding else 0,
+        why_no_embedding=why_no_embedding,
     )
+
+
+def _embedding(metadata: Mapping[str, str], signature: ModelSignature) -> tuple[str, str]:
+    """Return the output that is the image's vector, or why there is none: labels do without."""
+    name = metadata.get(_EMBEDDING_KEY, "")
+    if not name:
+        return "", f'its metadata "{_EMBEDDING_KEY}" is missing'
+    if name not in signature.outputs:
+        return "", f'its metadata "{_EMBEDDING_KEY}" names output "{name}", which it does not give'
+    return name, ""
 
 
 def _input_name(signature: ModelSignature, preprocessing: Preprocessing) -> str:

@@ -52,7 +52,7 @@ class VisionServicer:
         deadline_s = context.deadline()
         with self._models.using(request.model, request.model_version) as model:
             if not model.facts.embedding:
-                raise Unsupported(f'model "{model.version.name}": its metadata "cuelight.embedding" is missing')
+                raise Unsupported(f'model "{model.version.name}": {model.facts.why_no_embedding}')
             results = await for_each(
                 request.images,
                 lambda image: self._embedded(model, image, request.normalize, deadline_s),
