@@ -1,7 +1,8 @@
 """From scores to a shelf, step by step: boosts, who may be on it, the best of them, diversity, exploration, reasons."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,10 @@ __all__ = ["Asker", "ShelfMaker"]
 
 _POOL = 5
 """A diverse shelf is chosen from so many times as many items as it holds."""
+
+
+_shown: Callable[[tuple[float, str | None, str]], ShownReason] = partial(tuple.__new__, ShownReason)
+"""What `ShownReason` does with a tuple of all fields, in half the time: a shelf has a thousand."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,9 +102,10 @@ class ShelfMaker:
     def _reasons(
         self, model: Scorer, history: History, place: int, score: float, boosts: Sequence[BoostRule]
     ) -> tuple[ShownReason, ...]:
+        id_at = self._items.id_at
         reasons = [
-            ShownReason(reason.share, None if reason.item is None else self._items.id_at(reason.item), reason.feature)
-            for reason in model.reasons(history, place)
+            _shown((share, None if item is None else id_at(item), feature))
+            for share, item, feature in model.reasons(history, place)
         ]
         moved = shares_of_boosts(score, place, boosts)
         if moved:

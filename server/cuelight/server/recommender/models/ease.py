@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from cuelight.server.recommender.gram import Gram
 from cuelight.server.recommender.history import History
@@ -31,9 +30,11 @@ class Ease:
         """Return (histories, items); see `Scorer`."""
         inverse = self._gram.inverse
         n = min(len(inverse), len(self._gram.rows))
+        products = np.empty((len(histories), len(inverse)))
         known = [self._known(history) for history in histories]
-        products = inverse.times(_stacked(known, len(inverse)))[:, :n]
-        scores = np.divide(products, -inverse.diagonal[:n], out=products)
+        for product, (rows, weights) in zip(products, known, strict=True):
+            inverse.add_up(rows, weights, product)
+        scores = np.divide(products[:, :n], -inverse.diagonal[:n], out=products[:, :n])
         for row, (rows, weights) in enumerate(known):
             scores[row, rows] += weights
         return self._gram.rows.spread(scores)
@@ -54,10 +55,3 @@ class Ease:
         rows, weights = self._gram.known(history)
         inside = rows < len(self._gram.inverse)
         return rows[inside], weights[inside]
-
-
-def _stacked(known: Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]], n: int) -> csr_array:
-    rows = np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in known)])
-    weights = np.concatenate([np.empty(0), *(weights for _, weights in known)])
-    ends = np.cumsum([0, *(len(rows) for rows, _ in known)])
-    return csr_array((weights, rows, ends), shape=(len(known), n))

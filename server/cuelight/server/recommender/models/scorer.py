@@ -3,9 +3,10 @@
 `tests/server/recommender/test_model_contract.py` holds each model to it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import repeat
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,19 @@ from cuelight.server.recommender.history import History
 __all__ = ["Reason", "Scorer", "shares_of_items"]
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """A part of a score: from an item of the history (`item`, its place) or from a property (`feature`, its name)."""
+class Reason(NamedTuple):
+    """A part of a score: from an item of the history (`item`, its place) or from a property (`feature`, its name).
+
+    A tuple, because a shelf has a thousand of them.
+    """
 
     share: float
     item: int | None = None
     feature: str = ""
+
+
+_reason: Callable[[tuple[float, int | None, str]], Reason] = partial(tuple.__new__, Reason)
+"""What `Reason` does with a tuple of all fields, without the Python function in between."""
 
 
 class Scorer(Protocol):
@@ -48,4 +55,5 @@ class Scorer(Protocol):
 def shares_of_items(items: NDArray[np.int64], shares: NDArray[np.float64]) -> tuple[Reason, ...]:
     """Return reasons for the shares (h,) of history items (h,), largest first; equal ones in the items' order."""
     order = np.argsort(-shares, kind="stable")
-    return tuple(Reason(float(shares[i]), item=int(items[i])) for i in order if shares[i] != 0)
+    order = order[shares[order] != 0]
+    return tuple(map(_reason, zip(shares[order].tolist(), items[order].tolist(), repeat(""), strict=False)))
