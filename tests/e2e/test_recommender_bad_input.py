@@ -103,6 +103,29 @@ REFUSED: dict[str, tuple[Callable[[Stub], object], grpc.StatusCode, str]] = {
         INVALID,
         "queries: expected 1 to 1000, got 0",
     ),
+    "too many items together": (
+        lambda stub: stub.Recommend(
+            pb.RecommendRequest(queries=[pb.Query(user_id="ann")] * 101, options=pb.ShelfOptions(n=1000)),
+            timeout=TIMEOUT_S,
+        ),
+        INVALID,
+        "queries: expected shelves of 100000 items together at most, got 101000",
+    ),
+    "too many reasons": (
+        lambda stub: recommend(stub, n=101, explain=True),
+        INVALID,
+        "n: expected 100 at most with explain, got 101",
+    ),
+    "a history beyond numbers": (
+        lambda stub: stub.Recommend(
+            pb.RecommendRequest(
+                queries=[pb.Query(history=pb.History(items=[pb.LikedItem(item_id="a", weight=1e308)]))]
+            ),
+            timeout=TIMEOUT_S,
+        ),
+        INVALID,
+        'history: "a": weight: expected 1e-06 to 1e+06, got 1e+308',
+    ),
     "range upside down": (
         lambda stub: recommend(stub, filter=pb.Filter(ranges=[pb.Range(name="year", min=2, max=1)])),
         INVALID,

@@ -8,7 +8,8 @@ and counts in the next answer; a user who was forgotten is in no answer, no mode
 
 Every call can end with UNAVAILABLE (the models are being fitted, or the server shuts down) and RESOURCE_EXHAUSTED
 (more calls wait than fit; the status may carry a retry hint). A call for the model `item_cosine` or `ease`, by name,
-in a blend or in Similarity of items, ends with UNIMPLEMENTED where more items are liked than the server's limit.
+in a blend or in Similarity of items, ends with UNIMPLEMENTED where more items are liked than the server's limit; one
+for `sequential`, by name or in a blend, where it is not trained.
 """
 
 from collections import abc as _abc
@@ -38,7 +39,7 @@ class LikedItem(_message.Message):
     item_id: _builtins.str
     """Its id; one that is not known has no say."""
     weight: _builtins.float
-    """How much it is liked; above 0, default 1."""
+    """How much it is liked, 1e-6 to 1e6; default 1."""
     def __init__(
         self,
         *,
@@ -221,7 +222,7 @@ class Blend(_message.Message):
     WEIGHTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Weight by model, any finite number; any models but hybrid."""
+        """Weight by model, -1e6 to 1e6; any models but hybrid."""
 
     def __init__(
         self,
@@ -301,7 +302,7 @@ class ShelfOptions(_message.Message):
     model: _builtins.str
     """One model, by its name in ListModels."""
     n: _builtins.int
-    """How many items at most, 1 to 1000; default (0) 10."""
+    """How many items at most, 1 to 1000, with explain to 100, with diversity to 200; default (0) 10."""
     include_seen: _builtins.bool
     """Whether items of the history may be on it; default false."""
     diversity: _builtins.float
@@ -491,7 +492,7 @@ class RecommendRequest(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Query]:
-        """For whom, 1 to 1000; scored together."""
+        """For whom, 1 to 1000; scored together. All shelves together have 100,000 items at most."""
 
     @_builtins.property
     def options(self) -> Global___ShelfOptions:
@@ -1054,8 +1055,8 @@ class RecordInteractionsRequest(_message.Message):
     INTERACTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def interactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interaction]:
-        """In any order, 10000 at most; a call may have any number of messages. Without `said` an event is a plain like, of
-        value 1.
+        """In any order, 10000 at most; a call may have any number of messages. Without `said` an event is a plain like: it is
+        kept with the least value that counts when it comes, the server's min_value or 1, whichever is more. Where min_value is raised later, it no longer counts.
         """
 
     def __init__(

@@ -220,7 +220,7 @@ class RecommenderServiceServicer(object):
         the data folder. Writes wait meanwhile, for as long as copying the database takes, and so do calls that read it:
         GetItem, ExportUser, ListModels, ListExperiments; shelves and searches do not. The model `als` is fitted anew
         without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of them, is deleted
-        and UNAVAILABLE until it is trained again.
+        and UNIMPLEMENTED until it is trained again.
 
         Errors: UNAVAILABLE (a backup or another reader holds the log, or a model's files cannot be deleted; forgotten, but
         call again), RESOURCE_EXHAUSTED (the disk has no room for the copy; likewise).

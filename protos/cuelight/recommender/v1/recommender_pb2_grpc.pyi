@@ -8,7 +8,8 @@ and counts in the next answer; a user who was forgotten is in no answer, no mode
 
 Every call can end with UNAVAILABLE (the models are being fitted, or the server shuts down) and RESOURCE_EXHAUSTED
 (more calls wait than fit; the status may carry a retry hint). A call for the model `item_cosine` or `ease`, by name,
-in a blend or in Similarity of items, ends with UNIMPLEMENTED where more items are liked than the server's limit.
+in a blend or in Similarity of items, ends with UNIMPLEMENTED where more items are liked than the server's limit; one
+for `sequential`, by name or in a blend, where it is not trained.
 """
 
 from collections import abc as _abc
@@ -107,7 +108,7 @@ class RecommenderServiceStub:
     the data folder. Writes wait meanwhile, for as long as copying the database takes, and so do calls that read it:
     GetItem, ExportUser, ListModels, ListExperiments; shelves and searches do not. The model `als` is fitted anew
     without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of them, is deleted
-    and UNAVAILABLE until it is trained again.
+    and UNIMPLEMENTED until it is trained again.
 
     Errors: UNAVAILABLE (a backup or another reader holds the log, or a model's files cannot be deleted; forgotten, but
     call again), RESOURCE_EXHAUSTED (the disk has no room for the copy; likewise).
@@ -193,7 +194,7 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     the data folder. Writes wait meanwhile, for as long as copying the database takes, and so do calls that read it:
     GetItem, ExportUser, ListModels, ListExperiments; shelves and searches do not. The model `als` is fitted anew
     without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of them, is deleted
-    and UNAVAILABLE until it is trained again.
+    and UNIMPLEMENTED until it is trained again.
 
     Errors: UNAVAILABLE (a backup or another reader holds the log, or a model's files cannot be deleted; forgotten, but
     call again), RESOURCE_EXHAUSTED (the disk has no room for the copy; likewise).
@@ -342,7 +343,7 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
         the data folder. Writes wait meanwhile, for as long as copying the database takes, and so do calls that read it:
         GetItem, ExportUser, ListModels, ListExperiments; shelves and searches do not. The model `als` is fitted anew
         without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of them, is deleted
-        and UNAVAILABLE until it is trained again.
+        and UNIMPLEMENTED until it is trained again.
 
         Errors: UNAVAILABLE (a backup or another reader holds the log, or a model's files cannot be deleted; forgotten, but
         call again), RESOURCE_EXHAUSTED (the disk has no room for the copy; likewise).

@@ -22,6 +22,7 @@ from cuelight.server.recommender.messages import (
     query_of,
     shelf_message,
 )
+from cuelight.server.recommender.portions import portions
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions, check_n
 from cuelight.server.recommender.store.events import check_id
 from cuelight.server.recommender.store.exposures import VariantKey
@@ -33,6 +34,9 @@ from cuelight.server.rpc.methods import Service, service_from_descriptor
 __all__ = ["RecommenderServicer", "recommender_service"]
 
 _MAX_AT_ONCE = 1000
+_MAX_ITEMS = 100_000
+_EVENTS_A_WRITE = 500
+"""So many are stored and learned at once; others' come in between."""
 
 
 def recommender_service(servicer: "RecommenderServicer") -> Service:
@@ -59,12 +63,12 @@ class RecommenderServicer:
         with self._recommender.exposures.watching_all(
             [query.user for query, key in zip(queries, keys, strict=True) if key is not None]
         ) as watched:
-            shelves = await self._shelves(queries, [how for how, _ in asked])
+            shelves = [shelf async for shelf in self._shelves(queries, asked)]
         forgotten = {watch.user for watch in watched if watch.forgotten}
-        for query, key, shelf in zip(queries, keys, shelves, strict=True):
+        for query, key, (shelf, _) in zip(queries, keys, shelves, strict=True):
             if query.user not in forgotten:
                 self._note(query, key, shelf)
-        return pb.RecommendResponse(shelves=map(shelf_message, shelves, keys))
+        return pb.RecommendResponse(shelves=[message for _, message in shelves])
 
     async def WatchRecommendations(
         self, request: pb.WatchRecommendationsRequest, context: RpcContext
@@ -76,7 +80,7 @@ class RecommenderServicer:
         with self._recommender.exposures.watching(query.user) as watched:
             while not self._closed:
                 changed = self._changes.next()
-                shelf = await self._recommender.recommend(query, options)
+                shelf = await self._recommender.watched(query, options)
                 items = [item.item for item in shelf.items]
                 if items != sent:
                     if not watched.forgotten:
@@ -122,10 +126,10 @@ class RecommenderServicer:
         async for request in requests:
             check_at_most("interactions", len(request.interactions), MAX_EVENTS_A_MESSAGE)
             now_s = time.time()
-            events = [event_of(message, now_s) for message in request.interactions]
-            if events:
-                recorded += await self._recommender.write(Record(events))
-                told += len(events)
+            events = [event_of(message, now_s, self._recommender.plain_like) for message in request.interactions]
+            for start in range(0, len(events), _EVENTS_A_WRITE):
+                recorded += await self._recommender.write(Record(events[start : start + _EVENTS_A_WRITE]))
+            told += len(events)
         return pb.RecordInteractionsResponse(recorded=recorded, duplicates=told - recorded)
 
     async def UpsertItems(self, request: pb.UpsertItemsRequest, context: RpcContext) -> pb.UpsertItemsResponse:
@@ -146,8 +150,7 @@ class RecommenderServicer:
     async def GetItem(self, request: pb.GetItemRequest, context: RpcContext) -> pb.GetItemResponse:
         """Return an item; see the proto for its errors."""
         item = check_id("item_id", request.item_id)
-        attributes = await self._recommender.ask_models(lambda models: models.attributes_of(item))
-        embeddings = await self._recommender.ask_store(lambda store: store.embeddings_of(item))
+        attributes, embeddings = await self._recommender.ask_models(lambda models: models.description_of(item))
         return pb.GetItemResponse(item=item_message(item, attributes, embeddings))
 
     async def ForgetUsers(self, request: pb.ForgetUsersRequest, context: RpcContext) -> pb.ForgetUsersResponse:
@@ -176,10 +179,20 @@ class RecommenderServicer:
         counts = await self._recommender.outcomes()
         return experiments_message(self._experiments.shares, counts)
 
-    async def _shelves(self, queries: Sequence[Query], options: Sequence[ShelfOptions]) -> list[Shelf]:
+    async def _shelves(
+        self, queries: Sequence[Query], asked: Sequence[tuple[ShelfOptions, VariantKey | None]]
+    ) -> AsyncIterator[tuple[Shelf, pb.Shelf]]:
+        """Yield shelves and their messages, a portion at a time: others are served in between."""
+        options = [how for how, _ in asked]
+        _check_items(sum(how.n for how in options))
         if len(queries) == 1:  # as most are: without a task for it
-            return [await self._recommender.recommend(queries[0], options[0])]
-        return await asyncio.gather(*map(self._recommender.recommend, queries, options))
+            shelf = await self._recommender.recommend(queries[0], options[0])
+            yield shelf, shelf_message(shelf, asked[0][1])
+            return
+        for part in portions(options):
+            shelves = await asyncio.gather(*map(self._recommender.recommend, queries[part], options[part]))
+            for shelf, (_, key) in zip(shelves, asked[part], strict=True):
+                yield shelf, shelf_message(shelf, key)
 
     def _note(self, query: Query, key: VariantKey | None, shelf: Shelf) -> None:
         if key is not None and query.user is not None:
@@ -213,6 +226,11 @@ def _check_no_user(options: pb.ShelfOptions) -> None:
         raise InvalidRequest("exclude_seen_since: expected none, an item has seen nothing")
     if options.experiment:
         raise InvalidRequest(f'experiment: expected none, an item has no variant, got "{options.experiment}"')
+
+
+def _check_items(count: int) -> None:
+    if count > _MAX_ITEMS:
+        raise InvalidRequest(f"queries: expected shelves of {_MAX_ITEMS} items together at most, got {count}")
 
 
 def _check_count(name: str, count: int) -> None:
