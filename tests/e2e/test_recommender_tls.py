@@ -13,8 +13,8 @@ from tests.serve_process import FRONTS, running_recommender
 @pytest.mark.parametrize("front", FRONTS)
 def test_only_callers_with_a_certificate_get_in(tmp_path: Path, front: str) -> None:
     files = make_certificates(tmp_path)
-    arguments = ("--tls-certificate", str(files.server), "--tls-private-key", str(files.server_key))
-    arguments += ("--tls-client-ca", str(files.ca))
+    certificate = ("--tls-certificate", str(files.server), "--tls-private-key", str(files.server_key))
+    arguments = (*certificate, "--tls-client-ca", str(files.ca))
 
     with running_recommender(tmp_path / "data", tmp_path / "log", front=front, arguments=arguments) as server:
 
