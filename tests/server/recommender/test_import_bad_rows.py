@@ -1,4 +1,4 @@
-"""`import --skip-bad-rows`: what cannot be read is left out, counted, listed; the rest is as if alone in the file."""
+"""`import --skip-bad-rows`: what cannot be read is left out, counted and listed; the rest is as if alone."""
 
 import math
 from pathlib import Path

@@ -59,7 +59,7 @@ def evaluate(
 
     `train` makes the model `sequential` of what is known, once; without it that one cannot be measured.
 
-    Raises: ModelNotFound; ModelNotReady for one that nobody trains; InvalidRequest for a blend that cannot be; what
+    Raises: ModelNotFound; Unsupported for one that nobody trains; InvalidRequest for a blend that cannot be; what
     `train` raises.
     """
     figures = []

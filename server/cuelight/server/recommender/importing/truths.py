@@ -11,7 +11,7 @@ _WORDS = {"true": True, "false": False, "1": True, "0": False}
 
 
 def truths(table: FileTable, found: Any, what: str) -> list[bool | None]:
-    """Return each row's truth, None where nothing is said; 1 and 0 are truths too. Raises: ConfigError with line."""
+    """Return each row's truth, None where nothing is said; 1 and 0 are truths. Raises: ConfigError with the line."""
     cells = found.to_pylist()
     read = [_WORDS.get(cell.strip().lower(), cell) if isinstance(cell, str) else cell for cell in cells]
     odd = [row for row, cell in enumerate(read) if cell not in {None, True, False}]
