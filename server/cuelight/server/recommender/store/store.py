@@ -287,7 +287,9 @@ class Store:
             self._embeddings.replace((places.item(item), item, embeddings.get(item, {})) for item in items)
 
     def _read_attributes(self) -> list[ItemAttributes | None]:
-        known: list[ItemAttributes | None] = [None] * (max(self.items.values(), default=-1) + 1)
+        # Counted in the table: within a transaction it has items whose places `items` does not know yet.
+        [count] = self._connection.execute("SELECT coalesce(max(place) + 1, 0) FROM items").fetchone()
+        known: list[ItemAttributes | None] = [None] * count
         for place, text in self._connection.execute("SELECT place, attributes FROM items"):
             known[place] = attributes_of_text(text)
         return known
