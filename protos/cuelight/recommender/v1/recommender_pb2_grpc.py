@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class RecommenderServiceStub(object):
     """Recommendations and what they are made of.
+
+    Ids of users, items and events are 1 to 256 bytes of UTF-8. Names of models, experiments, boosts, tags and numbers
+    are 256 bytes at most. What is longer, or more than the limit of its field, is INVALID_ARGUMENT. A status message is
+    2000 bytes at most, the middle of a longer one cut.
     """
 
     def __init__(self, channel):
@@ -109,6 +113,10 @@ class RecommenderServiceStub(object):
 
 class RecommenderServiceServicer(object):
     """Recommendations and what they are made of.
+
+    Ids of users, items and events are 1 to 256 bytes of UTF-8. Names of models, experiments, boosts, tags and numbers
+    are 256 bytes at most. What is longer, or more than the limit of its field, is INVALID_ARGUMENT. A status message is
+    2000 bytes at most, the middle of a longer one cut.
     """
 
     def Recommend(self, request, context):
@@ -134,7 +142,7 @@ class RecommenderServiceServicer(object):
         """Returns the items that whoever likes a given one alone will like; items that it says nothing for, of score 0, are left
         off, so there may be none.
 
-        Errors: INVALID_ARGUMENT (a bad option), NOT_FOUND (no such item or model).
+        Errors: INVALID_ARGUMENT (a bad option or id), NOT_FOUND (no such item or model).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,7 +162,7 @@ class RecommenderServiceServicer(object):
     def SimilarUsers(self, request, context):
         """Returns the users whose likes are most alike, by cosine; users with nothing in common are left out.
 
-        Errors: INVALID_ARGUMENT (a bad n), NOT_FOUND (no such user).
+        Errors: INVALID_ARGUMENT (a bad n or id), NOT_FOUND (no such user).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,8 +181,8 @@ class RecommenderServiceServicer(object):
         """Records what users did. Acknowledged, by the one response after the last message, once everything is on the disk
         and learned. A stream that breaks may have recorded some of it: send all of it again, events count once.
 
-        Errors: INVALID_ARGUMENT (an id, value or time that cannot be; nothing of that message is recorded, earlier
-        messages are), RESOURCE_EXHAUSTED (the disk is full).
+        Errors: INVALID_ARGUMENT (an id, value or time that cannot be, too many events in a message; nothing of that one
+        is recorded, earlier ones are), RESOURCE_EXHAUSTED (the disk is full).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -183,8 +191,8 @@ class RecommenderServiceServicer(object):
     def UpsertItems(self, request, context):
         """Sets the attributes and embeddings of items, all of them anew; items that are not there come to be.
 
-        Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice; nothing of the call is
-        kept), RESOURCE_EXHAUSTED (the disk is full).
+        Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice, too much of anything;
+        nothing of the call is kept), RESOURCE_EXHAUSTED (the disk is full).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -202,7 +210,7 @@ class RecommenderServiceServicer(object):
     def GetItem(self, request, context):
         """Returns an item's attributes and embeddings.
 
-        Errors: NOT_FOUND (no such item).
+        Errors: INVALID_ARGUMENT (an id that cannot be), NOT_FOUND (no such item).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -328,6 +336,10 @@ def add_RecommenderServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class RecommenderService(object):
     """Recommendations and what they are made of.
+
+    Ids of users, items and events are 1 to 256 bytes of UTF-8. Names of models, experiments, boosts, tags and numbers
+    are 256 bytes at most. What is longer, or more than the limit of its field, is INVALID_ARGUMENT. A status message is
+    2000 bytes at most, the middle of a longer one cut.
     """
 
     @staticmethod

@@ -36,7 +36,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RecommenderServiceStub:
-    """Recommendations and what they are made of."""
+    """Recommendations and what they are made of.
+
+    Ids of users, items and events are 1 to 256 bytes of UTF-8. Names of models, experiments, boosts, tags and numbers
+    are 256 bytes at most. What is longer, or more than the limit of its field, is INVALID_ARGUMENT. A status message is
+    2000 bytes at most, the middle of a longer one cut.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -57,7 +62,7 @@ class RecommenderServiceStub:
     """Returns the items that whoever likes a given one alone will like; items that it says nothing for, of score 0, are left
     off, so there may be none.
 
-    Errors: INVALID_ARGUMENT (a bad option), NOT_FOUND (no such item or model).
+    Errors: INVALID_ARGUMENT (a bad option or id), NOT_FOUND (no such item or model).
     """
     NearestItems: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.NearestItemsRequest, _recommender_pb2.NearestItemsResponse]
     """Returns the items whose embeddings are nearest to those of several queries, by cosine. Exact where a space is small
@@ -69,7 +74,7 @@ class RecommenderServiceStub:
     SimilarUsers: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.SimilarUsersRequest, _recommender_pb2.SimilarUsersResponse]
     """Returns the users whose likes are most alike, by cosine; users with nothing in common are left out.
 
-    Errors: INVALID_ARGUMENT (a bad n), NOT_FOUND (no such user).
+    Errors: INVALID_ARGUMENT (a bad n or id), NOT_FOUND (no such user).
     """
     Similarity: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.SimilarityRequest, _recommender_pb2.SimilarityResponse]
     """Returns the cosine similarity of pairs of items or of users.
@@ -80,14 +85,14 @@ class RecommenderServiceStub:
     """Records what users did. Acknowledged, by the one response after the last message, once everything is on the disk
     and learned. A stream that breaks may have recorded some of it: send all of it again, events count once.
 
-    Errors: INVALID_ARGUMENT (an id, value or time that cannot be; nothing of that message is recorded, earlier
-    messages are), RESOURCE_EXHAUSTED (the disk is full).
+    Errors: INVALID_ARGUMENT (an id, value or time that cannot be, too many events in a message; nothing of that one
+    is recorded, earlier ones are), RESOURCE_EXHAUSTED (the disk is full).
     """
     UpsertItems: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.UpsertItemsRequest, _recommender_pb2.UpsertItemsResponse]
     """Sets the attributes and embeddings of items, all of them anew; items that are not there come to be.
 
-    Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice; nothing of the call is
-    kept), RESOURCE_EXHAUSTED (the disk is full).
+    Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice, too much of anything;
+    nothing of the call is kept), RESOURCE_EXHAUSTED (the disk is full).
     """
     DeleteItems: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.DeleteItemsRequest, _recommender_pb2.DeleteItemsResponse]
     """Deletes items with all feedback on them; ids that are not there are passed over.
@@ -97,7 +102,7 @@ class RecommenderServiceStub:
     GetItem: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.GetItemRequest, _recommender_pb2.GetItemResponse]
     """Returns an item's attributes and embeddings.
 
-    Errors: NOT_FOUND (no such item).
+    Errors: INVALID_ARGUMENT (an id that cannot be), NOT_FOUND (no such item).
     """
     ForgetUsers: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.ForgetUsersRequest, _recommender_pb2.ForgetUsersResponse]
     """Forgets users: their events, their ids, and what the models learned of them. On return no byte of theirs is left in
@@ -121,7 +126,12 @@ class RecommenderServiceStub:
 
 @_typing.type_check_only
 class RecommenderServiceAsyncStub(RecommenderServiceStub):
-    """Recommendations and what they are made of."""
+    """Recommendations and what they are made of.
+
+    Ids of users, items and events are 1 to 256 bytes of UTF-8. Names of models, experiments, boosts, tags and numbers
+    are 256 bytes at most. What is longer, or more than the limit of its field, is INVALID_ARGUMENT. A status message is
+    2000 bytes at most, the middle of a longer one cut.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Recommend: _aio.UnaryUnaryMultiCallable[_recommender_pb2.RecommendRequest, _recommender_pb2.RecommendResponse]  # type: ignore[assignment]
@@ -139,7 +149,7 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     """Returns the items that whoever likes a given one alone will like; items that it says nothing for, of score 0, are left
     off, so there may be none.
 
-    Errors: INVALID_ARGUMENT (a bad option), NOT_FOUND (no such item or model).
+    Errors: INVALID_ARGUMENT (a bad option or id), NOT_FOUND (no such item or model).
     """
     NearestItems: _aio.UnaryUnaryMultiCallable[_recommender_pb2.NearestItemsRequest, _recommender_pb2.NearestItemsResponse]  # type: ignore[assignment]
     """Returns the items whose embeddings are nearest to those of several queries, by cosine. Exact where a space is small
@@ -151,7 +161,7 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     SimilarUsers: _aio.UnaryUnaryMultiCallable[_recommender_pb2.SimilarUsersRequest, _recommender_pb2.SimilarUsersResponse]  # type: ignore[assignment]
     """Returns the users whose likes are most alike, by cosine; users with nothing in common are left out.
 
-    Errors: INVALID_ARGUMENT (a bad n), NOT_FOUND (no such user).
+    Errors: INVALID_ARGUMENT (a bad n or id), NOT_FOUND (no such user).
     """
     Similarity: _aio.UnaryUnaryMultiCallable[_recommender_pb2.SimilarityRequest, _recommender_pb2.SimilarityResponse]  # type: ignore[assignment]
     """Returns the cosine similarity of pairs of items or of users.
@@ -162,14 +172,14 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     """Records what users did. Acknowledged, by the one response after the last message, once everything is on the disk
     and learned. A stream that breaks may have recorded some of it: send all of it again, events count once.
 
-    Errors: INVALID_ARGUMENT (an id, value or time that cannot be; nothing of that message is recorded, earlier
-    messages are), RESOURCE_EXHAUSTED (the disk is full).
+    Errors: INVALID_ARGUMENT (an id, value or time that cannot be, too many events in a message; nothing of that one
+    is recorded, earlier ones are), RESOURCE_EXHAUSTED (the disk is full).
     """
     UpsertItems: _aio.UnaryUnaryMultiCallable[_recommender_pb2.UpsertItemsRequest, _recommender_pb2.UpsertItemsResponse]  # type: ignore[assignment]
     """Sets the attributes and embeddings of items, all of them anew; items that are not there come to be.
 
-    Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice; nothing of the call is
-    kept), RESOURCE_EXHAUSTED (the disk is full).
+    Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice, too much of anything;
+    nothing of the call is kept), RESOURCE_EXHAUSTED (the disk is full).
     """
     DeleteItems: _aio.UnaryUnaryMultiCallable[_recommender_pb2.DeleteItemsRequest, _recommender_pb2.DeleteItemsResponse]  # type: ignore[assignment]
     """Deletes items with all feedback on them; ids that are not there are passed over.
@@ -179,7 +189,7 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     GetItem: _aio.UnaryUnaryMultiCallable[_recommender_pb2.GetItemRequest, _recommender_pb2.GetItemResponse]  # type: ignore[assignment]
     """Returns an item's attributes and embeddings.
 
-    Errors: NOT_FOUND (no such item).
+    Errors: INVALID_ARGUMENT (an id that cannot be), NOT_FOUND (no such item).
     """
     ForgetUsers: _aio.UnaryUnaryMultiCallable[_recommender_pb2.ForgetUsersRequest, _recommender_pb2.ForgetUsersResponse]  # type: ignore[assignment]
     """Forgets users: their events, their ids, and what the models learned of them. On return no byte of theirs is left in
@@ -202,7 +212,12 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     """Returns the experiments that run and what came of each variant."""
 
 class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Recommendations and what they are made of."""
+    """Recommendations and what they are made of.
+
+    Ids of users, items and events are 1 to 256 bytes of UTF-8. Names of models, experiments, boosts, tags and numbers
+    are 256 bytes at most. What is longer, or more than the limit of its field, is INVALID_ARGUMENT. A status message is
+    2000 bytes at most, the middle of a longer one cut.
+    """
 
     @_abc_1.abstractmethod
     def Recommend(
@@ -236,7 +251,7 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns the items that whoever likes a given one alone will like; items that it says nothing for, of score 0, are left
         off, so there may be none.
 
-        Errors: INVALID_ARGUMENT (a bad option), NOT_FOUND (no such item or model).
+        Errors: INVALID_ARGUMENT (a bad option or id), NOT_FOUND (no such item or model).
         """
 
     @_abc_1.abstractmethod
@@ -260,7 +275,7 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommender_pb2.SimilarUsersResponse, _abc.Awaitable[_recommender_pb2.SimilarUsersResponse]]:
         """Returns the users whose likes are most alike, by cosine; users with nothing in common are left out.
 
-        Errors: INVALID_ARGUMENT (a bad n), NOT_FOUND (no such user).
+        Errors: INVALID_ARGUMENT (a bad n or id), NOT_FOUND (no such user).
         """
 
     @_abc_1.abstractmethod
@@ -283,8 +298,8 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Records what users did. Acknowledged, by the one response after the last message, once everything is on the disk
         and learned. A stream that breaks may have recorded some of it: send all of it again, events count once.
 
-        Errors: INVALID_ARGUMENT (an id, value or time that cannot be; nothing of that message is recorded, earlier
-        messages are), RESOURCE_EXHAUSTED (the disk is full).
+        Errors: INVALID_ARGUMENT (an id, value or time that cannot be, too many events in a message; nothing of that one
+        is recorded, earlier ones are), RESOURCE_EXHAUSTED (the disk is full).
         """
 
     @_abc_1.abstractmethod
@@ -295,8 +310,8 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommender_pb2.UpsertItemsResponse, _abc.Awaitable[_recommender_pb2.UpsertItemsResponse]]:
         """Sets the attributes and embeddings of items, all of them anew; items that are not there come to be.
 
-        Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice; nothing of the call is
-        kept), RESOURCE_EXHAUSTED (the disk is full).
+        Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice, too much of anything;
+        nothing of the call is kept), RESOURCE_EXHAUSTED (the disk is full).
         """
 
     @_abc_1.abstractmethod
@@ -318,7 +333,7 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommender_pb2.GetItemResponse, _abc.Awaitable[_recommender_pb2.GetItemResponse]]:
         """Returns an item's attributes and embeddings.
 
-        Errors: NOT_FOUND (no such item).
+        Errors: INVALID_ARGUMENT (an id that cannot be), NOT_FOUND (no such item).
         """
 
     @_abc_1.abstractmethod

@@ -62,9 +62,9 @@ class LowRankInverse:
         rows: NDArray[np.float64] = self.base[places] - self.left[places] @ self.right.T
         return rows
 
-    def entries(self, place: int, places: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return some entries (places,) of one row of the inverse."""
-        entries: NDArray[np.float64] = self.base[place, places] - self.right[places] @ self.left[place]
+    def entries(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return some entries (rows, columns) of the inverse."""
+        entries: NDArray[np.float64] = self.base[np.ix_(rows, columns)] - self.left[rows] @ self.right[columns].T
         return entries
 
     def times(self, sparse_rows: Any) -> NDArray[np.float64]:

@@ -1,9 +1,7 @@
 """All models of one data folder, kept in step with one table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, fields
 
 from cuelight.server.errors import InvalidRequest, ModelNotFound, Unsupported
 from cuelight.server.recommender.features import ItemFeatures
@@ -20,6 +18,8 @@ from cuelight.server.recommender.models.popularity import Popularity
 from cuelight.server.recommender.models.scorer import Scorer
 from cuelight.server.recommender.models.sequential import Sequential
 from cuelight.server.recommender.models.user_cosine import UserCosine
+from cuelight.server.recommender.models_config import ModelsConfig
+from cuelight.server.recommender.shelves import MOST_WEIGHT
 
 __all__ = ["ModelSet", "ModelSettings"]
 
@@ -30,27 +30,20 @@ _BEYOND = (("als", 0.9), ("content_cosine", 0.1))
 
 
 @dataclass(frozen=True, slots=True)
-class ModelSettings:
-    """What the models are fitted with. The defaults are those of the accuracy table in the README."""
+class ModelSettings(ModelsConfig):
+    """What the models are fitted with, and how far."""
 
-    half_life_s: float = np.inf
-    """Of popularity."""
-    neighbours: int = 100
-    """Of both cosine models."""
-    shrinkage: float = 10.0
-    """Of both cosine models."""
-    ease_regularization: float = 500.0
-    als_factors: int = 32
-    als_regularization: float = 10.0
-    als_alpha: float = 2.0
-    als_iterations: int = 30
-    hybrid: tuple[tuple[str, float], ...] = (("ease", 0.9), ("content_cosine", 0.1))
-    """Models and their weights, where a request names none."""
     max_liked_items: int = MAX_LIKED_ITEMS
     """`item_cosine` and `ease` keep numbers of every pair of items that somebody likes; above so many items they are
     not available, and the blend is `als` and `content_cosine`."""
     reserves_counts: bool = False
     """Whether G has addresses for that many items from the start, so that it never moves while a server answers."""
+
+    @classmethod
+    def of(cls, models: ModelsConfig, max_liked_items: int, reserves_counts: bool = False) -> "ModelSettings":
+        """Return the settings of a configuration."""
+        told = {one.name: getattr(models, one.name) for one in fields(models)}
+        return cls(**told, max_liked_items=max_liked_items, reserves_counts=reserves_counts)
 
 
 class ModelSet:
@@ -92,8 +85,11 @@ class ModelSet:
 
     def blend(self, weights: Mapping[str, float]) -> Hybrid:
         """Return a blend of models. Raises: ModelNotFound; InvalidRequest when it is of nothing, or of itself."""
-        if not weights or "hybrid" in weights or not all(np.isfinite(weight) for weight in weights.values()):
-            raise InvalidRequest(f"blend: expected finite weights of models other than hybrid, got {dict(weights)}")
+        if not weights or "hybrid" in weights or not all(abs(weight) <= MOST_WEIGHT for weight in weights.values()):
+            raise InvalidRequest(
+                f"blend: expected weights of -{MOST_WEIGHT:g} to {MOST_WEIGHT:g} of models other than hybrid, "
+                f"got {dict(weights)}"
+            )
         return Hybrid([Part(self.get(name), weight) for name, weight in weights.items()])
 
     def learn(self, changes: Sequence[RowChange]) -> None:

@@ -4,10 +4,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cuelight.server.errors import InvalidRequest
 from cuelight.server.recommender.boosts import BoostRule, boosted, rules_of, shares_of_boosts
 from cuelight.server.recommender.catalogue import Catalogue
 from cuelight.server.recommender.exploration import draw, generator_of, mixed
@@ -69,8 +71,12 @@ class ShelfMaker:
     def shelf(self, model: Scorer, asker: Asker, scores: NDArray[np.float64], options: ShelfOptions) -> Shelf:
         """Return the shelf of somebody to whom a model gave `scores` (items,).
 
-        Raises: InvalidRequest when boosts lead beyond finite scores.
+        Raises: InvalidRequest when weights or boosts lead beyond finite scores.
         """
+        if not np.isfinite(scores).all():
+            raise InvalidRequest(
+                f'model "{model.name}": expected weights that lead to finite scores, got one that does not'
+            )
         rules = self._rules_of(options)
         allowed = rules.allowed.copy()
         allowed[asker.left_off] = False
@@ -82,16 +88,11 @@ class ShelfMaker:
             final = boosted(scores, rules.boosts)
             best = self._best(final, allowed, options)
         shelf, explored = self._explored(best, final, allowed, asker, options)
+        reasons = self._reasons(model, asker.history, shelf, scores, rules, options) if options.explain else repeat(())
+        shown = (final[shelf] + 0.0).tolist()  # which makes 0 of -0
         items = tuple(
-            Recommendation(
-                self._items.id_at(place),
-                float(final[place]) + 0.0,  # which makes 0 of -0
-                self._reasons(model, asker.history, place, float(scores[place]), rules.boosts, options.max_reasons)
-                if options.explain
-                else (),
-                place in explored,
-            )
-            for place in shelf.tolist()
+            Recommendation(self._items.id_at(place), score, why, place in explored)
+            for place, score, why in zip(shelf.tolist(), shown, reasons, strict=False)
         )
         seed = options.seed if options.exploration else 0
         return Shelf(items, model.name, self._version, cold, seed)
@@ -140,14 +141,27 @@ class ShelfMaker:
         return self._popularity
 
     def _reasons(
-        self, model: Scorer, history: History, place: int, score: float, boosts: Sequence[BoostRule], most: int
+        self,
+        model: Scorer,
+        history: History,
+        shelf: NDArray[np.int64],
+        scores: NDArray[np.float64],
+        rules: _Rules,
+        options: ShelfOptions,
+    ) -> list[tuple[ShownReason, ...]]:
+        """Return the reasons of every item on a shelf, whose `scores` (items,) are those before the boosts."""
+        told = zip(shelf.tolist(), scores[shelf].tolist(), model.reasons(history, shelf), strict=True)
+        most = options.max_reasons
+        return [self._shown_reasons(place, score, reasons, rules.boosts, most) for place, score, reasons in told]
+
+    def _shown_reasons(
+        self, place: int, score: float, reasons: Sequence[Reason], boosts: Sequence[BoostRule], most: int
     ) -> tuple[ShownReason, ...]:
         id_at = self._items.id_at
-        reasons = list(model.reasons(history, place))
         moved = shares_of_boosts(score, place, boosts)
         if moved:
-            reasons += [Reason(share, feature=name) for name, share in moved.items()]
-            reasons.sort(key=lambda reason: -reason.share)
+            more = (Reason(share, feature=name) for name, share in moved.items())
+            reasons = sorted((*reasons, *more), key=lambda reason: -reason.share)
         told = _largest(reasons, most) if 0 < most < len(reasons) else reasons
         return tuple(_shown((share, None if item is None else id_at(item), feature)) for share, item, feature in told)
 

@@ -39,16 +39,18 @@ class Ease:
             scores[row, rows] += weights
         return self._gram.rows.spread(scores)
 
-    def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
+    def reasons(self, history: History, items: NDArray[np.int64]) -> list[tuple[Reason, ...]]:
         """Return the shares of the history's items; see `Scorer`."""
         inverse = self._gram.inverse
-        row = int(self._gram.rows.of(np.array([item]))[0])
-        rows = self._gram.rows.of(history.items)
-        if not 0 <= row < len(inverse):
-            return ()
-        has_say = (rows >= 0) & (rows < len(inverse)) & (rows != row)
-        shares = -history.weights[has_say] * inverse.entries(row, rows[has_say]) / inverse.diagonal[row]
-        return shares_of_items(history.items[has_say], shares)
+        explained, liked = self._gram.rows.of(items), self._gram.rows.of(history.items)
+        known = np.flatnonzero((explained >= 0) & (explained < len(inverse)))
+        has_say = np.flatnonzero((liked >= 0) & (liked < len(inverse)))
+        rows, columns = explained[known], liked[has_say]
+        entries = inverse.entries(rows, columns) / -inverse.diagonal[rows, np.newaxis]
+        entries[rows[:, np.newaxis] == columns] = 0
+        shares = np.zeros((len(items), len(history)))
+        shares[np.ix_(known, has_say)] = history.weights[has_say] * entries
+        return shares_of_items(history.items, shares)
 
     def _known(self, history: History) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return rows and weights of items that the inverse knows; another one's B is 0 beside the diagonal."""

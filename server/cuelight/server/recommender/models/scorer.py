@@ -47,16 +47,18 @@ class Scorer(Protocol):
         """
         ...
 
-    def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
-        """Return what made the item's score, largest share first; the shares add up to the score.
+    def reasons(self, history: History, items: NDArray[np.int64]) -> list[tuple[Reason, ...]]:
+        """Return what made the score of each of some items (k,), largest share first; the shares add up to the score.
 
         A reason that names an item names one of the history. Shares that are 0 are left out.
         """
         ...
 
 
-def shares_of_items(items: NDArray[np.int64], shares: NDArray[np.float64]) -> tuple[Reason, ...]:
-    """Return reasons for the shares (h,) of history items (h,), largest first; equal ones in the items' order."""
-    order = np.argsort(-shares, kind="stable")
-    order = order[shares[order] != 0]
-    return tuple(map(_reason, zip(shares[order].tolist(), items[order].tolist(), repeat(""), strict=False)))
+def shares_of_items(items: NDArray[np.int64], shares: NDArray[np.float64]) -> list[tuple[Reason, ...]]:
+    """Return reasons for shares (k, h) of history items (h,), largest first; equal ones in the items' order."""
+    orders = np.argsort(-shares, axis=1, kind="stable")
+    return [
+        tuple(map(_reason, zip(one[order].tolist(), items[order].tolist(), repeat(""), strict=False)))
+        for one, order in ((one, order[one[order] != 0]) for one, order in zip(shares, orders, strict=True))
+    ]

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from cuelight.server.errors import ConfigError, CuelightError, Overloaded, Unavailable, UserNotFound
 from cuelight.server.recommender.embeddings import SpaceVectors, Vector
 from cuelight.server.recommender.features import ItemAttributes
-from cuelight.server.recommender.store.attribute_text import attributes_of_text, text_of
+from cuelight.server.recommender.store.attribute_text import attributes_of_text
 from cuelight.server.recommender.store.connection import open_database, why_no_room
+from cuelight.server.recommender.store.damage import DATABASE_NAME, Damaged, readable
 from cuelight.server.recommender.store.embedding_table import EmbeddingTable
 from cuelight.server.recommender.store.event_rows import EventRows, Pair, Said
 from cuelight.server.recommender.store.events import Event
@@ -31,11 +32,11 @@ from cuelight.server.recommender.store.exposures import Exposed, ExposureRows, V
 from cuelight.server.recommender.store.folder_lock import FolderLock
 from cuelight.server.recommender.store.forgettings import count_forgettings, forgotten_since, note_forgetting
 from cuelight.server.recommender.store.new_places import NewPlaces
+from cuelight.server.recommender.store.number_names import NumberNames
 from cuelight.server.recommender.store.outcomes import ALL, Outcome, count_exposures, count_outcomes
+from cuelight.server.recommender.store.same_file import SameFile
 
 __all__ = ["DATABASE_NAME", "Pair", "Recorded", "Said", "Store"]
-
-DATABASE_NAME = "recommender.sqlite"
 
 _log = logging.getLogger("cuelight.recommender")
 
@@ -68,7 +69,7 @@ class Store:
         Opened read only it must be there, and another process may hold it and write to it: what is read is how things
         stood at the opening. Until it is closed that process cannot empty its write-ahead log.
 
-        Raises: ConfigError when the folder is in use, unusable or from a newer Cuelight.
+        Raises: ConfigError when the folder is in use, unusable, damaged or from a newer Cuelight.
         """
         self.path = folder / DATABASE_NAME
         self._lock = None if read_only else _locked(folder)
@@ -77,15 +78,14 @@ class Store:
         except BaseException:
             self._unlock()
             raise
-        self._events = EventRows(self._connection)
-        self._embeddings = EmbeddingTable(self._connection)
-        self.users = dict(self._connection.execute("SELECT id, place FROM users"))
-        """Places by id. Read only, as `items`."""
-        self.exposures = ExposureRows(self._connection)
-        """To read from; what changes them is here."""
-        self.items = dict(self._connection.execute("SELECT id, place FROM items"))
-        if not read_only and self.compaction_due():
-            self._compact_at_the_start()
+        try:
+            with readable(self.path):
+                self._read_places()
+                if not read_only and self.compaction_due():
+                    self._compact_at_the_start()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the database and let others have the folder."""
@@ -102,13 +102,24 @@ class Store:
             said = self._events.add([places.row(event) for event, new in zip(events, kept, strict=True) if new])
         return Recorded(kept, said, places.new_users, places.new_items)
 
-    def record_many(self, events: Iterable[Event]) -> int:
-        """Keep events as `record` does, and return only how many were new: for imports.
+    def take_in(
+        self,
+        events: Iterable[Event] = (),
+        items: Mapping[str, ItemAttributes] | None = None,
+        embeddings: Mapping[str, Mapping[str, Vector]] | None = None,
+        settings: Mapping[str, float] | None = None,
+    ) -> int:
+        """Keep all that an import brings, or nothing of it, and return how many of the events were new.
 
-        Best called with hundreds of thousands at once, for each transaction writes almost every page of the indexes.
-        Raises: Overloaded as `record`.
+        Events as `record` does, items and embeddings as `upsert_items`, settings as `set_setting`; one transaction,
+        for each writes almost every page of the indexes. Raises: InvalidRequest as `upsert_items`, Overloaded as
+        `record`, and what `events` raises.
         """
         with self._events.many(), self._transaction() as places:
+            for name, value in (settings or {}).items():
+                self._set(name, value)
+            if items is not None:
+                self._upsert(places, items, embeddings)
             return self._events.add_many(places.row(event) for event in events)
 
     def upsert_items(
@@ -117,13 +128,11 @@ class Store:
         """Set the attributes and embeddings (by item and space) of items, all of them anew; durable on return.
 
         Without `embeddings` those that are there stay. Returns the places of new ones. Raises: InvalidRequest when a
-        vector is not as long as its space's, Overloaded as `record`; nothing of it is kept then.
+        vector is not as long as its space's, or there are too many names of numbers or spaces, Overloaded as `record`;
+        nothing of it is kept then.
         """
         with self._transaction() as places:
-            rows = [(text_of(attributes), places.item(item)) for item, attributes in items.items()]
-            self._connection.executemany("UPDATE items SET attributes = ? WHERE place = ?", rows)
-            if embeddings is not None:
-                self._embeddings.replace((places.item(item), item, embeddings.get(item, {})) for item in items)
+            self._upsert(places, items, embeddings)
         return places.new_items
 
     def delete_items(self, ids: Iterable[str]) -> frozenset[Pair]:
@@ -215,14 +224,22 @@ class Store:
             raise
 
     def interactions(self) -> NDArray[np.float64]:
-        """Return how things stand: (pairs, 4) of user, item, value and time in seconds; by user, then by item."""
-        return self._events.standing()
+        """Return how things stand: (pairs, 4) of user, item, value and time in seconds; by user, then by item.
+
+        Raises: Damaged when they are of users or items that are not there.
+        """
+        said = self._events.standing()
+        for what, places, known in (("user", said[:, 0], self.users), ("item", said[:, 1], self.items)):
+            if len(places) and not 0 <= places.min() <= places.max() <= max(known.values(), default=-1):
+                raise Damaged(f"events: expected known users and items, got one of no {what}")
+        return said
 
     def attributes(self) -> list[ItemAttributes | None]:
         """Return what is known of every item, by place; None where it was deleted, or never there."""
         known: list[ItemAttributes | None] = [None] * (max(self.items.values(), default=-1) + 1)
         for place, text in self._connection.execute("SELECT place, attributes FROM items"):
             known[place] = attributes_of_text(text)
+        self._number_names.saw(known)
         return known
 
     def embeddings(self) -> dict[str, SpaceVectors]:
@@ -260,7 +277,35 @@ class Store:
     def set_setting(self, name: str, value: float) -> None:
         """Keep a number with the data; durable on return."""
         with self._transaction():
-            self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+            self._set(name, value)
+
+    def _set(self, name: str, value: float) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    def _upsert(
+        self,
+        places: NewPlaces,
+        items: Mapping[str, ItemAttributes],
+        embeddings: Mapping[str, Mapping[str, Vector]] | None,
+    ) -> None:
+        rows = [places.described(item, attributes) for item, attributes in items.items()]
+        self._connection.executemany("UPDATE items SET attributes = ? WHERE place = ?", rows)
+        if embeddings is not None:
+            self._embeddings.replace((places.item(item), item, embeddings.get(item, {})) for item in items)
+
+    def _read_places(self) -> None:
+        self._held = [SameFile(path) for path in (self.path, self._lock.path)] if self._lock else []
+        self._events = EventRows(self._connection)
+        self._embeddings = EmbeddingTable(self._connection)
+        self._number_names = NumberNames(self._known_items)
+        self.users = dict(self._connection.execute("SELECT id, place FROM users"))
+        """Places by id. Read only, as `items`."""
+        self.exposures = ExposureRows(self._connection)
+        """To read from; what changes them is here."""
+        self.items = dict(self._connection.execute("SELECT id, place FROM items"))
+
+    def _known_items(self) -> Iterator[ItemAttributes | None]:
+        return (attributes_of_text(text) for (text,) in self._connection.execute("SELECT attributes FROM items"))
 
     def _compact_at_the_start(self) -> None:
         """A server that does not start helps nobody: what cannot be done now stays due."""
@@ -280,8 +325,13 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[NewPlaces]:
-        """Commit at the end, or undo all of it; places given within count once it is committed."""
-        places = NewPlaces(self._connection, self.users, self.items)
+        """Commit at the end, or undo all of it; places given within count once it is committed.
+
+        Raises: DataFolderLost when the folder's files are not those that are open any more.
+        """
+        for file in self._held:
+            file.check()
+        places = NewPlaces(self._connection, self.users, self.items, self._number_names)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             yield places
@@ -294,6 +344,8 @@ class Store:
             raise
         self.users.update(places.new_users)
         self.items.update(places.new_items)
+        if places.new_number_names:
+            self._number_names.add(places.new_number_names)
         for user in places.forgotten:
             del self.users[user]
 
