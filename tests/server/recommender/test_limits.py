@@ -90,7 +90,7 @@ def test_one_too_many_is_refused_and_one_fewer_is_not(case: str) -> None:
 NAMES: dict[str, tuple[Callable[[str], Sent], str]] = {
     "model": (lambda name: shelf(model=name), "model"),
     "blend": (lambda name: shelf(blend=pb.Blend(weights={name: 1.0})), "blend"),
-    "boost": (lambda name: shelf(boosts=[pb.Boost(name=name)]), "boost"),
+    "boost": (lambda name: shelf(boosts=[pb.Boost(name=name, item_ids=["i"])]), "boost"),
     "range": (lambda name: filtered(ranges=[pb.Range(name=name)]), "range"),
     "tag of a filter": (lambda name: filtered(none_tags=[name]), "filter: none_tags"),
     "tag": (lambda name: item(tags=[name]), 'item "i": tag'),

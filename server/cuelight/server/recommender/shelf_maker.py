@@ -83,7 +83,7 @@ class ShelfMaker:
         final = boosted(scores, rules.boosts)
         best = self._best(final, allowed, options)
         cold = not len(asker.history)
-        if not cold and len(best) and _says_nothing(scores[best]) and _says_nothing(scores[allowed]):
+        if not cold and len(best) and _says_nothing(scores[best[0]]) and _says_nothing(scores[allowed]):
             cold, model, scores = True, self._popular, self._popularities()
             final = boosted(scores, rules.boosts)
             best = self._best(final, allowed, options)
@@ -174,5 +174,5 @@ def _largest(reasons: Sequence[Reason], most: int) -> list[Reason]:
     return [*kept, Reason(others, feature=_OTHERS)] if others else kept
 
 
-def _says_nothing(scores: NDArray[np.float64]) -> bool:
-    return bool(np.abs(scores).max() <= ROUNDING)
+def _says_nothing(scores: "NDArray[np.float64] | np.float64") -> bool:
+    return bool(abs(scores).max() <= ROUNDING)
