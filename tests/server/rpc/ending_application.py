@@ -2,7 +2,8 @@
 FRONT HOW`.
 
 HOW is the reason of the end: `dies` (a background task raises), `unusable` (it finds the configuration unusable),
-`stuck` (a thread computes for ever, and the server is asked to leave).
+`dies at the start` and `unusable at the start` (neither gets to serve), `stuck` (a thread computes for ever, and the
+server is asked to leave).
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from cuelight.server.rpc.ledger import CallLedger
 from cuelight.server.rpc.methods import Service
 
 ERRORS = {"dies": ValueError("the part is gone"), "unusable": ConfigError("no such thing: unicorns")}
+AT_THE_START = " at the start"
 
 
 class EndingApplication:
@@ -32,7 +34,9 @@ class EndingApplication:
         self._how = how
 
     async def start(self) -> None:
-        """Begin to compute for ever, where that is asked for."""
+        """Begin to compute for ever, or raise, where that is asked for."""
+        if error := ERRORS.get(self._how.removesuffix(AT_THE_START)) if self._how.endswith(AT_THE_START) else None:
+            raise error
         if self._how == "stuck":
             threading.Thread(target=threading.Event().wait).start()
 
