@@ -20,7 +20,7 @@ OWNERS = {
     "server": {"server"},
     "exporters": {"exporters"},
     "clients/python": {"client"},
-    "protos": {"compat", "inference", "recommender", "speech"},
+    "protos": {"compat", "inference", "recommender", "speech", "text"},
 }
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
@@ -88,7 +88,7 @@ def test_no_name_has_two_owners() -> None:
     assert len(owned) == len(set(owned))
 
 
-@pytest.mark.parametrize("package", ["server", "exporters", "client", "inference", "recommender", "speech"])
+@pytest.mark.parametrize("package", ["server", "exporters", "client", "inference", "recommender", "speech", "text"])
 def test_each_package_tells_type_checkers_that_it_is_typed(package: str) -> None:
     assert any((root / "cuelight" / package / "py.typed").is_file() for root in SOURCE_ROOTS)
 
