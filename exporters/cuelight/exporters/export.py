@@ -103,9 +103,7 @@ def write_proven(spec: ExportSpec, module: nn.Module, model: Path, seed: int) ->
     return report, notes
 
 
-def _write_further(
-    spec: ExportSpec, folder: Path, cache_dir: Path, seed: int
-) -> tuple[ParityReport, tuple[str, ...]]:
+def _write_further(spec: ExportSpec, folder: Path, cache_dir: Path, seed: int) -> tuple[ParityReport, tuple[str, ...]]:
     """Write a graph beside the first; return its proof, and what the report notes of it."""
     module = spec.build(cache_dir)
     path = folder / f"{spec.name}.onnx"

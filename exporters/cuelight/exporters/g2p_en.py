@@ -27,13 +27,14 @@ WEIGHTS = WheelFile(
 _WIDTH = 256
 """Of embeddings and states, on both sides."""
 _VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
+_CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH"
 
 
 def _phonemes() -> tuple[str, ...]:
     """Return ARPAbet in the order of its letters, each vowel without stress (0), with the main (1) and another (2)."""
     stressed = [f"{vowel}{stress}" for vowel in _VOWELS for stress in "012"]
     # Some of the dictionary's entries had this one without a digit, so the model has it, too.
-    return tuple(sorted([*stressed, "UW", *"B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()]))
+    return tuple(sorted([*stressed, "UW", *_CONSONANTS.split()]))
 
 
 FACTS = Transduction(

@@ -59,8 +59,8 @@ class ExportSpec:
     every size of `parity_batches` and of each axis, over `parity_steps` steps (more than one for a model with state)
     and `parity_seeds` seeds; the golden vectors hold the sizes of `golden_batches`. An output agrees when
     |got - want| <= atol + rtol * |want|. `assets(cache_dir)` returns further files of a version by name, such as a
-    vocabulary. `further` are graphs that belong to the model, such as the decoder of an encoder: each is proven like the
-    first, and written beside it as `<name>.onnx` with `<name>.golden.npz`.
+    vocabulary. `further` are graphs that belong to the model, such as the decoder of an encoder: each is proven like
+    the first, and written beside it as `<name>.onnx` with `<name>.golden.npz`.
     """
 
     name: str

@@ -33,9 +33,9 @@ DICTIONARY = WheelFile(
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
 _SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
 _VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
-_CONSONANTS = tuple("B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split())
+_CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH"
 LETTERS = (*_SPECIAL, *"abcdefghijklmnopqrstuvwxyz", "'", "-", ".")
-PHONEMES = (*_SPECIAL, *(f"{vowel}{stress}" for vowel in _VOWELS for stress in "012"), *_CONSONANTS)
+PHONEMES = (*_SPECIAL, *(f"{vowel}{stress}" for vowel in _VOWELS for stress in "012"), *_CONSONANTS.split())
 """ARPAbet; a vowel's digit is its stress: none, primary, secondary."""
 
 _VARIANT = re.compile(r"\(\d+\)$")

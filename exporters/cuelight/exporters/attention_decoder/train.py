@@ -55,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             bar.update()
         torch.save(training.average.state_dict(), options.out)
         found = evaluate(training.average, dev)
-        bar.write(f"epoch {epoch + 1}: {found.exact:.1%} of unseen words exact, phoneme error {found.phoneme_error:.1%}")
+        bar.write(
+            f"epoch {epoch + 1}: {found.exact:.1%} of unseen words exact, phoneme error {found.phoneme_error:.1%}"
+        )
 
 
 class Training:
