@@ -32,9 +32,9 @@ from cuelight.exporters.attention_decoder.model import Network
 
 __all__ = ["Training", "main"]
 
-_WARMUP_STEPS = 200
+_WARMUP_STEPS = 100
 _LAST_RATE_SHARE = 0.02
-_AVERAGED_STEPS = 300
+_AVERAGED_STEPS = 150
 _POOL_BATCHES = 50
 """So many batches are sorted by length together, so that little of a batch is padding."""
 
@@ -109,7 +109,7 @@ class Training:
         return float(self._options.rate) * warm * share
 
     def _follow(self) -> None:
-        """Move the average: fast at first, then over about 300 steps."""
+        """Move the average: fast at first, then over about 150 steps."""
         share = max(1 / _AVERAGED_STEPS, 1 / self._step)
         with torch.no_grad():
             for mean, now in zip(self.average.parameters(), self._network.parameters(), strict=True):
@@ -124,8 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cuelight.exporters.attention_decoder.train", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="checkpoint to write")
     parser.add_argument("--cache-dir", type=Path, default=Path(".cache/weights"), help="where CMUdict is kept")
-    parser.add_argument("--epochs", type=int, default=12, help="times that every word is seen (default: 12)")
-    parser.add_argument("--batch", type=int, default=128, help="words a batch (default: 128)")
+    parser.add_argument("--epochs", type=int, default=6, help="times that every word is seen (default: 6)")
+    parser.add_argument("--batch", type=int, default=256, help="words a batch (default: 256)")
     parser.add_argument("--rate", type=float, default=4e-3, help="highest learning rate (default: 0.004)")
     parser.add_argument("--dropout", type=float, default=0.2, help="share of values dropped (default: 0.2)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and order (default: 0)")

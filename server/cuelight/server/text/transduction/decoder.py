@@ -1,0 +1,114 @@
+"""The decoder's session: one step for a batch of rows.
+
+The tensors that the encoder gave are filled up to the model's longest source, always: the sums of a row's attention
+then run over the same places whoever else is in the batch, and so are the same bits.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from cuelight.server.inference.datatypes import DATATYPE_OF_ORT_TYPE
+from cuelight.server.inference.engine import SessionConfig, open_session
+from cuelight.server.inference.golden import read_golden, replay
+from cuelight.server.inference.loader import ModelLoadError
+from cuelight.server.inference.onnx_facts import TensorFacts, read_facts
+from cuelight.server.inference.signature import ModelSignature, TensorSpec
+from cuelight.server.text.transduction.rows import Rows
+
+__all__ = ["Decoder"]
+
+_TOKEN, _LENGTH, _LOG_PROBS, _ATTENTION = "token", "length", "log_probs", "attention"
+
+Array = NDArray[np.float32]
+
+
+class Decoder:
+    """Belongs to one thread once it is opened. `states` maps each state input to its output."""
+
+    def __init__(self, session: ort.InferenceSession, states: Mapping[str, str], max_source_tokens: int) -> None:
+        self._session = session
+        self._states = states
+        self._most = max_source_tokens
+        names = [value.name for value in session.get_inputs()]
+        self._fixed = [name for name in names if name != _TOKEN and name not in states]
+        self._outputs = [_LOG_PROBS, *states.values()]
+        self.has_attention = _ATTENTION in [value.name for value in session.get_outputs()]
+
+    @staticmethod
+    def open(path: Path, encoder_outputs: Sequence[str], max_source_tokens: int, threads: int = 1) -> "Decoder":
+        """Open the file, check that it fits the encoder, and replay its golden vectors where it has any.
+
+        Raises: ModelLoadError naming the file and the cause.
+        """
+        try:
+            session = open_session(path, SessionConfig(threads=threads))
+        except Exception as error:
+            # ONNX Runtime raises a type of its own for every way a file can be broken; all mean the same here.
+            raise ModelLoadError(f"{path}: ONNX Runtime cannot load it: {error}") from error
+        decoder = Decoder(session, _states_of(session, path), max_source_tokens)
+        decoder._check(path, encoder_outputs)
+        decoder._prove(path)
+        return decoder
+
+    def begin(self, encoded: Mapping[str, NDArray[Any]], length: int) -> Rows:
+        """Return the one row of a source of `length` symbols, from the encoder's outputs (1, ...)."""
+        fixed = {name: self._filled(encoded[name][:, :length]) for name in self._fixed if name != _LENGTH}
+        if _LENGTH in self._fixed:
+            fixed[_LENGTH] = np.array([length], np.int64)
+        return Rows({name: np.ascontiguousarray(encoded[name]) for name in self._states}, fixed)
+
+    def step(self, rows: Rows, tokens: Sequence[int], attention: bool) -> tuple[Rows, Array, Array | None]:
+        """Feed a token to every row; return the rows after it, log-probabilities (rows, tokens), attention if asked."""
+        feeds = {_TOKEN: np.array(tokens, np.int64), **rows.states, **rows.fixed}
+        outputs = [*self._outputs, _ATTENTION] if attention else self._outputs
+        log_probs, *rest = self._session.run(outputs, feeds)
+        states = dict(zip(self._states, rest, strict=False))
+        return Rows(states, rows.fixed), log_probs, rest[-1] if attention else None
+
+    def _filled(self, array: NDArray[Any]) -> NDArray[Any]:
+        missing = self._most - array.shape[1]
+        return np.pad(array, [(0, 0), (0, missing), *[(0, 0)] * (array.ndim - 2)])
+
+    def _check(self, path: Path, encoder_outputs: Sequence[str]) -> None:
+        names = [value.name for value in self._session.get_inputs()]
+        outputs = [value.name for value in self._session.get_outputs()]
+        for name in (_TOKEN, *self._states):
+            if name not in names:
+                raise ModelLoadError(f'{path}: no input "{name}"; there are {", ".join(names)}')
+        for name in self._outputs:
+            if name not in outputs:
+                raise ModelLoadError(f'{path}: no output "{name}"; there are {", ".join(outputs)}')
+        for name in (*self._states, *self._fixed):
+            if name not in encoder_outputs and name != _LENGTH:
+                raise ModelLoadError(
+                    f'{path}: input "{name}": the encoder gives none of that name, but {", ".join(encoder_outputs)}'
+                )
+
+    def _prove(self, path: Path) -> None:
+        golden_path = path.with_suffix(".golden.npz")
+        golden = read_golden(golden_path)
+        if golden is None:
+            return
+        facts = read_facts(self._session)
+        signature = ModelSignature(_specs(facts.inputs), _specs(facts.outputs), 1)
+        replay(golden, lambda feeds: self._session.run(None, feeds), signature, str(golden_path))
+
+
+def _states_of(session: ort.InferenceSession, path: Path) -> dict[str, str]:
+    text = session.get_modelmeta().custom_metadata_map.get("cuelight.state", "")
+    try:
+        return {pair["input"]: pair["output"] for pair in json.loads(text)}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelLoadError(
+            f'{path}: metadata "cuelight.state": expected [{{"input": NAME, "output": NAME}}], got {text!r}'
+        ) from error
+
+
+def _specs(tensors: Sequence[TensorFacts]) -> dict[str, TensorSpec]:
+    return {one.name: TensorSpec(one.name, DATATYPE_OF_ORT_TYPE[one.ort_type], one.sizes) for one in tensors}
