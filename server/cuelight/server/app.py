@@ -10,6 +10,7 @@ from typing import Any
 
 from prometheus_client import PROCESS_COLLECTOR
 
+from cuelight.server.companions import accompanied
 from cuelight.server.config import ServeConfig
 from cuelight.server.config_file import from_json
 from cuelight.server.description import describe_repository
@@ -38,7 +39,6 @@ from cuelight.server.rpc.methods import Service
 from cuelight.server.rpc.metrics import CallMetrics
 from cuelight.server.rpc.operations import OperationsPort
 from cuelight.server.rpc.reflection import reflection_services
-from cuelight.server.speech.companions import accompany
 from cuelight.server.speech.families import adapted
 from cuelight.server.speech.riva.servicer import RivaServicer, riva_service
 from cuelight.server.speech.service.admission import Admission
@@ -46,6 +46,11 @@ from cuelight.server.speech.service.metrics import SpeechMetrics
 from cuelight.server.speech.service.models import SpeechModels
 from cuelight.server.speech.service.servicer import SpeechServicer, speech_service
 from cuelight.server.speech.service.voice_tokens import VoiceTokens
+from cuelight.server.text.models import TextModels
+from cuelight.server.text.service import text_service
+from cuelight.server.text.servicer import TextServicer
+from cuelight.server.text.transduction.servicer import TransductionServicer
+from cuelight.server.text.work_pool import WorkPool
 from cuelight.server.version import server_version
 
 __all__ = ["InferenceApplication", "build"]
@@ -67,7 +72,7 @@ class InferenceApplication:
         self._changes = Changes()
         self._loaded = asyncio.Event()
         self._loading: asyncio.Task[None] | None = None
-        extensions = Extensions(adapted, partial(accompany, cores=config.engine.cores))
+        extensions = Extensions(adapted, partial(accompanied, cores=config.engine.cores))
         self._repository = ModelRepository(
             config.repository,
             VersionLoader(config.engine, config.limits.max_queue_size, config.sequences, extensions),
@@ -122,6 +127,7 @@ class InferenceApplication:
         await self._repository.stop()
         await self._tracer.stop()
         await self._tasks.stop()
+        self._text_pool.close()
         await self._operations.stop()
 
     def describe(self) -> dict[str, Any]:
@@ -157,6 +163,7 @@ class InferenceApplication:
         )
         self._admission = Admission(config.engine.cores, config.speech.max_load, config.speech.max_voices)
         models = SpeechModels(self._repository, config.speech.default_model)
+        self._text_pool = WorkPool(config.engine.cores)
         self._speech = SpeechServicer(models, VoiceTokens(sealer), self._admission, config.speech)
         served = (
             inference_service(
@@ -168,6 +175,10 @@ class InferenceApplication:
             sequence_service(SequenceServicer(self._repository, steps)),
             speech_service(self._speech),
             riva_service(RivaServicer(self._speech)),
+            text_service(
+                TextServicer(TextModels(self._repository, config.text.default_model), self._text_pool, config.text),
+                TransductionServicer(self._repository),
+            ),
             health_service(self._health),
         )
         services = (*served, *reflection_services(served))

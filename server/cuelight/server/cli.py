@@ -79,6 +79,7 @@ _SERVE_FLAGS = (
         type=int,
         metavar="N",
     ),
+    flag("--text-model", "text.default_model", "model that embeds text where none is named", metavar="NAME"),
     flag("--trace-folder", "log.trace_folder", "where traces go (default: the working directory)", metavar="DIR"),
 )
 

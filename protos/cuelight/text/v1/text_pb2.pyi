@@ -92,7 +92,9 @@ class EmbedRequest(_message.Message):
     PARTIAL_FIELD_NUMBER: _builtins.int
     ATTENTION_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Empty takes the server's default: the first, by name, of those that embed text and give no attention."""
+    """Empty takes the server's default: the first, by name, of those that embed text without giving attention; with
+    `attention` set, the first that gives it.
+    """
     overlong: Global___OverlongText.ValueType
     """What becomes of a text of more tokens than the model takes; by default it is cut off and `truncated` says so."""
     partial: _builtins.bool

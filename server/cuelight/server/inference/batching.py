@@ -20,9 +20,16 @@ def group_of(inputs: Arrays, signature: ModelSignature) -> Hashable:
     """
     if signature.fixed and len(inputs) == len(signature.inputs):
         return None
-    padded = {(padding.input, padding.axis) for padding in signature.padding}
+    padded = {(padding.input, padding.axis): padding for padding in signature.padding}
     return tuple(
-        (name, tuple(-1 if (name, axis) in padded else size for axis, size in enumerate(array.shape) if axis))
+        (
+            name,
+            tuple(
+                padded[name, axis].bucket(size) if (name, axis) in padded else size
+                for axis, size in enumerate(array.shape)
+                if axis
+            ),
+        )
         for name, array in inputs.items()
     )
 

@@ -1,16 +1,19 @@
 """What is loaded beside an encoder-decoder model: its facts, and the decoder with the engine that steps it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from cuelight.server.inference.loader import ModelLoadError
 from cuelight.server.inference.model_config import ResolvedModel
 from cuelight.server.text.transduction.decoder import Decoder
 from cuelight.server.text.transduction.engine import TransductionEngine
-from cuelight.server.text.transduction.facts import KEY, TASK, TransductionFacts, read_facts
+from cuelight.server.text.transduction.facts import TransductionFacts, read_facts
 
-__all__ = ["TransductionCompanion", "accompany"]
+__all__ = ["TASK", "TransductionCompanion", "open_transduction"]
 
-_TASK_KEY = "cuelight.task"
+TASK = "transduction"
+"""What the metadata of a model that turns text into another sequence says that it does."""
+
 _SOURCE = "source"
 
 
@@ -43,18 +46,16 @@ class TransductionCompanion:
             self._engine.close()
 
 
-def accompany(directory: Path, resolved: ResolvedModel, max_waiting: int) -> TransductionCompanion | None:
-    """Open the decoder of the version in `directory`; None for a model that does something else.
+def open_transduction(directory: Path, resolved: ResolvedModel, metadata: Mapping[str, str]) -> TransductionCompanion:
+    """Open the vocabularies and the decoder of the version in `directory`.
 
     Raises: ModelLoadError naming the file, what came and what was expected.
     """
-    metadata = {key: value.string_value for key, value in resolved.config.parameters.items()}
-    if metadata.get(_TASK_KEY) != TASK or KEY not in metadata:
-        return None
     if _SOURCE not in resolved.signature.inputs or resolved.sequences is not None:
         inputs = ", ".join(resolved.signature.inputs)
-        raise ModelLoadError(f'{directory}: an encoder without state and with the input "{_SOURCE}", got {inputs}')
+        raise ModelLoadError(f'{directory}: expected an encoder without state that takes "{_SOURCE}", got {inputs}')
     facts = read_facts(metadata, directory)
     decoder = Decoder.open(directory / facts.decoder, tuple(resolved.signature.outputs), facts.max_source_tokens)
     max_rows = max(1, resolved.signature.max_batch_size)
+    max_waiting = resolved.batching.max_queue_size
     return TransductionCompanion(resolved.config.name, facts, decoder, max_rows, max_waiting)

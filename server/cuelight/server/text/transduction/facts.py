@@ -9,9 +9,8 @@ from typing import Any
 from cuelight.server.errors import InvalidRequest
 from cuelight.server.inference.loader import ModelLoadError
 
-__all__ = ["KEY", "TASK", "TransductionFacts", "read_facts"]
+__all__ = ["KEY", "TransductionFacts", "read_facts"]
 
-TASK = "transduction"
 KEY = "cuelight.transduction"
 
 _TEXTS = ("decoder", "source_vocabulary", "source_unit", "source_end", "target_vocabulary", "start", "end", "joiner")

@@ -1,13 +1,13 @@
 """The RPC `Transduce`: a text taken apart, encoded with others, decoded with others, and streamed as it is decoded."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Protocol
+from collections.abc import AsyncGenerator, Sequence
 
 import numpy as np
 
 from cuelight.server.errors import InvalidRequest, Unsupported
 from cuelight.server.inference.model_version import ModelVersion
 from cuelight.server.rpc.context import RpcContext
+from cuelight.server.text.models import VersionSource
 from cuelight.server.text.transduction.companion import TransductionCompanion
 from cuelight.server.text.transduction.facts import TransductionFacts
 from cuelight.server.text.transduction.options import check_attention, search_of
@@ -17,23 +17,10 @@ from cuelight.text.v1 import text_pb2 as pb
 __all__ = ["TransductionServicer"]
 
 
-class _VersionSource(Protocol):
-    """Where versions are looked up: the repository."""
-
-    @property
-    def serving(self) -> Callable[..., list[ModelVersion]]:
-        """Returns every version that serves."""
-        ...
-
-    def get(self, name: str, version: str = "") -> ModelVersion:
-        """Return a version that serves; raises ModelNotFound or ModelNotReady."""
-        ...
-
-
 class TransductionServicer:
     """Finds the model and joins its parts. Holds no state; lives on the event loop."""
 
-    def __init__(self, versions: _VersionSource) -> None:
+    def __init__(self, versions: VersionSource) -> None:
         self._versions = versions
 
     async def Transduce(
