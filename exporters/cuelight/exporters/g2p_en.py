@@ -65,7 +65,8 @@ class Encoder(nn.Module):
         zeros = torch.zeros((1, source.shape[0], _WIDTH))
         states, _ = self.gru(self.embedding(source), zeros)
         last = (length - 1)[:, None, None].expand(-1, 1, _WIDTH)
-        return states.gather(1, last)[:, 0]
+        h: Tensor = states.gather(1, last)[:, 0]
+        return h
 
 
 class Decoder(nn.Module):
