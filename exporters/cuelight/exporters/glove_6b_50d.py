@@ -38,7 +38,7 @@ class WordTable(nn.Module):
 
     def __init__(self, vectors: Tensor) -> None:
         super().__init__()
-        self.table = nn.Embedding.from_pretrained(vectors)
+        self.table = nn.Embedding(vectors.shape[0], vectors.shape[1], _weight=vectors)
 
     def forward(self, word_ids: Tensor) -> Tensor:
         """Look the words up."""

@@ -87,7 +87,8 @@ class _SelfAttention(nn.Module):
 
     def _heads(self, hidden: Tensor) -> Tensor:
         """Return (batch, heads, tokens, width / heads)."""
-        return hidden.unflatten(2, (HEADS, WIDTH // HEADS)).transpose(1, 2)
+        batch, tokens, _ = hidden.shape
+        return hidden.reshape(batch, tokens, HEADS, WIDTH // HEADS).transpose(1, 2)
 
 
 class _Output(nn.Module):
@@ -117,6 +118,12 @@ class _Layer(nn.Module):
         return self.output(inner, attended), weights
 
 
+class _Encoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(_Layer() for _ in range(LAYERS))
+
+
 class MiniLm(nn.Module):
     """Tokens and their mask, both (batch, tokens) int64, to an embedding (batch, 384) float32 of length 1.
 
@@ -127,7 +134,7 @@ class MiniLm(nn.Module):
     def __init__(self, attention: bool = False) -> None:
         super().__init__()
         self.embeddings = _Embeddings()
-        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(_Layer() for _ in range(LAYERS))})
+        self.encoder = _Encoder()
         self._attention = attention
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
@@ -136,7 +143,7 @@ class MiniLm(nn.Module):
         bias = (1 - mask)[:, None, None, :] * torch.finfo(torch.float32).min
         hidden = self.embeddings(input_ids)
         attention = []
-        for layer in self.encoder["layer"]:  # type: ignore[operator]
+        for layer in self.encoder.layer:
             hidden, weights = layer(hidden, bias)
             attention.append(weights)
         share = mask[:, :, None]

@@ -3,6 +3,7 @@
 from cuelight.client.async_channel import AsyncChannel
 from cuelight.client.async_recommender import AsyncRecommenderClient
 from cuelight.client.async_speech import stream_speech
+from cuelight.client.async_text import AsyncTextClient
 from cuelight.client.audio_log import FINALIZE, Control
 from cuelight.client.channel import Channel, Tls
 from cuelight.client.errors import (
@@ -41,6 +42,8 @@ from cuelight.client.speech import SegmentRules, SpeechSegment, SpeechSegmenter,
 from cuelight.client.speech_options import AudioFormat, Endpointing, Phrase, RecognitionOptions
 from cuelight.client.speech_stream import SpeechStream
 from cuelight.client.subtitles import srt, vtt
+from cuelight.client.text import TextClient
+from cuelight.client.text_values import AttentionWeights, NearWord, SimilarText, TextEmbedding, TextToken, WordQuery
 from cuelight.client.transcripts import (
     Alternative,
     RecognitionResult,
@@ -57,6 +60,8 @@ __all__ = [
     "Alternative",
     "AsyncChannel",
     "AsyncRecommenderClient",
+    "AsyncTextClient",
+    "AttentionWeights",
     "AudioFormat",
     "Beat",
     "BeatPicker",
@@ -76,6 +81,7 @@ __all__ = [
     "Item",
     "ItemFilter",
     "NearItem",
+    "NearWord",
     "Nearest",
     "NotActive",
     "NotAllowed",
@@ -99,6 +105,7 @@ __all__ = [
     "Shelf",
     "ShelfOptions",
     "ShownItem",
+    "SimilarText",
     "SimilarUser",
     "SpeechClient",
     "SpeechEvent",
@@ -109,6 +116,9 @@ __all__ = [
     "SpeechStream",
     "SpeechUpdate",
     "StreamStarted",
+    "TextClient",
+    "TextEmbedding",
+    "TextToken",
     "Tls",
     "Transcript",
     "Unavailable",
@@ -117,6 +127,7 @@ __all__ = [
     "Variant",
     "VoiceActivity",
     "Word",
+    "WordQuery",
     "beat_probabilities",
     "classify",
     "detect_beats",

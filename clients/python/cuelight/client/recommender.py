@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TypeVar
 
 from cuelight.client import recommender_calls as calls
+from cuelight.client.calls import Call
 from cuelight.client.channel import Channel
 from cuelight.client.experiments import Experiment, UserExport
 from cuelight.client.interactions import Interaction, Recorded, recording_calls
@@ -157,8 +158,8 @@ class RecommenderClient:
         """Return the models, and what they have learned."""
         return self._answered(calls.models_call(), timeout_s)
 
-    def _answered(self, call: calls.Call[Answer], timeout_s: float | None) -> Answer:
+    def _answered(self, call: Call[Answer], timeout_s: float | None) -> Answer:
         return call.read(self._channel.call(call.path, call.request, call.response_type, timeout_s))
 
-    def _compared(self, made: Iterable[calls.Call[list[float]]], timeout_s: float | None) -> list[float]:
+    def _compared(self, made: Iterable[Call[list[float]]], timeout_s: float | None) -> list[float]:
         return [similarity for call in made for similarity in self._answered(call, timeout_s)]
