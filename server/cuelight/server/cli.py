@@ -99,6 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return int(importlib.import_module("cuelight.client.transcribe_command").main(words[1:]))
         if words[:1] and words[0] in _TEXT_COMMANDS:
             return int(importlib.import_module("cuelight.client.text_command").main(words))
+        if words[:1] == ["pronounce"]:
+            return int(importlib.import_module("cuelight.client.pronounce_command").main(words[1:]))
         if words[:1] == ["recommender"]:
             return _recommender(words[1:])
         arguments = _parser().parse_args(words)
@@ -135,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     token_key = commands.add_parser("token-key", help="print a new key for resume tokens, as a key file has it")
     token_key.add_argument("id", nargs="?", help="its name (default: today's date)")
     commands.add_parser("transcribe", add_help=False, help="turn speech into text (cuelight transcribe --help)")
+    commands.add_parser("pronounce", add_help=False, help="say how words are said (cuelight pronounce --help)")
     for name, text in _TEXT_COMMANDS.items():
         commands.add_parser(name, add_help=False, help=f"{text} (cuelight {name} --help)")
     commands.add_parser(

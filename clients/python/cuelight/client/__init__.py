@@ -53,6 +53,7 @@ from cuelight.client.transcripts import (
     Transcript,
     Word,
 )
+from cuelight.client.transductions import Decoding, OutputToken, Transduced, Transduction
 from cuelight.client.vision import Classification, classify
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "Control",
     "CuelightClientError",
     "DeadlineExceeded",
+    "Decoding",
     "Endpointing",
     "Experiment",
     "Exposure",
@@ -87,6 +89,7 @@ __all__ = [
     "NotAllowed",
     "NotFound",
     "NumberRange",
+    "OutputToken",
     "Overloaded",
     "Phrase",
     "Reason",
@@ -121,6 +124,8 @@ __all__ = [
     "TextToken",
     "Tls",
     "Transcript",
+    "Transduced",
+    "Transduction",
     "Unavailable",
     "Unsupported",
     "UserExport",

@@ -1,6 +1,7 @@
 """The text service for asyncio: the calls, values and errors of `cuelight.client.text`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
 from typing import TypeVar
 
 import numpy as np
@@ -18,6 +19,8 @@ from cuelight.client.text_values import (
     WordQuery,
     ranked,
 )
+from cuelight.client.transductions import GREEDY, TRANSDUCE_PATH, Decoding, OutputReader, OutputToken, Transduced
+from cuelight.text.v1 import text_pb2 as pb
 
 __all__ = ["AsyncTextClient"]
 
@@ -135,6 +138,41 @@ class AsyncTextClient:
         [call] = calls.token_calls([text], model, special)
         [tokens] = await self._answered(call, timeout_s)
         return tokens
+
+    async def transduce(
+        self, text: str, decoding: Decoding = GREEDY, *, model: str = "", timeout_s: float | None = None
+    ) -> Transduced:
+        """Return what a text becomes, such as the sounds of a word.
+
+        Raises: InvalidRequest for what the model cannot take; Unsupported for what it does not offer; otherwise as
+        `embed_many`.
+        """
+        reader = OutputReader()
+        async with aclosing(self._transduced(text, decoding, model, timeout_s)) as responses:
+            async for response in responses:
+                for _ in reader.take(response):
+                    pass
+        return reader.finished()
+
+    async def transduce_stream(
+        self, text: str, decoding: Decoding = GREEDY, *, model: str = "", timeout_s: float | None = None
+    ) -> AsyncIterator[OutputToken]:
+        """Yield the tokens of the likeliest output as they are made; leaving the iteration stops the work.
+
+        With a beam a token comes once no live hypothesis contradicts it. Raises: as `transduce`.
+        """
+        reader = OutputReader()
+        async with aclosing(self._transduced(text, decoding, model, timeout_s)) as responses:
+            async for response in responses:
+                for token in reader.take(response):
+                    yield token
+        reader.finished()
+
+    def _transduced(
+        self, text: str, decoding: Decoding, model: str, timeout_s: float | None
+    ) -> AsyncGenerator[pb.TransduceResponse, None]:
+        left_s = self._channel.timeout_s if timeout_s is None else timeout_s
+        return self._channel.follow(TRANSDUCE_PATH, decoding.request(text, model), pb.TransduceResponse, left_s)
 
     async def _answered(self, call: Call[Answer], timeout_s: float | None) -> Answer:
         return call.read(await self._channel.call(call.path, call.request, call.response_type, timeout_s))
