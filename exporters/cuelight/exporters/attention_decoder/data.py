@@ -60,8 +60,8 @@ def split(words: Words) -> tuple[Words, Words, Words]:
     """Return the words trained on, those watched meanwhile, and those never seen; chosen by the word's own hash."""
     parts: tuple[Words, Words, Words] = ({}, {}, {})
     for word, spoken in words.items():
-        # Its possessive and the word without accents would give a word away: they go where it goes.
-        stem = re.sub(r"[^a-z]|'s$", "", word)
+        # Its possessive, or the word with a hyphen, would give a word away: they go where it goes.
+        stem = re.sub(r"[^a-z]", "", word.removesuffix("'s"))
         place = int.from_bytes(hashlib.sha256(stem.encode()).digest()[:8]) / 2**64
         parts[2 if place < _TEST_SHARE else 1 if place < _TEST_SHARE + _DEV_SHARE else 0][word] = spoken
     return parts

@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cuelight.exporters.attention_decoder.train", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="checkpoint to write")
     parser.add_argument("--cache-dir", type=Path, default=Path(".cache/weights"), help="where CMUdict is kept")
-    parser.add_argument("--epochs", type=int, default=6, help="times that every word is seen (default: 6)")
+    parser.add_argument("--epochs", type=int, default=8, help="times that every word is seen (default: 8)")
     parser.add_argument("--batch", type=int, default=256, help="words a batch (default: 256)")
     parser.add_argument("--rate", type=float, default=4e-3, help="highest learning rate (default: 0.004)")
     parser.add_argument("--dropout", type=float, default=0.2, help="share of values dropped (default: 0.2)")
