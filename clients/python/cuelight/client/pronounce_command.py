@@ -28,7 +28,7 @@ Answer = Transduced | CuelightClientError
 
 def main(words: Items[str]) -> int:
     """Run the command and return the exit code."""
-    arguments = _parser().parse_args(words)
+    arguments = _parser().parse_intermixed_args(words)
     decoding = Decoding(
         beam_width=arguments.beam,
         max_tokens=arguments.max_tokens,

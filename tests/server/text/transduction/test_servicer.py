@@ -244,7 +244,7 @@ def test_more_than_fit_are_refused_and_the_others_answered(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("kind", ["decoder gone", "decoder of another", "facts wrong", "golden disagrees"])
 def test_a_version_that_cannot_transduce_is_not_served(tmp_path: Path, kind: str) -> None:
-    folder = write_copycat(tmp_path, **({"start": "<go>"} if kind == "facts wrong" else {}))
+    folder = write_copycat(tmp_path, start="<go>" if kind == "facts wrong" else "<s>")
     reason = {
         "decoder gone": "decoder.onnx: ONNX Runtime cannot load it",
         "decoder of another": 'input "memory": the encoder gives none of that name, but memory_of_another, place',
@@ -288,4 +288,5 @@ def write_wrong_golden(path: Path) -> None:
         "memory": np.ones((1, 3, 1), np.float32),
     }
     arrays: dict[str, Any] = {f"0/inputs/{name}": array for name, array in inputs.items()}
-    np.savez(path, atol=1e-4, rtol=0.0, **arrays, **{"0/outputs/log_probs": np.zeros((1, 10), np.float32)})
+    arrays["0/outputs/log_probs"] = np.zeros((1, 10), np.float32)
+    np.savez(path, atol=1e-4, rtol=0.0, **arrays)
