@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cuelight.exporters.attention_decoder.data import LETTERS, PAD, PHONEMES
 
-__all__ = ["CHECKPOINT", "MEMORY", "STATE", "DecoderStep", "Encoder", "Network", "load_checkpoint"]
+__all__ = ["CHECKPOINT", "MEMORY", "STATE", "Decoder", "DecoderStep", "Encoder", "Network", "load_checkpoint"]
 
 CHECKPOINT = Path(__file__).with_name("checkpoint.pt")
 
