@@ -67,6 +67,19 @@ def test_detect_beats(server: ServeProcess, samples: dict[str, Path]) -> None:
     assert "a click track of 20 clicks" in clicks
 
 
+def test_search_texts(server: ServeProcess, tmp_path: Path) -> None:
+    picture = tmp_path / "attention.png"
+
+    said, first, *_, words, _ = printed(
+        "search_texts.py", "--url", server.target, "--attention", str(picture)
+    ).splitlines()
+
+    assert "something relaxing" in said
+    assert "for ages six and up" in first
+    assert words.split()[5] == "queen"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 def test_failover(server: ServeProcess, samples: dict[str, Path]) -> None:
     out = printed("failover.py", str(samples["recording"]), "--model-repository", str(server.log.parent / "models"))
 

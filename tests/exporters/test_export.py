@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import torch
 
 from cuelight.exporters.errors import ExportError
 from cuelight.exporters.export import Export, export_model
@@ -123,3 +124,29 @@ def test_a_further_graph_that_fails_leaves_nothing(tmp_path: Path) -> None:
 def test_a_further_graph_has_a_name_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match='doubler: a further graph cannot be called "model"'):
         export_model(replace(DOUBLER, further=(replace(DOUBLER, name="model"),)), tmp_path, tmp_path / "cache")
+
+
+class Lookup(torch.nn.Module):
+    """Has an operation inside that torch names `embedding`, as its output is named."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(5, 2, _weight=torch.arange(10.0).reshape(5, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.table(x) * 2
+
+
+def test_an_output_may_have_the_name_of_an_operation(tmp_path: Path) -> None:
+    spec = replace(
+        DOUBLER,
+        build=lambda cache_dir: Lookup().eval(),
+        example=lambda generator, batch: {"x": torch.randint(0, 5, (batch, 3), generator=generator)},
+        outputs=("embedding",),
+    )
+
+    export = export_model(spec, tmp_path, tmp_path / "cache")
+
+    session = ort.InferenceSession(str(export.path / "model.onnx"))
+    (got,) = session.run(["embedding"], {"x": np.array([[4, 0, 1]])})
+    assert got.tolist() == [[[16, 18], [0, 2], [4, 6]]]

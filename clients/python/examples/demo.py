@@ -49,6 +49,8 @@ def call_models(url: str, samples: dict[str, str], repository: Path) -> None:
     example("transcribe_live.py", samples["recording"], "--url", url, "--text", said)
     title(f"When does this music beat?  {samples['music']}")
     example("detect_beats.py", samples["music"], "--url", url)
+    title("Which of these texts is meant?  (by meaning, not by words)")
+    example("search_texts.py", "--url", url, "--attention", "samples/attention.png")
     title("And a click track of known beats?")
     example("detect_beats.py", "--url", url)
     title("A live stream whose server is killed half-way")

@@ -111,7 +111,7 @@ def _draw_attention(arguments: argparse.Namespace, client: TextClient, texts: li
     )
     arguments.attention.write_bytes(draw(attention_maps(attention.tokens, attention.layers, attention.weights)))
     panels = attention.weights.shape[0] * attention.weights.shape[1]
-    print(f"{arguments.attention}: {panels} of layers and heads, {len(attention.tokens)} tokens")
+    print(f"{arguments.attention}: {panels} panels of {len(attention.tokens)} tokens")
 
 
 def _similar(arguments: argparse.Namespace, client: TextClient) -> None:
