@@ -85,3 +85,14 @@ def test_failover(server: ServeProcess, samples: dict[str, Path]) -> None:
 
     assert "kill -9 of" in out
     assert "the same bits 311 of 311" in out
+
+
+def test_pronounce(server: ServeProcess) -> None:
+    out = printed("pronounce.py", "blackbird", "--url", server.target).splitlines()
+
+    assert out[0].split() == ["blackbird:", "B", "L", "AE1", "K", "B", "ER2", "D"]
+    shades = [line[len("      B   ") :] for line in out[2:]]
+    darkness = [[" ░▒▓█".index(shade) for shade in row] for row in shades]
+    places = [row.index(max(row)) for row in darkness]
+    assert len(places) == 7
+    assert places == sorted(places)

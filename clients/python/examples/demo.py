@@ -51,6 +51,8 @@ def call_models(url: str, samples: dict[str, str], repository: Path) -> None:
     example("detect_beats.py", samples["music"], "--url", url)
     title("Which of these texts is meant?  (by meaning, not by words)")
     example("search_texts.py", "--url", url, "--attention", "samples/attention.png")
+    title("How are these words said?  (letters to sounds, and where each sound looked)")
+    example("pronounce.py", "nightingale", "knightsbridge", "--url", url)
     title("And a click track of known beats?")
     example("detect_beats.py", "--url", url)
     title("A live stream whose server is killed half-way")

@@ -163,6 +163,7 @@ class InferenceApplication:
         )
         self._admission = Admission(config.engine.cores, config.speech.max_load, config.speech.max_voices)
         models = SpeechModels(self._repository, config.speech.default_model)
+        text_models = TextModels(self._repository, config.text.default_model)
         self._text_pool = WorkPool(config.engine.cores)
         self._speech = SpeechServicer(models, VoiceTokens(sealer), self._admission, config.speech)
         served = (
@@ -176,8 +177,8 @@ class InferenceApplication:
             speech_service(self._speech),
             riva_service(RivaServicer(self._speech)),
             text_service(
-                TextServicer(TextModels(self._repository, config.text.default_model), self._text_pool, config.text),
-                TransductionServicer(self._repository),
+                TextServicer(text_models, self._text_pool, config.text),
+                TransductionServicer(text_models),
             ),
             health_service(self._health),
         )

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from cuelight.server.errors import InvalidRequest, ModelNotFound
+from cuelight.server.errors import InvalidRequest, ModelNotFound, Unsupported
 from cuelight.server.inference.model_version import Companion, ModelVersion
 from cuelight.server.text.encoder import EncoderCompanion
+from cuelight.server.text.transduction.companion import TransductionCompanion
 from cuelight.server.text.words import WordsCompanion
 
 __all__ = ["TextModels", "VersionSource"]
@@ -55,6 +56,18 @@ class TextModels:
         found = self._all(WordsCompanion)
         if not found:
             raise ModelNotFound('no model that embeds words serves; export one with "cuelight export glove_6b_50d"')
+        return found[0]
+
+    def transducer(self, name: str) -> tuple[ModelVersion, TransductionCompanion]:
+        """Return a model that transduces text, the first for an empty name.
+
+        Raises: Unsupported where there is none; otherwise as `encoder`.
+        """
+        if name:
+            return self._named(name, TransductionCompanion, "transduce text")
+        found = self._all(TransductionCompanion)
+        if not found:
+            raise Unsupported('no model that transduces text serves; export one with "cuelight export g2p_en"')
         return found[0]
 
     def giving_attention(self) -> list[str]:

@@ -17,6 +17,7 @@ from cuelight.server.config import EngineConfig
 from cuelight.server.errors import DeadlineExceeded, InvalidRequest, ModelNotFound, Overloaded, Unsupported
 from cuelight.server.inference.repository import ModelRepository
 from cuelight.server.inference.version_loader import Extensions, VersionLoader
+from cuelight.server.text.models import TextModels
 from cuelight.server.text.transduction.companion import TransductionCompanion
 from cuelight.server.text.transduction.engine import TransductionEngine
 from cuelight.server.text.transduction.servicer import TransductionServicer
@@ -44,7 +45,7 @@ def serve(folder: Path, scenario: Scenario, max_queue_size: int = 4096) -> None:
             EngineConfig(cores=1, device="cpu"), max_queue_size, None, Extensions(accompany=accompanied)
         )
         async with running(folder, loader=loader) as repository:
-            await scenario(TransductionServicer(repository), repository)
+            await scenario(TransductionServicer(TextModels(repository, "")), repository)
 
     run(with_servicer)
 

@@ -1,14 +1,11 @@
 """The RPC `Transduce`: a text taken apart, encoded with others, decoded with others, and streamed as it is decoded."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 
 import numpy as np
 
-from cuelight.server.errors import InvalidRequest, Unsupported
-from cuelight.server.inference.model_version import ModelVersion
 from cuelight.server.rpc.context import RpcContext
-from cuelight.server.text.models import VersionSource
-from cuelight.server.text.transduction.companion import TransductionCompanion
+from cuelight.server.text.models import TextModels
 from cuelight.server.text.transduction.facts import TransductionFacts
 from cuelight.server.text.transduction.options import check_attention, search_of
 from cuelight.server.text.transduction.search import Hypothesis, Token
@@ -20,14 +17,14 @@ __all__ = ["TransductionServicer"]
 class TransductionServicer:
     """Finds the model and joins its parts. Holds no state; lives on the event loop."""
 
-    def __init__(self, versions: VersionSource) -> None:
-        self._versions = versions
+    def __init__(self, models: TextModels) -> None:
+        self._models = models
 
     async def Transduce(
         self, request: pb.TransduceRequest, context: RpcContext
     ) -> AsyncGenerator[pb.TransduceResponse, None]:
         """Stream an output; see the proto for its errors."""
-        version, companion = self._find(request.model)
+        version, companion = self._models.transducer(request.model)
         facts = companion.facts
         check_attention(request, version.name, companion.has_attention)
         search = search_of(request, facts, companion.max_rows)
@@ -50,29 +47,6 @@ class TransductionServicer:
                 yield response
         finally:
             engine.leave(job)
-
-    def _find(self, name: str) -> tuple[ModelVersion, TransductionCompanion]:
-        if name:
-            version = self._versions.get(name)
-            if not isinstance(version.companion, TransductionCompanion):
-                raise InvalidRequest(f'model: "{name}" does not transduce text; {self._there_are()}')
-            return version, version.companion
-        found = self._all()
-        if not found:
-            raise Unsupported('no model that transduces text serves; export one with "cuelight export g2p_en"')
-        return found[0]
-
-    def _all(self) -> Sequence[tuple[ModelVersion, TransductionCompanion]]:
-        pairs = [
-            (version, version.companion)
-            for version in self._versions.serving()
-            if isinstance(version.companion, TransductionCompanion)
-        ]
-        return sorted(pairs, key=lambda pair: (pair[0].name, -pair[0].version))
-
-    def _there_are(self) -> str:
-        names = sorted({version.name for version, _ in self._all()})
-        return f"there are {', '.join(names)}" if names else "none here does"
 
 
 def _token(token: Token, facts: TransductionFacts) -> pb.OutputToken:
