@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import random
+import urllib.request
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -21,9 +22,12 @@ from cuelight.client import (
     Decoding,
     InvalidRequest,
     NotFound,
+    RetryPolicy,
     TextClient,
     Transduced,
 )
+from cuelight.inference.v2 import open_inference_pb2 as inference
+from cuelight.inference.v2 import open_inference_pb2_grpc as inference_grpc
 from cuelight.text.v1 import text_pb2 as pb
 from tests.serve_process import FRONTS, ServeProcess, run_cuelight, running_server
 from tests.transduction_models import CERTAINTY, LETTERS, MAX_SOURCE_TOKENS, log_probability_of, write_copycat
@@ -179,3 +183,51 @@ def test_the_command_says_words_and_draws_where_they_looked(server: ServeProcess
     assert wrong.returncode == 1
     assert "box: text: character 1 is 'o', which the model does not know" in wrong.stderr
     assert len(wrong.stdout.splitlines()) == 2
+
+
+def test_what_is_transduced_can_be_seen_by_operators(server: ServeProcess) -> None:
+    with Channel(server.target) as channel:
+        check("decade", TextClient(channel).transduce("decade"))
+
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics", timeout=10) as page:
+        lines = page.read().decode().splitlines()
+
+    labels = '{model="copycat",version="1"}'
+    found = dict(line.rsplit(" ", 1) for line in lines if line.startswith("cuelight_transduction"))
+    assert float(found[f"cuelight_transduction_rows_total{labels}"]) >= len("decade") + 1
+    assert float(found[f"cuelight_transduction_steps_total{labels}"]) >= len("decade") + 1
+    assert float(found[f"cuelight_transductions_live{labels}"]) == 0
+    assert float(found[f"cuelight_transductions_waiting{labels}"]) == 0
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_a_model_replaced_meanwhile_fails_nobody(front: str, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    write_copycat(models)
+    explicit = ["--model-control-mode", "explicit", "--load-model", "*"]
+
+    async def keep_calling(client: AsyncTextClient, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            check("abcdefgh", await client.transduce("abcdefgh", Decoding(beam_width=2)))
+
+    async def scenario(target: str) -> None:
+        stop = asyncio.Event()
+        # A call that the server refused would show: nothing is made again.
+        async with AsyncChannel(target, retries=RetryPolicy(max_attempts=1)) as channel:
+            client = AsyncTextClient(channel)
+            calling = [asyncio.ensure_future(keep_calling(client, stop)) for _ in range(8)]
+            for version in range(2, 8):
+                write_copycat(models, version=version)
+                await asyncio.to_thread(load, target)
+                assert (await client.transduce("abc")).model_version == version
+            stop.set()
+            await asyncio.gather(*calling)
+
+    with running_server(models, tmp_path / "log", front=front, arguments=explicit) as running:
+        asyncio.run(scenario(running.target))
+
+
+def load(target: str) -> None:
+    with grpc.insecure_channel(target) as channel:
+        stub = inference_grpc.GRPCInferenceServiceStub(channel)
+        stub.RepositoryModelLoad(inference.RepositoryModelLoadRequest(model_name="copycat"), timeout=60)

@@ -49,6 +49,7 @@ from cuelight.server.speech.service.voice_tokens import VoiceTokens
 from cuelight.server.text.models import TextModels
 from cuelight.server.text.service import text_service
 from cuelight.server.text.servicer import TextServicer
+from cuelight.server.text.transduction.metrics import TransductionMetrics
 from cuelight.server.text.transduction.servicer import TransductionServicer
 from cuelight.server.text.work_pool import WorkPool
 from cuelight.server.version import server_version
@@ -89,6 +90,7 @@ class InferenceApplication:
                 CallMetrics(self.ledger),
                 ModelMetrics(self._repository.serving),
                 SpeechMetrics(self._admission),
+                TransductionMetrics(self._repository),
                 PROCESS_COLLECTOR,
             ),
             self._ready,

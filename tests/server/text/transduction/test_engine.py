@@ -129,7 +129,7 @@ def test_a_caller_that_leaves_is_stepped_no_further_and_harms_nobody() -> None:
         assert all(set(step) == {other} for step in decoder.steps[1:])
         assert len(decoder.steps) > 1
         assert spoken(found) == spoken(alone(other))
-        assert engine.load == 0
+        assert engine.waiting == 0
 
     run(scenario)
 
@@ -230,19 +230,20 @@ def test_closing_answers_everybody() -> None:
     run(scenario)
 
 
-def test_a_model_that_is_replaced_outlives_what_is_under_way() -> None:
+def test_a_model_that_is_replaced_outlives_those_who_are_here() -> None:
     async def scenario(engine: TransductionEngine, decoder: FakeDecoder) -> None:
-        decoder.hold()
-        job = engine.submit(source(0), 4, search_for(0))
-        await held(decoder)
-        outlived = asyncio.ensure_future(engine.outlive())
-        await asyncio.sleep(0)
-        assert not outlived.done()
-        decoder.let_go()
+        with engine.visit():
+            outlived = asyncio.ensure_future(engine.outlive())
+            await asyncio.sleep(0)
+            assert not outlived.done()
+            job = engine.submit(source(0), 4, search_for(0))
 
-        assert spoken((await output(job))[1]) == spoken(alone(0))
-        engine.leave(job)
+            assert spoken((await output(job))[1]) == spoken(alone(0))
+            engine.leave(job)
+            assert not outlived.done()
+            assert engine.load == 1
 
         await outlived
+        assert engine.load == 0
 
     run(scenario)

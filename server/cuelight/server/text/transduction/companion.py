@@ -29,6 +29,11 @@ class TransductionCompanion:
         self._max_waiting = max_waiting
         self._engine: TransductionEngine | None = None
 
+    @property
+    def opened(self) -> TransductionEngine | None:
+        """The engine, where anybody has asked for it."""
+        return self._engine
+
     def engine(self) -> TransductionEngine:
         """Return the engine, the same one every time; on the event loop."""
         if self._engine is None:

@@ -13,8 +13,9 @@ request that cannot begin fails alone; a step that fails fails those in it, and 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ class TransductionEngine:
         self._waiting: deque[Job] = deque()
         self._open: set[Job] = set()
         """Jobs whose caller has not got the last of it."""
+        self._visitors = 0
         self._settled = asyncio.Event()
         self._running = False
         self._closed = False
@@ -57,8 +59,24 @@ class TransductionEngine:
 
     @property
     def load(self) -> int:
-        """How many requests wait or are under way."""
-        return len(self._open)
+        """How many callers are here: their texts are encoded, wait or are decoded."""
+        return self._visitors
+
+    @property
+    def waiting(self) -> int:
+        """How many texts wait for room among the rows."""
+        return len(self._waiting)
+
+    @contextmanager
+    def visit(self) -> Iterator[None]:
+        """Keep the engine open for a caller, from before its text is encoded until it has all of its answer."""
+        self._visitors += 1
+        try:
+            yield
+        finally:
+            self._visitors -= 1
+            if not self._visitors:
+                self._settled.set()
 
     def submit(
         self,
@@ -97,12 +115,10 @@ class TransductionEngine:
         self._open.discard(job)
         if not job.admitted and not self._closed:
             self._waiting.remove(job)
-        if not self._open:
-            self._settled.set()
 
     async def outlive(self) -> None:
-        """Return once no request is under way."""
-        while self._open and not self._closed:
+        """Return once no caller is here."""
+        while self._visitors and not self._closed:
             self._settled.clear()
             await self._settled.wait()
 

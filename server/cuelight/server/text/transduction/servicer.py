@@ -32,21 +32,23 @@ class TransductionServicer:
         engine = companion.engine()
         # Before the encoder's work is spent on it.
         engine.check_room()
-        source = np.array([[facts.source[symbol] for symbol in symbols]], np.int64)
-        encoded = await version.infer({"source": source}, deadline_s=context.deadline())
-        job = engine.submit(encoded, len(symbols), search, request.attention, context.deadline())
-        started: pb.TransductionStarted | None = pb.TransductionStarted(
-            model=version.name, model_version=version.version, source_tokens=symbols
-        )
-        try:
-            async for news in job.updates():
-                response = pb.TransduceResponse(tokens=[_token(token, facts) for token in news.tokens], started=started)
-                started = None
-                for one in news.found[: max(1, request.max_alternatives)]:
-                    response.result.alternatives.append(_alternative(one, facts))
-                yield response
-        finally:
-            engine.leave(job)
+        with engine.visit():
+            source = np.array([[facts.source[symbol] for symbol in symbols]], np.int64)
+            encoded = await version.infer({"source": source}, deadline_s=context.deadline())
+            job = engine.submit(encoded, len(symbols), search, request.attention, context.deadline())
+            started: pb.TransductionStarted | None = pb.TransductionStarted(
+                model=version.name, model_version=version.version, source_tokens=symbols
+            )
+            try:
+                async for news in job.updates():
+                    tokens = [_token(token, facts) for token in news.tokens]
+                    response = pb.TransduceResponse(tokens=tokens, started=started)
+                    started = None
+                    for one in news.found[: max(1, request.max_alternatives)]:
+                        response.result.alternatives.append(_alternative(one, facts))
+                    yield response
+            finally:
+                engine.leave(job)
 
 
 def _token(token: Token, facts: TransductionFacts) -> pb.OutputToken:
