@@ -2,14 +2,14 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["CERTAINTY", "LETTERS", "MAX_SOURCE_TOKENS", "MAX_TOKENS", "log_probability_of", "write_copycat"]
+__all__ = ["CERTAINTY", "LETTERS", "MAX_SOURCE_TOKENS", "MAX_TOKENS", "PADDING", "log_probability_of", "write_copycat"]
 
 LETTERS = "abcdefgh"
 MAX_SOURCE_TOKENS, MAX_TOKENS = 20, 12
@@ -32,7 +32,7 @@ _FACTS = {
     "joiner": "-",
     "max_tokens": MAX_TOKENS,
 }
-_PADDING = [
+PADDING: Sequence[Mapping[str, object]] = [
     {"input": "source", "axis": 1, "length_input": "length", "outputs": [{"output": "memory", "axis": 1}]},
 ]
 
@@ -42,18 +42,24 @@ def log_probability_of(text: str) -> float:
     return (len(text) + 1) * math.log(CERTAINTY)
 
 
-def write_copycat(repository: Path, name: str = "copycat", version: int = 1, **changes: object) -> Path:
+def write_copycat(
+    repository: Path,
+    name: str = "copycat",
+    version: int = 1,
+    padding: Sequence[Mapping[str, object]] = PADDING,
+    **changes: object,
+) -> Path:
     """Write the model and return the version's folder; `changes` are made to what it says of itself."""
     folder = repository / name / str(version)
     folder.mkdir(parents=True)
     (folder / "source.txt").write_text("\n".join([_END, *LETTERS]) + "\n", encoding="utf-8")
     (folder / "target.txt").write_text("\n".join(_TARGET) + "\n", encoding="utf-8")
-    onnx.save(_encoder(changes), folder / "model.onnx")
+    onnx.save(_encoder(changes, padding), folder / "model.onnx")
     onnx.save(_decoder(), folder / "decoder.onnx")
     return folder
 
 
-def _encoder(changes: Mapping[str, object]) -> onnx.ModelProto:
+def _encoder(changes: Mapping[str, object], padding: Sequence[Mapping[str, object]]) -> onnx.ModelProto:
     """`memory` is the source as numbers, `place` where the decoder reads first."""
     nodes = [
         helper.make_node("Cast", ["source"], ["numbers"], to=TensorProto.FLOAT),
@@ -76,7 +82,7 @@ def _encoder(changes: Mapping[str, object]) -> onnx.ModelProto:
     said = {
         "cuelight.task": "transduction",
         "cuelight.max_batch_size": "16",
-        "cuelight.padding": json.dumps(_PADDING),
+        "cuelight.padding": json.dumps(list(padding)),
         "cuelight.transduction": json.dumps({**_FACTS, **changes}),
     }
     return _model(graph, said)

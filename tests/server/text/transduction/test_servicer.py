@@ -24,7 +24,7 @@ from cuelight.server.text.transduction.servicer import TransductionServicer
 from cuelight.text.v1 import text_pb2 as pb
 from tests.running_repository import index, run, running
 from tests.scale_models import scale_model, write_version
-from tests.transduction_models import CERTAINTY, LETTERS, MAX_TOKENS, log_probability_of, write_copycat
+from tests.transduction_models import CERTAINTY, LETTERS, MAX_TOKENS, PADDING, log_probability_of, write_copycat
 
 Scenario = Callable[[TransductionServicer, ModelRepository], Awaitable[None]]
 
@@ -243,13 +243,22 @@ def test_more_than_fit_are_refused_and_the_others_answered(tmp_path: Path) -> No
     serve(tmp_path, scenario, max_queue_size=8)
 
 
-@pytest.mark.parametrize("kind", ["decoder gone", "decoder of another", "facts wrong", "golden disagrees"])
+@pytest.mark.parametrize(
+    "kind",
+    ["decoder gone", "decoder of another", "facts wrong", "golden disagrees", "no padding", "memory does not grow"],
+)
 def test_a_version_that_cannot_transduce_is_not_served(tmp_path: Path, kind: str) -> None:
-    folder = write_copycat(tmp_path, start="<go>" if kind == "facts wrong" else "<s>")
+    folder = write_copycat(
+        tmp_path,
+        start="<go>" if kind == "facts wrong" else "<s>",
+        padding={"no padding": [], "memory does not grow": [{**PADDING[0], "outputs": []}]}.get(kind, PADDING),
+    )
     reason = {
         "decoder gone": "decoder.onnx: ONNX Runtime cannot load it",
         "decoder of another": 'input "memory": the encoder gives none of that name, but memory_of_another, place',
         "facts wrong": "start: '<go>' is not in its vocabulary",
+        "no padding": "length_input, got source INT64 [-1,-1], length INT64 [-1]",
+        "memory does not grow": 'the decoder takes "memory" beside its states: expected it among the outputs of',
         "golden disagrees": 'decoder.golden.npz: golden case "0": output "log_probs": off by',
     }[kind]
     if kind == "decoder gone":

@@ -56,11 +56,25 @@ def open_transduction(directory: Path, resolved: ResolvedModel, metadata: Mappin
 
     Raises: ModelLoadError naming the file, what came and what was expected.
     """
-    if _SOURCE not in resolved.signature.inputs or resolved.sequences is not None:
-        inputs = ", ".join(resolved.signature.inputs)
-        raise ModelLoadError(f'{directory}: expected an encoder without state that takes "{_SOURCE}", got {inputs}')
+    signature = resolved.signature
+    lengths = {padding.length_input for padding in signature.padding if padding.input == _SOURCE}
+    source = signature.inputs.get(_SOURCE)
+    others = [name for name in signature.inputs if name != _SOURCE and name not in lengths]
+    if source is None or source.datatype.name != "INT64" or others or resolved.sequences is not None:
+        came = ", ".join(f"{name} {spec.describe()}" for name, spec in signature.inputs.items())
+        raise ModelLoadError(
+            f'{directory}: expected an encoder without state that takes "{_SOURCE}" INT64 and its padding\'s '
+            f"length_input, got {came}"
+        )
     facts = read_facts(metadata, directory)
-    decoder = Decoder.open(directory / facts.decoder, tuple(resolved.signature.outputs), facts.max_source_tokens)
-    max_rows = max(1, resolved.signature.max_batch_size)
+    decoder = Decoder.open(directory / facts.decoder, tuple(signature.outputs), facts.max_source_tokens)
+    grown = {output for padding in signature.padding for output, axis in padding.outputs if axis == 1}
+    for name in decoder.memories:
+        if name not in grown:
+            raise ModelLoadError(
+                f'{directory}: the decoder takes "{name}" beside its states: expected it among the outputs of '
+                f"cuelight.padding, with the symbols on axis 1; there are {', '.join(sorted(grown)) or 'none'}"
+            )
+    max_rows = max(1, signature.max_batch_size)
     max_waiting = resolved.batching.max_queue_size
     return TransductionCompanion(resolved.config.name, facts, decoder, max_rows, max_waiting)

@@ -37,6 +37,8 @@ class Decoder:
         self._most = max_source_tokens
         names = [value.name for value in session.get_inputs()]
         self._fixed = [name for name in names if name != _TOKEN and name not in states]
+        self.memories = [name for name in self._fixed if name != _LENGTH]
+        """What it takes of the encoder besides the first states: tensors with the symbols on axis 1."""
         self._outputs = [_LOG_PROBS, *states.values()]
         self.has_attention = _ATTENTION in [value.name for value in session.get_outputs()]
 
@@ -58,7 +60,7 @@ class Decoder:
 
     def begin(self, encoded: Mapping[str, NDArray[Any]], length: int) -> Rows:
         """Return the one row of a source of `length` symbols, from the encoder's outputs (1, ...)."""
-        fixed = {name: self._filled(encoded[name][:, :length]) for name in self._fixed if name != _LENGTH}
+        fixed = {name: self._filled(encoded[name][:, :length]) for name in self.memories}
         if _LENGTH in self._fixed:
             fixed[_LENGTH] = np.array([length], np.int64)
         return Rows({name: np.ascontiguousarray(encoded[name]) for name in self._states}, fixed)
@@ -84,8 +86,8 @@ class Decoder:
         for name in self._outputs:
             if name not in outputs:
                 raise ModelLoadError(f'{path}: no output "{name}"; there are {", ".join(outputs)}')
-        for name in (*self._states, *self._fixed):
-            if name not in encoder_outputs and name != _LENGTH:
+        for name in (*self._states, *self.memories):
+            if name not in encoder_outputs:
                 raise ModelLoadError(
                     f'{path}: input "{name}": the encoder gives none of that name, but {", ".join(encoder_outputs)}'
                 )
