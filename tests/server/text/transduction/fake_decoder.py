@@ -1,7 +1,7 @@
 """A decoder that computes with plain numbers what a test can compute as well, records its steps, and can be held."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,14 @@ class FakeDecoder(Decoder):
 
     has_attention = True
 
-    def __init__(self, size: int = 5) -> None:
+    def __init__(self, size: int = 5, inline_rows: int = 0) -> None:
+        self.inline_rows = inline_rows
         self.steps: list[list[int]] = []
         """The seeds of each step's rows."""
         self.entered = threading.Event()
         self.fail_with: Exception | None = None
+        self.stepped_on: Callable[[], None] = lambda: None
+        """Called in every step, where it runs."""
         self._size = size
         self._gate = threading.Event()
         self._gate.set()
@@ -55,6 +58,7 @@ class FakeDecoder(Decoder):
     ) -> tuple[Rows, NDArray[np.float32], NDArray[np.float32] | None]:
         """Return what follows the tokens fed so far, and as attention how many they are."""
         self.steps.append(rows.fixed["seed"].tolist())
+        self.stepped_on()
         self.entered.set()
         assert self._gate.wait(10), "the test never let the decoder go"
         if self.fail_with is not None:

@@ -1,6 +1,7 @@
 """The engine: who shares a step with whom, who leaves when, and that company changes nobody's output."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -17,9 +18,9 @@ from tests.server.text.transduction.language import END, START, Language, search
 Scenario = Callable[[TransductionEngine, FakeDecoder], Awaitable[None]]
 
 
-def run(scenario: Scenario, max_rows: int = 8, max_waiting: int = 100) -> None:
+def run(scenario: Scenario, max_rows: int = 8, max_waiting: int = 100, inline_rows: int = 0) -> None:
     async def with_engine() -> None:
-        decoder = FakeDecoder()
+        decoder = FakeDecoder(inline_rows=inline_rows)
         engine = TransductionEngine("m", decoder, max_rows, max_waiting)
         try:
             await scenario(engine, decoder)
@@ -65,7 +66,8 @@ def held(decoder: FakeDecoder) -> Awaitable[bool]:
     return asyncio.get_running_loop().run_in_executor(None, decoder.entered.wait, 10)
 
 
-def test_each_gets_what_it_would_get_alone_and_the_tokens_of_the_best_come_as_they_are_made() -> None:
+@pytest.mark.parametrize("inline_rows", [0, 3, 100])
+def test_each_gets_what_it_would_get_alone_and_the_tokens_of_the_best_come_as_they_are_made(inline_rows: int) -> None:
     async def scenario(engine: TransductionEngine, decoder: FakeDecoder) -> None:
         jobs = [engine.submit(source(seed), 4, search_for(seed)) for seed in range(20)]
 
@@ -76,7 +78,7 @@ def test_each_gets_what_it_would_get_alone_and_the_tokens_of_the_best_come_as_th
             assert [token.number for token in tokens] == [token.number for token in found[0].tokens]
         assert max(len(step) for step in decoder.steps) > 4
 
-    run(scenario)
+    run(scenario, inline_rows=inline_rows)
 
 
 def test_who_comes_while_others_are_decoded_joins_at_the_next_step() -> None:
@@ -94,6 +96,25 @@ def test_who_comes_while_others_are_decoded_joins_at_the_next_step() -> None:
         assert [spoken(found) for _, found in outputs] == [spoken(alone(one)), spoken(alone(two))]
 
     run(scenario)
+
+
+def test_few_rows_are_stepped_on_the_event_loop_and_more_on_the_thread() -> None:
+    threads: list[bool] = []
+
+    async def scenario(engine: TransductionEngine, decoder: FakeDecoder) -> None:
+        loops_own = threading.get_ident()
+        decoder.stepped_on = lambda: threads.append(threading.get_ident() == loops_own)
+        await output(engine.submit(source(0), 4, search_for(0)))
+        assert threads
+        assert all(threads)
+        threads.clear()
+
+        await output(engine.submit(source(1), 4, search_for(1)))
+
+        assert threads
+        assert not any(threads)
+
+    run(scenario, inline_rows=2)
 
 
 def test_no_more_hypotheses_than_rows_and_whoever_came_first_goes_first() -> None:

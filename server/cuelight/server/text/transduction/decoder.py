@@ -5,7 +5,8 @@ then run over the same places whoever else is in the batch, and so are the same 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cuelight.server.inference.datatypes import DATATYPE_OF_ORT_TYPE
 from cuelight.server.inference.engine import SessionConfig, open_session
 from cuelight.server.inference.golden import read_golden, replay
 from cuelight.server.inference.loader import ModelLoadError
+from cuelight.server.inference.model_version import INLINE_STEP_S
 from cuelight.server.inference.onnx_facts import TensorFacts, read_facts
 from cuelight.server.inference.signature import ModelSignature, TensorSpec
 from cuelight.server.text.transduction.rows import Rows
@@ -25,11 +27,13 @@ __all__ = ["Decoder"]
 
 _TOKEN, _LENGTH, _LOG_PROBS, _ATTENTION = "token", "length", "log_probs", "attention"
 
+_MOST_INLINE_ROWS, _REPEATS = 64, 5
+
 Array = NDArray[np.float32]
 
 
 class Decoder:
-    """Belongs to one thread once it is opened. `states` maps each state input to its output."""
+    """Belongs to the turn that runs once it is opened. `states` maps each state input to its output."""
 
     def __init__(self, session: ort.InferenceSession, states: Mapping[str, str], max_source_tokens: int) -> None:
         self._session = session
@@ -41,6 +45,8 @@ class Decoder:
         """What it takes of the encoder besides the first states: tensors with the symbols on axis 1."""
         self._outputs = [_LOG_PROBS, *states.values()]
         self.has_attention = _ATTENTION in [value.name for value in session.get_outputs()]
+        self.inline_rows = 0
+        """The most rows whose step takes no longer than a run on the event loop may."""
 
     @staticmethod
     def open(path: Path, encoder_outputs: Sequence[str], max_source_tokens: int, threads: int = 1) -> "Decoder":
@@ -56,6 +62,7 @@ class Decoder:
         decoder = Decoder(session, _states_of(session, path), max_source_tokens)
         decoder._check(path, encoder_outputs)
         decoder._prove(path)
+        decoder._measure(path)
         return decoder
 
     def begin(self, encoded: Mapping[str, NDArray[Any]], length: int) -> Rows:
@@ -100,6 +107,36 @@ class Decoder:
         facts = read_facts(self._session)
         signature = ModelSignature(_specs(facts.inputs), _specs(facts.outputs), 1)
         replay(golden, lambda feeds: self._session.run(None, feeds), signature, str(golden_path))
+
+    def _measure(self, path: Path) -> None:
+        """Warm it up, and find out how many rows may be stepped on the event loop."""
+        rows = 1
+        while rows <= _MOST_INLINE_ROWS:
+            started = Rows(self._zeros(self._states, rows), self._zeros(self._fixed, rows))
+            try:
+                took_s = min(self._timed_step(started, rows) for _ in range(_REPEATS))
+            except Exception as error:
+                # As above: whatever it raises, the model cannot be stepped.
+                raise ModelLoadError(f"{path}: warming it up failed: {error}") from error
+            if took_s >= INLINE_STEP_S:
+                return
+            self.inline_rows = rows
+            rows *= 2
+
+    def _timed_step(self, rows: Rows, count: int) -> float:
+        started_s = time.perf_counter()
+        self.step(rows, [0] * count, self.has_attention)
+        return time.perf_counter() - started_s
+
+    def _zeros(self, names: Iterable[str], rows: int) -> dict[str, NDArray[Any]]:
+        """Return inputs of these names: a row each, symbols at their most, lengths of 1."""
+        made: dict[str, NDArray[Any]] = {}
+        for tensor in read_facts(self._session).inputs:
+            if tensor.name in names:
+                sizes = (rows, *(self._most if size < 0 else size for size in tensor.sizes[1:]))
+                fill = int(tensor.name == _LENGTH)
+                made[tensor.name] = np.full(sizes, fill, DATATYPE_OF_ORT_TYPE[tensor.ort_type].dtype)
+        return made
 
 
 def _states_of(session: ort.InferenceSession, path: Path) -> dict[str, str]:

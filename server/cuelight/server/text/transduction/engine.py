@@ -2,9 +2,11 @@
 
     submit -> waiting -> (a turn: let go, admit, step: a token for every row) -> news -> the caller's updates
 
-A *turn* is what the engine's thread does between two looks at the queue. Before the step it lets go of the rows of
-those whose caller has left or whose deadline has passed, and takes in those that wait as far as they fit: requests join
-and leave between any two tokens. A hypothesis is a row. What a row gets does not depend on its company: see `decoder`.
+A *turn* is what the engine does, on its thread, between two looks at the queue. Before the step it lets go of the rows
+of those whose caller has left or whose deadline has passed, and takes in those that wait as far as they fit: requests
+join and leave between any two tokens. A hypothesis is a row; what a row gets does not depend on its company: see
+`decoder`.
+A turn of so few rows that its step takes less than a hop to the thread and back runs on the event loop.
 
 The queue belongs to the event loop; rows and searches belong to the turn that runs, and there is one at a time. A
 request that cannot begin fails alone; a step that fails fails those in it, and the engine goes on.
@@ -136,7 +138,13 @@ class TransductionEngine:
         if self._closed or not (self._waiting or self._jobs):
             self._running = False
             return
-        turn = self._loop.run_in_executor(self._executor, self._turn, self._joining())
+        joining = self._joining()
+        if sum(job.search.width for job in (*self._jobs, *joining)) <= self._decoder.inline_rows:
+            for job, news in self._turn(joining):
+                job.tell(news)
+            self._loop.call_soon(self._start_turn)
+            return
+        turn = self._loop.run_in_executor(self._executor, self._turn, joining)
         turn.add_done_callback(self._turned)
 
     def _joining(self) -> list[Job]:
@@ -157,7 +165,7 @@ class TransductionEngine:
             job.tell(news)
         self._start_turn()
 
-    # On the engine's thread from here on.
+    # On the engine's thread from here on, or on the event loop.
 
     def _turn(self, joining: list[Job]) -> list[tuple[Job, News]]:
         news: list[tuple[Job, News]] = []
