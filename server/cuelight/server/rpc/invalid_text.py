@@ -6,7 +6,6 @@ Source: protobuf.dev/programming-guides/encoding.
 """
 
 from collections import Counter
-
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
