@@ -134,7 +134,8 @@ class Lookup(torch.nn.Module):
         self.table = torch.nn.Embedding(5, 2, _weight=torch.arange(10.0).reshape(5, 2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.table(x) * 2
+        doubled: torch.Tensor = self.table(x) * 2
+        return doubled
 
 
 def test_an_output_may_have_the_name_of_an_operation(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The tokenizer beside a model: what is cut off, and files that are none."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_tokens_come_without_markers_too() -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match=r'tokenizer.json: no such file; metadata "cuelight.tokenizer" names it'):
         read_tokenizer(tmp_path / "tokenizer.json")
+
+
+def test_without_the_library_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text(tiny_tokenizer().to_str())
+    monkeypatch.setitem(sys.modules, "tokenizers", None)  # as if it were not installed
+
+    with pytest.raises(ModelLoadError, match=r'needs the library tokenizers: pip install "cuelight\[server\]"'):
+        read_tokenizer(path)
 
 
 def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def write_encoder(
     outputs = [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", WIDTH])]
     if attention:
         nodes += _attention_nodes()
-        shape = ["batch", LAYERS, HEADS, "tokens", "tokens"]
+        shape: list[str | int | None] = ["batch", LAYERS, HEADS, "tokens", "tokens"]
         outputs.append(helper.make_tensor_value_info("attention", TensorProto.FLOAT, shape))
     grown = [{"output": "attention", "axis": axis} for axis in (3, 4)] if attention else []
     padding: list[dict[str, Any]] = [
@@ -80,7 +80,7 @@ def write_encoder(
         (folder / "tokenizer.json").write_text(tiny_tokenizer().to_str())
 
 
-def write_words(folder: Path, words: str = "".join(f"{word}\n" for word in TABLE_WORDS)) -> None:
+def write_words(folder: Path, words: str = "\n".join(TABLE_WORDS)) -> None:
     """Write the table's version into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     nodes = [helper.make_node("Gather", ["table", "word_ids"], ["embeddings"])]

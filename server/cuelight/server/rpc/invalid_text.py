@@ -6,8 +6,9 @@ Source: protobuf.dev/programming-guides/encoding.
 """
 
 from collections import Counter
+from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 
 __all__ = ["invalid_text"]
 
@@ -17,8 +18,10 @@ _MAX_DEPTH = 32
 """More than any message of ours is deep."""
 
 
-def invalid_text(body: bytes, descriptor: Descriptor, path: str = "", depth: int = 0) -> str | None:
+def invalid_text(body: bytes, descriptor: Any, path: str = "", depth: int = 0) -> str | None:
     """Return where the first text is that is not UTF-8, and what is wrong: `texts[3]: expected UTF-8, ...`.
+
+    `descriptor` is the message type's, in whichever of the library's forms.
 
     None where there is no such text, or the bytes are no message at all.
     """
