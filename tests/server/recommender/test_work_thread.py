@@ -41,3 +41,20 @@ def test_what_fails_fails_alone_and_who_left_is_not_answered() -> None:
 
 def test_a_thread_that_was_never_needed_closes_too() -> None:
     WorkThread("test").close()
+
+
+def test_it_is_idle_until_work_is_given_and_again_once_that_is_answered_even_if_nobody_waits() -> None:
+    async def run() -> None:
+        thread, goes_on = WorkThread("test"), threading.Event()
+        assert thread.idle
+        left = asyncio.ensure_future(thread.run(goes_on.wait))
+        await asyncio.sleep(0)
+        left.cancel()
+        await asyncio.sleep(0)
+        assert not thread.idle
+        goes_on.set()
+        assert await thread.run(lambda: 7) == 7
+        assert thread.idle
+        thread.close()
+
+    asyncio.run(run())

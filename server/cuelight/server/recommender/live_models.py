@@ -201,6 +201,13 @@ class LiveModels:
         self._models.describe(features)
         self.described = self._describing
 
+    def history_length(self, query: Query) -> int:
+        """Return how many items there are to score from."""
+        if query.user is None:
+            return len(query.history)
+        place = self._users.place(query.user)
+        return 0 if place is None else len(self._table.row(place))
+
     def recommend(self, asked: Sequence[tuple[Query, ShelfOptions]]) -> list[Shelf | Exception]:
         """Return a shelf, or what is wrong with what was asked, for each; those of one model are scored together."""
         answers: list[Shelf | Exception] = [InvalidRequest("not asked")] * len(asked)
@@ -345,6 +352,8 @@ class LiveModels:
         if place is None:
             return Asker(history, history.items, query.who)  # a history that comes with the call is as if from now
         rows = (history, self._unliked.row(place))
+        if options.exclude_seen_since_s == -np.inf:
+            return Asker(history, np.concatenate([row.items for row in rows]), query.who)
         seen = np.concatenate([row.items[row.times_s >= options.exclude_seen_since_s] for row in rows])
         return Asker(history, seen, query.who)
 

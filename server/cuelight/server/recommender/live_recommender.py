@@ -1,7 +1,8 @@
 """The recommender while it serves: the event loop's side of a store and of models, which have a thread each.
 
     write   waiting line -> store thread: one transaction, fsync -> model thread: learn -> acknowledged, watchers told
-    read    waiting line -> model thread: all that wait, one matrix product a model
+    read    waiting line -> model thread: all that wait, one matrix product a model; a single one that is short is made
+            on the event loop while that thread is idle
     shown   noted on the event loop -> store thread, each second: who got which variant of an experiment, and what on it
     search  the same as a read with embeddings, on a thread of its own (`retrieval`)
     beside  EASE's inverse and the items' features follow in updates, ALS is fitted at the start, when enough is new and
@@ -16,6 +17,7 @@ who wait for an update wait for the same one.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -33,10 +35,12 @@ from cuelight.server.recommender.model_names import MAX_LIKED_ITEMS
 from cuelight.server.recommender.model_set import ModelSettings
 from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.news import Loaded, News
+from cuelight.server.recommender.rest import Rest
 from cuelight.server.recommender.retrieval.live_retrieval import LiveRetrieval
 from cuelight.server.recommender.retrieval.questions import Nearest, NearestQuestion
 from cuelight.server.recommender.retrieval.spaces import Spaces
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
+from cuelight.server.recommender.short_shelves import ShortShelves
 from cuelight.server.recommender.store.exposures import Exposed, VariantKey
 from cuelight.server.recommender.store.outcomes import Outcome
 from cuelight.server.recommender.store.store import Store
@@ -49,6 +53,7 @@ __all__ = ["LiveRecommender"]
 
 _MAX_READS_AT_ONCE = 256
 _MAX_WRITES_AT_ONCE = 256
+_ALS_REST_TIMES = 9.0
 
 CreateTask = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 Result = TypeVar("Result")
@@ -77,6 +82,7 @@ class LiveRecommender:
         self._changed = changed
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender store")
         self._model_thread = WorkThread("recommender models")
+        self._short = ShortShelves()
         self._fit_threads = ThreadPoolExecutor(3, "recommender fits", step_back)
         self._writes: WaitingLine[Write, int] = WaitingLine(self._write, max_waiting, _MAX_WRITES_AT_ONCE)
         self._reads: WaitingLine[tuple[Query, ShelfOptions], Shelf] = WaitingLine(
@@ -90,6 +96,8 @@ class LiveRecommender:
             max_waiting, lambda conditions: self.ask_models(lambda models: models.allowed(conditions))
         )
         self._als_outdated = asyncio.Event()
+        self._als_forgets = False
+        self._als_rest = Rest(_ALS_REST_TIMES, 0.0, lambda: self._als_forgets)
         self._inverse = Follower(self._update_inverse)
         self._features = Follower(self._update_features)
         self._store: Store | None = None
@@ -216,7 +224,21 @@ class LiveRecommender:
 
     async def _read(self, asked: Sequence[tuple[Query, ShelfOptions]]) -> Sequence[Shelf | Exception]:
         assert self._models is not None
-        return await self._model_thread.run(partial(self._models.recommend, asked))
+        if len(asked) > 1:
+            return await self._model_thread.run(partial(self._models.recommend, asked))
+        return await self._read_one(*asked[0])
+
+    async def _read_one(self, query: Query, options: ShelfOptions) -> Sequence[Shelf | Exception]:
+        assert self._models is not None
+        work = partial(_timed, partial(self._models.recommend, [(query, options)]))
+        if not self._model_thread.idle:
+            return (await self._model_thread.run(work))[0]
+        kind = self._short.kind(options, self._models.history_length(query))
+        if kind is None:
+            return (await self._model_thread.run(work))[0]
+        shelf, took_s = work() if self._short.is_short(kind) else await self._model_thread.run(work)
+        self._short.took(kind, took_s)
+        return shelf
 
     async def _write(self, writes: Sequence[Write]) -> Sequence[int | Exception]:
         forgotten = {user for write in writes if isinstance(write, ForgetUsers) for user in write.ids}
@@ -241,6 +263,9 @@ class LiveRecommender:
         forgets = any(isinstance(write, ForgetUsers) for write in writes)
         if als_due or forgets:
             self._als_outdated.set()
+        if forgets:
+            self._als_forgets = True
+            self._als_rest.hurry()
         self._changed()
         return await self._without_their_models(writes, written.answers) if forgets else written.answers
 
@@ -259,13 +284,16 @@ class LiveRecommender:
         return answers
 
     async def _keep_als(self) -> None:
-        """Fit ALS whenever it is due or somebody was forgotten."""
+        """Fit ALS whenever it is due, a tenth of the time at most, and at once when somebody was forgotten."""
         while True:
             await self._als_outdated.wait()
             self._als_outdated.clear()
+            self._als_forgets = False
+            started_s = time.monotonic()
             table, forgets = await self.ask_models(LiveModels.table_for_als)
             fitted = await self._on(self._fit_threads, partial(ImplicitAls.fit, table))
             await self.ask_models(partial(LiveModels.adopt_als, model=fitted, forgets=forgets))
+            await self._als_rest.after(time.monotonic() - started_s)
 
     async def _update_inverse(self) -> bool:
         """Let EASE's inverse know what is learned; return whether it did not."""
@@ -320,6 +348,11 @@ class LiveRecommender:
 
     async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(thread, work)
+
+
+def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
+    started_s = time.perf_counter()
+    return work(), time.perf_counter() - started_s
 
 
 def _learn(models: LiveModels, told: Sequence[News]) -> bool:

@@ -72,12 +72,12 @@ def shelf_message(shelf: Shelf, key: VariantKey | None = None) -> pb.Shelf:
     if key is not None:
         message.variant = key.variant
     for item in shelf.items:
-        added = message.items.add(item_id=item.item, score=item.score, explored=item.explored)
-        for reason in item.reasons:
-            if reason.item is None:
-                added.reasons.add(share=reason.share, feature=reason.feature)
+        add = message.items.add(item_id=item.item, score=item.score, explored=item.explored).reasons.add
+        for share, reason, feature in item.reasons:
+            if reason is None:
+                add(share=share, feature=feature)
             else:
-                added.reasons.add(share=reason.share, item_id=reason.item)
+                add(share=share, item_id=reason)
     return message
 
 

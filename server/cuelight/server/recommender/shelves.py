@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cuelight.server.errors import InvalidRequest
 from cuelight.server.recommender.boosts import MAX_BOOSTS, Boost
@@ -59,8 +60,7 @@ class Query:
         return f"user {self.user}" if self.user is not None else f"history {sorted(self.history)}"
 
 
-@dataclass(frozen=True, slots=True)
-class ShownReason:
+class ShownReason(NamedTuple):
     """A part of a score, from the item `item` of the history or the property `feature`."""
 
     share: float
