@@ -126,6 +126,12 @@ def test_a_bad_text_among_others_keeps_its_place_where_that_is_asked_for(stub: p
     assert not response.embeddings[1].values
 
 
+def test_a_call_of_bad_texts_alone_has_an_error_for_each(stub: pb_grpc.TextServiceStub) -> None:
+    response = stub.Embed(pb.EmbedRequest(texts=["", " "], partial=True))
+
+    assert [embedding.error.code for embedding in response.embeddings] == [3, 3]
+
+
 BAD = [
     (pb.EmbedRequest(), "texts: expected at least one text, got none"),
     (pb.EmbedRequest(texts=["one", ""]), "texts[1]: expected a text, got an empty one"),

@@ -44,13 +44,14 @@ class TextServicer:
             others = self._models.giving_attention()
             choice = attention_choice(request.attention, encoder, version.name, others)
         named = [(f"texts[{index}]", text) for index, text in enumerate(request.texts)]
-        reading = await self._read(named, encoder, request.overlong)
-        if not request.partial:
-            reading.raise_first()
-        if choice is not None:
-            choice.check([len(text.ids) for text in reading.texts.values()])
-        keep = choice.kept if choice is not None else without_attention
-        outputs = await outputs_of(version, encoder, reading.texts, context.deadline(), keep)
+        with encoder.in_use():
+            reading = await self._read(named, encoder, request.overlong)
+            if not request.partial:
+                reading.raise_first()
+            if choice is not None:
+                choice.check([len(text.ids) for text in reading.texts.values()])
+            keep = choice.kept if choice is not None else without_attention
+            outputs = await outputs_of(version, encoder, reading.texts, context.deadline(), keep)
         response = pb.EmbedResponse(model=version.name, model_version=version.version, dimension=encoder.dimension)
         for index in range(len(named)):
             add_embedding(response, index, reading, outputs, encoder, choice)
@@ -60,9 +61,10 @@ class TextServicer:
         """Compare texts; see the proto for its errors."""
         version, encoder = self._models.encoder(request.model)
         named = named_texts(request)
-        reading = await self._read(named, encoder, request.overlong)
-        reading.raise_first()
-        outputs = await outputs_of(version, encoder, reading.texts, context.deadline(), without_attention)
+        with encoder.in_use():
+            reading = await self._read(named, encoder, request.overlong)
+            reading.raise_first()
+            outputs = await outputs_of(version, encoder, reading.texts, context.deadline(), without_attention)
         vectors: Vectors = np.stack([outputs[index][EMBEDDING] for index in range(len(named))])
         if not encoder.normalized:
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
