@@ -30,7 +30,7 @@ from cuelight.server.recommender.background import keep_to_one_core, step_back
 from cuelight.server.recommender.experiments.exposure_log import ExposureLog
 from cuelight.server.recommender.experiments.outcomes import Outcomes
 from cuelight.server.recommender.follower import Follower
-from cuelight.server.recommender.liking import MIN_VALUE, min_value_of, told_rows
+from cuelight.server.recommender.liking import LEAST_LIKED, MIN_VALUE, min_value_of, plain_like, told_rows
 from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.model_names import MAX_LIKED_ITEMS
 from cuelight.server.recommender.model_set import ModelSettings
@@ -106,6 +106,8 @@ class LiveRecommender:
         self._store: Store | None = None
         self._models: LiveModels | None = None
         self._sequential: LiveSequential | None = None
+        self.plain_like = LEAST_LIKED
+        """The value of a plain like; known once the models are fitted."""
         self.ready = False
 
     async def open(self) -> None:
@@ -117,6 +119,7 @@ class LiveRecommender:
         store = self._store
         assert store is not None, "load() before open()"
         loaded = await self._on(self._store_thread, partial(_loaded, store, self._min_value))
+        self.plain_like = plain_like(loaded.min_value)
         self._outcomes = await self._on(self._store_thread, partial(_outcomes, store, loaded.min_value, self._shares))
         models = await self._model_thread.run(partial(LiveModels, loaded, self._settings))
         keep_to_one_core()

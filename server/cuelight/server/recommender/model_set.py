@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cuelight.server.errors import InvalidRequest, ModelNotFound, ModelNotReady, Unsupported
+from cuelight.server.errors import InvalidRequest, ModelNotFound, Unsupported
 from cuelight.server.recommender.features import ItemFeatures
 from cuelight.server.recommender.gram import Gram
 from cuelight.server.recommender.history import RowChange
@@ -69,8 +69,8 @@ class ModelSet:
     def get(self, name: str) -> Scorer:
         """Return a model, fitted.
 
-        Raises: ModelNotFound; ModelNotReady for one that is trained apart and not there; Unsupported when it cannot be
-        had of so many liked items.
+        Raises: ModelNotFound; Unsupported for one that is trained apart and not there, and when it cannot be had of so
+        many liked items.
         """
         if name not in MODEL_NAMES:
             raise ModelNotFound(f'model "{name}": there are {", ".join(MODEL_NAMES)}')
@@ -162,9 +162,9 @@ class ModelSet:
         return "content_cosine" if self._is_beyond() else "item_cosine"
 
     def check(self, name: str) -> None:
-        """Raises: ModelNotReady when a model of that name is withheld, Unsupported when too many items are liked."""
+        """Raises: Unsupported when a model of that name is withheld, or too many items are liked: no waiting helps."""
         if name in self._withheld:
-            raise ModelNotReady(f'model "{name}": {self._withheld[name]}')
+            raise Unsupported(f'model "{name}": {self._withheld[name]}')
         if name in _OF_LIKED_ITEMS:
             _ = self.gram
 
