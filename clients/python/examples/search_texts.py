@@ -38,7 +38,7 @@ def main() -> None:
         client = TextClient(channel)
         print(f'  "{options.query}" is most like')
         for found in client.most_similar(options.query, [text for text in texts if text.strip()], 3):
-            print(f"  {found.similarity:6.3f}  {'█' * round(max(found.similarity, 0) * BAR_LENGTH):<14} {found.text}")
+            print(f"  {found.similarity:6.3f}  {'█' * round(max(found.similarity, 0) * BAR_LENGTH):<16} {found.text}")
         near = client.nearest_words(WORDS, 3)
         print(f"  king - man + woman: {', '.join(f'{word.word} {word.similarity:.2f}' for word in near)}")
         if options.attention:

@@ -22,6 +22,24 @@ def test_work_is_done_in_order_on_one_thread() -> None:
     asyncio.run(run())
 
 
+def test_work_whose_caller_left_before_it_began_is_not_done() -> None:
+    async def run() -> None:
+        thread, goes_on, done = WorkThread("test"), threading.Event(), list[str]()
+        first = asyncio.ensure_future(thread.run(goes_on.wait))
+        left = asyncio.ensure_future(thread.run(lambda: done.append("left")))
+        stays = asyncio.ensure_future(thread.run(lambda: done.append("stays")))
+        await asyncio.sleep(0)
+        left.cancel()
+        await asyncio.sleep(0)
+        goes_on.set()
+        await asyncio.gather(first, stays)
+        thread.close()
+
+        assert done == ["stays"]
+
+    asyncio.run(run())
+
+
 def test_what_fails_fails_alone_and_who_left_is_not_answered() -> None:
     async def run() -> None:
         thread, goes_on = WorkThread("test"), threading.Event()

@@ -42,7 +42,7 @@ def texts(*sizes: int) -> dict[int, EncodedText]:
 
 
 def begun(version: Any, sizes: dict[int, EncodedText]) -> "asyncio.Task[dict[int, Any]]":
-    return asyncio.ensure_future(outputs_of(version, ENCODER, sizes, 9.5))
+    return asyncio.ensure_future(outputs_of(version, ENCODER, sizes, 9.5, dict))
 
 
 def test_answers_are_in_the_texts_order_though_short_ones_go_first() -> None:

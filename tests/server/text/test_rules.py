@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cuelight.server.config import TextConfig
 from cuelight.server.errors import InvalidRequest, NotFound, Unsupported
-from cuelight.server.text.attention import attention_choice
+from cuelight.server.text.attention import attention_choice, without_attention
 from cuelight.server.text.floats import put_floats
 from cuelight.server.text.offsets import OffsetTable
 from cuelight.server.text.similarity import compared, named_texts, sizes_of
@@ -174,8 +174,10 @@ def test_attention_is_picked_by_layer_and_averaged_over_heads() -> None:
     some = attention_choice(pb.AttentionOptions(layers=[2, 0]), encoder(), "m", [])
     mean = attention_choice(pb.AttentionOptions(mean_over_heads=True), encoder(), "m", [])
 
-    np.testing.assert_array_equal(some.chosen(weights), weights[[2, 0]])
-    np.testing.assert_array_equal(mean.chosen(weights), weights.mean(1, keepdims=True))
+    outputs = {"embedding": weights[0, 0, 0], "attention": weights}
+    np.testing.assert_array_equal(some.kept(outputs)["attention"], weights[[2, 0]])
+    np.testing.assert_array_equal(mean.kept(outputs)["attention"], weights.mean(1, keepdims=True))
+    assert list(without_attention(outputs)) == ["embedding"]
     with pytest.raises(InvalidRequest, match="at most 1000000 weights in a call, got 1000188"):
         some.check([500, 5, 4, 2, 1, 1])
 

@@ -9,6 +9,8 @@ import grpc
 import numpy as np
 import pytest
 
+from cuelight.speech.v1 import speech_pb2
+from cuelight.speech.v1 import speech_pb2_grpc as speech_grpc
 from cuelight.text.v1 import text_pb2 as pb
 from cuelight.text.v1 import text_pb2_grpc as pb_grpc
 from tests.serve_process import FRONTS, ServeProcess, running_server
@@ -124,6 +126,12 @@ def test_a_bad_text_among_others_keeps_its_place_where_that_is_asked_for(stub: p
         (3, "texts[3]: expected at most 8 tokens, got 9"),
     ]
     assert not response.embeddings[1].values
+
+
+def test_a_call_of_bad_texts_alone_has_an_error_for_each(stub: pb_grpc.TextServiceStub) -> None:
+    response = stub.Embed(pb.EmbedRequest(texts=["", " "], partial=True))
+
+    assert [embedding.error.code for embedding in response.embeddings] == [3, 3]
 
 
 BAD = [
@@ -299,6 +307,17 @@ def test_a_long_text_is_taken_apart_beside_the_loop(stub: pb_grpc.TextServiceStu
 
     assert len(response.texts[0].tokens) == 20_002
     assert response.texts[0].tokens[-2].end == len(text) - 1
+
+
+def test_models_of_text_are_none_of_speech(server: ServeProcess) -> None:
+    with grpc.insecure_channel(server.target) as channel:
+        speech = speech_grpc.SpeechServiceStub(channel)
+
+        assert not speech.ListModels(speech_pb2.ListModelsRequest()).models
+        first = speech_pb2.RecognizeRequest(config=speech_pb2.RecognitionConfig(model="encoder"))
+        code, said = failure(lambda: list(speech.Recognize(iter([first]))))
+
+    assert (code, said) == (CODES.INVALID_ARGUMENT, 'model: "encoder" does not recognize speech; none here does')
 
 
 def test_a_server_without_models_of_text_says_how_to_get_one(tmp_path: Path) -> None:

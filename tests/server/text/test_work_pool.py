@@ -21,6 +21,18 @@ def test_short_work_is_done_on_the_loop_and_long_work_is_not() -> None:
     asyncio.run(scenario())
 
 
+def test_products_count_as_the_text_that_takes_as_long() -> None:
+    async def scenario() -> None:
+        pool = WorkPool(1, max_waiting_bytes=1000, inline_bytes=10)
+        here = threading.get_ident()
+
+        assert await pool.multiply(10_999, threading.get_ident) == here
+        assert await pool.multiply(11_000, threading.get_ident) != here
+        pool.close()
+
+    asyncio.run(scenario())
+
+
 def test_too_much_that_waits_is_refused_at_once_and_room_comes_back() -> None:
     async def scenario() -> None:
         pool = WorkPool(1, max_waiting_bytes=100, inline_bytes=0)

@@ -25,17 +25,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cuelight.server.errors import ModelNotReady, Overloaded, Unavailable
+from cuelight.server.recommender.als_fits import AlsFits
 from cuelight.server.recommender.background import keep_to_one_core, step_back
 from cuelight.server.recommender.experiments.exposure_log import ExposureLog
 from cuelight.server.recommender.experiments.outcomes import Outcomes
 from cuelight.server.recommender.follower import Follower
-from cuelight.server.recommender.liking import MIN_VALUE, min_value_of, told_rows
+from cuelight.server.recommender.liking import LEAST_LIKED, MIN_VALUE, min_value_of, plain_like, told_rows
 from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.model_names import MAX_LIKED_ITEMS
 from cuelight.server.recommender.model_set import ModelSettings
-from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.news import Loaded, News
-from cuelight.server.recommender.rest import Rest
+from cuelight.server.recommender.portions import PORTION_MS, expected_ms
 from cuelight.server.recommender.retrieval.live_retrieval import LiveRetrieval
 from cuelight.server.recommender.retrieval.questions import Nearest, NearestQuestion
 from cuelight.server.recommender.retrieval.spaces import Spaces
@@ -47,13 +47,11 @@ from cuelight.server.recommender.store.store import Store
 from cuelight.server.recommender.trained.live_sequential import LiveSequential
 from cuelight.server.recommender.waiting_line import WaitingLine
 from cuelight.server.recommender.work_thread import WorkThread
-from cuelight.server.recommender.writes import DeleteItems, ForgetUsers, UpsertItems, Write, carry_out
+from cuelight.server.recommender.writes import DeleteItems, ForgetUsers, Record, UpsertItems, Write, carry_out
 
 __all__ = ["LiveRecommender"]
 
-_MAX_READS_AT_ONCE = 256
-_MAX_WRITES_AT_ONCE = 256
-_ALS_REST_TIMES = 9.0
+_MAX_EVENTS_AT_ONCE = 1000
 
 CreateTask = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 Result = TypeVar("Result")
@@ -84,9 +82,14 @@ class LiveRecommender:
         self._model_thread = WorkThread("recommender models")
         self._short = ShortShelves()
         self._fit_threads = ThreadPoolExecutor(3, "recommender fits", step_back)
-        self._writes: WaitingLine[Write, int] = WaitingLine(self._write, max_waiting, _MAX_WRITES_AT_ONCE)
+        self._writes: WaitingLine[Write, int] = WaitingLine(
+            self._write, max_waiting, _MAX_EVENTS_AT_ONCE, size=_events_in
+        )
         self._reads: WaitingLine[tuple[Query, ShelfOptions], Shelf] = WaitingLine(
-            self._read, max_waiting, _MAX_READS_AT_ONCE, at_once=True
+            self._read, max_waiting, PORTION_MS, at_once=True, size=_expected_ms
+        )
+        self._watched: WaitingLine[tuple[Query, ShelfOptions], Shelf] = WaitingLine(
+            self._read, max_waiting, PORTION_MS, size=_expected_ms
         )
         self._shares = shares or {}
         self._outcomes: Outcomes | None = None
@@ -95,14 +98,16 @@ class LiveRecommender:
         self._retrieval = LiveRetrieval(
             max_waiting, lambda conditions: self.ask_models(lambda models: models.allowed(conditions))
         )
-        self._als_outdated = asyncio.Event()
-        self._als_forgets = False
-        self._als_rest = Rest(_ALS_REST_TIMES, 0.0, lambda: self._als_forgets)
+        self._als = AlsFits(
+            lambda: self.ask_models(LiveModels.table_for_als), partial(self._on, self._fit_threads), self.ask_models
+        )
         self._inverse = Follower(self._update_inverse)
         self._features = Follower(self._update_features)
         self._store: Store | None = None
         self._models: LiveModels | None = None
         self._sequential: LiveSequential | None = None
+        self.plain_like = LEAST_LIKED
+        """The value of a plain like; known once the models are fitted."""
         self.ready = False
 
     async def open(self) -> None:
@@ -114,6 +119,7 @@ class LiveRecommender:
         store = self._store
         assert store is not None, "load() before open()"
         loaded = await self._on(self._store_thread, partial(_loaded, store, self._min_value))
+        self.plain_like = plain_like(loaded.min_value)
         self._outcomes = await self._on(self._store_thread, partial(_outcomes, store, loaded.min_value, self._shares))
         models = await self._model_thread.run(partial(LiveModels, loaded, self._settings))
         keep_to_one_core()
@@ -132,12 +138,13 @@ class LiveRecommender:
         self._create_task(self._sequential.keep(), "sequential model")
         self._create_task(self._writes.serve(), "recommender writes")
         self._create_task(self._reads.serve(), "recommender reads")
-        self._create_task(self._keep_als(), "ALS fits")
+        self._create_task(self._watched.serve(), "recommender watches")
+        self._create_task(self._als.keep(), "ALS fits")
         self._create_task(self._inverse.keep(), "EASE refits")
         self._create_task(self._keep_exposures(), "recommender exposures")
         self._create_task(self._features.keep(), "features")
         self.ready = True
-        self._als_outdated.set()
+        self._als.outdated()
         self._inverse.outdated()
         self._changed()
 
@@ -145,6 +152,14 @@ class LiveRecommender:
         """Return a shelf. Raises: InvalidRequest, ModelNotFound, ModelNotReady, Overloaded, ShuttingDown."""
         self._check_ready()
         return await self._reads.ask((query, options))
+
+    async def watched(self, query: Query, options: ShelfOptions) -> Shelf:
+        """Return a shelf for somebody who watches: those stand in a line of their own, for every change wakes them all.
+
+        Raises: as `recommend`.
+        """
+        self._check_ready()
+        return await self._watched.ask((query, options))
 
     async def nearest(self, question: NearestQuestion) -> Nearest:
         """Return what is near. Raises: InvalidRequest, NotFound, ModelNotReady, Overloaded, ShuttingDown."""
@@ -197,7 +212,7 @@ class LiveRecommender:
             "version": models.version if models else 0,
             "inverse_behind": models.learned - models.inverse_learned if models else 0,
             "drift": models.drift if models else 0.0,
-            "reads_waiting": self._reads.waiting,
+            "reads_waiting": self._reads.waiting + self._watched.waiting,
             "searches_waiting": self._retrieval.waiting,
             "writes_waiting": self._writes.waiting,
             "exposures_dropped": self.exposures.dropped,
@@ -208,6 +223,7 @@ class LiveRecommender:
         self.ready = False
         self._writes.close()
         self._reads.close()
+        self._watched.close()
         self._retrieval.close()
         if self._sequential is not None:
             self._sequential.close()
@@ -260,12 +276,11 @@ class LiveRecommender:
         self._inverse.outdated()
         if any(news.attributes or news.items for news in written.news):
             self._features.outdated()
-        forgets = any(isinstance(write, ForgetUsers) for write in writes)
-        if als_due or forgets:
-            self._als_outdated.set()
+        forgets = any(news.forgotten for news in written.news)
+        if als_due:
+            self._als.outdated()
         if forgets:
-            self._als_forgets = True
-            self._als_rest.hurry()
+            self._als.forgotten()
         self._changed()
         return await self._without_their_models(writes, written.answers) if forgets else written.answers
 
@@ -282,18 +297,6 @@ class LiveRecommender:
                 for write, answer in zip(writes, answers, strict=True)
             ]
         return answers
-
-    async def _keep_als(self) -> None:
-        """Fit ALS whenever it is due, a tenth of the time at most, and at once when somebody was forgotten."""
-        while True:
-            await self._als_outdated.wait()
-            self._als_outdated.clear()
-            self._als_forgets = False
-            started_s = time.monotonic()
-            table, forgets = await self.ask_models(LiveModels.table_for_als)
-            fitted = await self._on(self._fit_threads, partial(ImplicitAls.fit, table))
-            await self.ask_models(partial(LiveModels.adopt_als, model=fitted, forgets=forgets))
-            await self._als_rest.after(time.monotonic() - started_s)
 
     async def _update_inverse(self) -> bool:
         """Let EASE's inverse know what is learned; return whether it did not."""
@@ -348,6 +351,14 @@ class LiveRecommender:
 
     async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(thread, work)
+
+
+def _expected_ms(asked: tuple[Query, ShelfOptions]) -> float:
+    return expected_ms(asked[1])
+
+
+def _events_in(write: Write) -> int:
+    return len(write.events) if isinstance(write, Record) else 1
 
 
 def _timed(work: Callable[[], Result]) -> tuple[Result, float]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cuelight.server.errors import InvalidRequest, ModelNotFound, ModelNotReady, Unsupported
+from cuelight.server.errors import InvalidRequest, ModelNotFound, Unsupported
 from cuelight.server.recommender.features import ItemFeatures
 from cuelight.server.recommender.gram import Gram
 from cuelight.server.recommender.history import RowChange
@@ -20,6 +20,7 @@ from cuelight.server.recommender.models.popularity import Popularity
 from cuelight.server.recommender.models.scorer import Scorer
 from cuelight.server.recommender.models.sequential import Sequential
 from cuelight.server.recommender.models.user_cosine import UserCosine
+from cuelight.server.recommender.shelves import MOST_WEIGHT
 
 __all__ = ["ModelSet", "ModelSettings"]
 
@@ -68,8 +69,8 @@ class ModelSet:
     def get(self, name: str) -> Scorer:
         """Return a model, fitted.
 
-        Raises: ModelNotFound; ModelNotReady for one that is trained apart and not there; Unsupported when it cannot be
-        had of so many liked items.
+        Raises: ModelNotFound; Unsupported for one that is trained apart and not there, and when it cannot be had of so
+        many liked items.
         """
         if name not in MODEL_NAMES:
             raise ModelNotFound(f'model "{name}": there are {", ".join(MODEL_NAMES)}')
@@ -92,8 +93,11 @@ class ModelSet:
 
     def blend(self, weights: Mapping[str, float]) -> Hybrid:
         """Return a blend of models. Raises: ModelNotFound; InvalidRequest when it is of nothing, or of itself."""
-        if not weights or "hybrid" in weights or not all(np.isfinite(weight) for weight in weights.values()):
-            raise InvalidRequest(f"blend: expected finite weights of models other than hybrid, got {dict(weights)}")
+        if not weights or "hybrid" in weights or not all(abs(weight) <= MOST_WEIGHT for weight in weights.values()):
+            raise InvalidRequest(
+                f"blend: expected weights of -{MOST_WEIGHT:g} to {MOST_WEIGHT:g} of models other than hybrid, "
+                f"got {dict(weights)}"
+            )
         return Hybrid([Part(self.get(name), weight) for name, weight in weights.items()])
 
     def learn(self, changes: Sequence[RowChange]) -> None:
@@ -158,9 +162,9 @@ class ModelSet:
         return "content_cosine" if self._is_beyond() else "item_cosine"
 
     def check(self, name: str) -> None:
-        """Raises: ModelNotReady when a model of that name is withheld, Unsupported when too many items are liked."""
+        """Raises: Unsupported when a model of that name is withheld, or too many items are liked: no waiting helps."""
         if name in self._withheld:
-            raise ModelNotReady(f'model "{name}": {self._withheld[name]}')
+            raise Unsupported(f'model "{name}": {self._withheld[name]}')
         if name in _OF_LIKED_ITEMS:
             _ = self.gram
 

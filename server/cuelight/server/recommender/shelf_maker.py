@@ -8,6 +8,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
+from cuelight.server.errors import InvalidRequest
 from cuelight.server.recommender.boosts import BoostRule, boosted, rules_of, shares_of_boosts
 from cuelight.server.recommender.catalogue import Catalogue
 from cuelight.server.recommender.exploration import draw, generator_of, mixed
@@ -61,8 +62,12 @@ class ShelfMaker:
     def shelf(self, model: Scorer, asker: Asker, scores: NDArray[np.float64], options: ShelfOptions) -> Shelf:
         """Return the shelf of somebody to whom a model gave `scores` (items,).
 
-        Raises: InvalidRequest when boosts lead beyond finite scores.
+        Raises: InvalidRequest when weights or boosts lead beyond finite scores.
         """
+        if not np.isfinite(scores).all():
+            raise InvalidRequest(
+                f'model "{model.name}": expected weights that lead to finite scores, got one that does not'
+            )
         rules = self._rules_of(options)
         final = boosted(scores, rules.boosts)
         allowed = rules.allowed.copy()

@@ -1,6 +1,7 @@
 """One thread for work of microseconds: `ThreadPoolExecutor(1)` with its futures of two kinds costs as much as a shelf.
 
-Work is done in the order it came, all of it, whether or not the caller still waits; what it raises goes to the caller.
+Work is done in the order it came; what it raises goes to the caller. Work whose caller has left before it began is not
+done.
 """
 
 import asyncio
@@ -54,7 +55,8 @@ class WorkThread:
             result: Any = None
             error: BaseException | None = None
             try:
-                result = work()
+                if not answer.done():
+                    result = work()
             except BaseException as raised:
                 error = raised
             try:

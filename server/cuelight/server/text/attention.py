@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cuelight.server.errors import InvalidRequest, Unsupported
-from cuelight.server.text.encoder import EncoderCompanion
+from cuelight.server.text.encoder import ATTENTION, EMBEDDING, EncoderCompanion
 from cuelight.text.v1 import text_pb2 as pb
 
-__all__ = ["AttentionChoice", "attention_choice"]
+__all__ = ["AttentionChoice", "attention_choice", "without_attention"]
+
+Arrays = dict[str, NDArray[Any]]
 
 _MAX_WEIGHTS = 1_000_000
 
@@ -32,10 +35,16 @@ class AttentionChoice:
                 "layers, or for the mean over heads"
             )
 
-    def chosen(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return (layers, heads, tokens, tokens) out of a model's (all layers, all heads, tokens, tokens)."""
-        picked: NDArray[np.float32] = weights[list(self.layers)]
-        return picked.mean(1, keepdims=True, dtype=np.float32) if self.mean else picked
+    def kept(self, outputs: Arrays) -> Arrays:
+        """Return a text's outputs with (layers, heads, tokens, tokens) of all its weights, which are let go."""
+        picked = outputs[ATTENTION][list(self.layers)]
+        weights = picked.mean(1, keepdims=True, dtype=np.float32) if self.mean else picked
+        return {EMBEDDING: outputs[EMBEDDING], ATTENTION: weights}
+
+
+def without_attention(outputs: Arrays) -> Arrays:
+    """Return a text's outputs without its weights, which are let go."""
+    return {EMBEDDING: outputs[EMBEDDING]}
 
 
 def attention_choice(

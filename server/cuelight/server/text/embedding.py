@@ -7,10 +7,9 @@ A caller of many texts holds no more than that of the queue, so that a caller of
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cuelight.server.inference.model_version import ModelVersion
@@ -26,9 +25,13 @@ _BATCHES_AHEAD = 2
 
 
 async def outputs_of(
-    version: ModelVersion, encoder: EncoderCompanion, texts: Mapping[int, EncodedText], deadline_s: float | None
+    version: ModelVersion,
+    encoder: EncoderCompanion,
+    texts: Mapping[int, EncodedText],
+    deadline_s: float | None,
+    keep: Callable[[Arrays], Arrays],
 ) -> dict[int, Arrays]:
-    """Return the model's outputs for each text, by its index; each array without the batch axis.
+    """Return what `keep` keeps of the model's outputs for each text, by its index; each array without the batch axis.
 
     Raises: Overloaded, DeadlineExceeded, ShuttingDown, InferenceFailed; nothing is left in the queue then, nor where
     the caller leaves.
@@ -39,19 +42,21 @@ async def outputs_of(
     try:
         for index in sorted(texts, key=lambda index: len(texts[index].ids)):
             if len(pending) >= window:
-                await _take(pending, done)
+                await _take(pending, done, keep)
             future = version.submit(encoder.inputs(texts[index].ids), 1, deadline_s=deadline_s)
             pending.append((index, future))
         while pending:
-            await _take(pending, done)
+            await _take(pending, done, keep)
     finally:
         for _, future in pending:
             future.cancel()
     return done
 
 
-async def _take(pending: "deque[tuple[int, asyncio.Future[Arrays]]]", done: dict[int, Arrays]) -> None:
+async def _take(
+    pending: "deque[tuple[int, asyncio.Future[Arrays]]]", done: dict[int, Arrays], keep: Callable[[Arrays], Arrays]
+) -> None:
     index, future = pending[0]
     outputs = await future
     pending.popleft()
-    done[index] = {name: np.asarray(array[0]) for name, array in outputs.items()}
+    done[index] = keep({name: array[0] for name, array in outputs.items()})

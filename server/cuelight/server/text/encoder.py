@@ -1,6 +1,8 @@
 """What is kept beside a model that embeds text: its tokenizer, and which of its tensors is which."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,10 @@ _DEFAULT_MAX_TOKENS = 512
 
 
 class EncoderCompanion:
-    """See `Companion`. Immutable: holds nothing that has to be freed."""
+    """See `Companion`. Counts the calls that are under way, for a version that is replaced answers them whole.
+
+    Opened on the loader's thread, then owned by the event loop.
+    """
 
     def __init__(
         self, tokenizer: TextTokenizer, signature: ModelSignature, max_tokens: int, *, normalized: bool
@@ -39,6 +44,9 @@ class EncoderCompanion:
         self.heads = signature.outputs[ATTENTION].shape[2] if self.gives_attention else 0
         self.layers = signature.outputs[ATTENTION].shape[1] if self.gives_attention else 0
         self._has_segments = _SEGMENTS in signature.inputs
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def inputs(self, ids: list[int]) -> dict[str, NDArray[Any]]:
         """Return the model's inputs for one text."""
@@ -48,11 +56,25 @@ class EncoderCompanion:
             inputs[_SEGMENTS] = np.zeros_like(row)
         return inputs
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the version's engines for a call, which may hand its texts in one after the other."""
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
+
     async def outlive(self) -> None:
-        """See `Companion`: nothing goes on that could be waited for."""
+        """Return once no call is under way; see `Companion`."""
+        await self._idle.wait()
 
     def close(self) -> None:
-        """See `Companion`."""
+        """Let nobody wait any more: calls that are still under way are refused by the batcher."""
+        self._idle.set()
 
 
 def open_encoder(directory: Path, resolved: ResolvedModel, metadata: Mapping[str, str]) -> EncoderCompanion:

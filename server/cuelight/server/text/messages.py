@@ -37,7 +37,7 @@ def add_embedding(
         attention.tokens.extend(encoder.tokenizer.token(token_id) for token_id in text.ids)
         attention.layers.extend(choice.layers)
         attention.heads = choice.heads
-        put_floats(attention, "weights", choice.chosen(outputs[index][ATTENTION]))
+        put_floats(attention, "weights", outputs[index][ATTENTION])
 
 
 def add_near_words(

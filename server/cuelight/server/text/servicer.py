@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from cuelight.server.config import TextConfig
 from cuelight.server.errors import CuelightError, InvalidRequest, NotFound
 from cuelight.server.rpc.context import RpcContext
-from cuelight.server.text.attention import attention_choice
+from cuelight.server.text.attention import attention_choice, without_attention
 from cuelight.server.text.embedding import outputs_of
 from cuelight.server.text.encoder import EMBEDDING, EncoderCompanion
 from cuelight.server.text.floats import put_floats
@@ -25,8 +25,6 @@ from cuelight.text.v1 import text_pb2 as pb
 __all__ = ["TextServicer"]
 
 Vectors = NDArray[np.float32]
-
-_FLOAT_BYTES = 4
 
 
 class TextServicer:
@@ -46,12 +44,14 @@ class TextServicer:
             others = self._models.giving_attention()
             choice = attention_choice(request.attention, encoder, version.name, others)
         named = [(f"texts[{index}]", text) for index, text in enumerate(request.texts)]
-        reading = await self._read(named, encoder, request.overlong)
-        if not request.partial:
-            reading.raise_first()
-        if choice is not None:
-            choice.check([len(text.ids) for text in reading.texts.values()])
-        outputs = await outputs_of(version, encoder, reading.texts, context.deadline())
+        with encoder.in_use():
+            reading = await self._read(named, encoder, request.overlong)
+            if not request.partial:
+                reading.raise_first()
+            if choice is not None:
+                choice.check([len(text.ids) for text in reading.texts.values()])
+            keep = choice.kept if choice is not None else without_attention
+            outputs = await outputs_of(version, encoder, reading.texts, context.deadline(), keep)
         response = pb.EmbedResponse(model=version.name, model_version=version.version, dimension=encoder.dimension)
         for index in range(len(named)):
             add_embedding(response, index, reading, outputs, encoder, choice)
@@ -61,14 +61,15 @@ class TextServicer:
         """Compare texts; see the proto for its errors."""
         version, encoder = self._models.encoder(request.model)
         named = named_texts(request)
-        reading = await self._read(named, encoder, request.overlong)
-        reading.raise_first()
-        outputs = await outputs_of(version, encoder, reading.texts, context.deadline())
+        with encoder.in_use():
+            reading = await self._read(named, encoder, request.overlong)
+            reading.raise_first()
+            outputs = await outputs_of(version, encoder, reading.texts, context.deadline(), without_attention)
         vectors: Vectors = np.stack([outputs[index][EMBEDDING] for index in range(len(named))])
         if not encoder.normalized:
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
         rows, columns = sizes_of(request)
-        cosines = await self._pool.run(rows * columns * encoder.dimension, lambda: compared(request, vectors))
+        cosines = await self._pool.multiply(rows * columns * encoder.dimension, lambda: compared(request, vectors))
         response = pb.SimilarityResponse(model=version.name, model_version=version.version, rows=rows, columns=columns)
         put_floats(response, "similarities", cosines)
         response.truncated.extend(named[index][0] for index, text in sorted(reading.texts.items()) if text.truncated)
@@ -91,8 +92,8 @@ class TextServicer:
         found: list[list[NearWord]] = []
         if targets:
             vectors, own = np.stack([vector for vector, _ in targets.values()]), [rows for _, rows in targets.values()]
-            size_bytes = len(table.words) * vectors.size * _FLOAT_BYTES
-            found = await self._pool.run(size_bytes, lambda: table.nearest(vectors, own, count))
+            products = len(table.words) * vectors.size
+            found = await self._pool.multiply(products, lambda: table.nearest(vectors, own, count))
         response = pb.NearestWordsResponse(model=version.name, model_version=version.version)
         add_near_words(response, len(request.queries), dict(zip(targets, found, strict=True)), errors)
         return response

@@ -17,19 +17,27 @@ Result = TypeVar("Result")
 _RETRY_AFTER_S = 0.1
 _INLINE_BYTES = 1_000
 """Tokens of so much text take 0.5 ms."""
+_MAX_WAITING_BYTES = 16 * 1024 * 1024
+"""Seconds of work: who came later would wait too long for an answer to be of use."""
+_PRODUCTS_A_BYTE = 1_000
+"""Numbers multiplied and summed in the time that the tokens of a byte of text take, by one core."""
 
 
 class WorkPool:
     """Owned by the event loop; `close` ends its threads."""
 
     def __init__(
-        self, threads: int, max_waiting_bytes: int = 64 * 1024 * 1024, inline_bytes: int = _INLINE_BYTES
+        self, threads: int, max_waiting_bytes: int = _MAX_WAITING_BYTES, inline_bytes: int = _INLINE_BYTES
     ) -> None:
         """Work on at most `inline_bytes` is done at once; the threads hold at most `max_waiting_bytes` of work."""
         self._threads = ThreadPoolExecutor(threads, "cuelight-text")
         self._max_waiting_bytes = max_waiting_bytes
         self._inline_bytes = inline_bytes
         self.waiting_bytes = 0
+
+    async def multiply(self, products: int, work: Callable[[], Result]) -> Result:
+        """As `run`, for work that multiplies so many pairs of numbers."""
+        return await self.run(products // _PRODUCTS_A_BYTE, work)
 
     async def run(self, size_bytes: int, work: Callable[[], Result]) -> Result:
         """Return what `work` returns, which is about so many bytes large.

@@ -58,7 +58,7 @@ def evaluate(
 
     `train` makes the model `sequential` of what is known; without it that one cannot be measured.
 
-    Raises: ModelNotFound; ModelNotReady for one that nobody trains; what `train` raises.
+    Raises: ModelNotFound; Unsupported for one that nobody trains; what `train` raises.
     """
     figures = []
     for name in names:

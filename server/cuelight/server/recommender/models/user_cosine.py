@@ -42,6 +42,12 @@ class UserCosine:
                 similarities[row, history.user] = 0
         return similarities
 
+    def similarity(self, first: History, second: History) -> float:
+        """Return how similar two histories are."""
+        _, here, there = np.intersect1d(first.items, second.items, assume_unique=True, return_indices=True)
+        bound = _norm(first) * _norm(second) + self._shrinkage
+        return float(first.weights[here] @ second.weights[there]) / bound if bound else 0.0
+
     def scores(self, histories: Sequence[History]) -> NDArray[np.float64]:
         """Return (histories, items); see `Scorer`."""
         near = self._cut(self.similarities(histories))
