@@ -14,7 +14,7 @@ from cuelight.exporters.export import Export
 from cuelight.exporters.weights import WeightsError
 from tests.exporters.stepped import attentive
 
-UNSEEN_EXACT, UNSEEN_PHONEME_ERROR = 0.6, 0.12
+UNSEEN_EXACT, UNSEEN_PHONEME_ERROR = 0.6, 0.11
 """Limits a little wider than what `evaluate` measured: see exporters/README.md."""
 
 

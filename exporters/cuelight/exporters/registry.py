@@ -9,6 +9,7 @@ from cuelight.exporters import (
     moonshine_tiny_en,
     silero_vad,
 )
+from cuelight.exporters.attention_decoder import spec as attention_decoder
 from cuelight.exporters.digits_ctc import spec as digits_ctc
 from cuelight.exporters.files_spec import FilesSpec
 from cuelight.exporters.spec import ExportSpec
@@ -26,6 +27,7 @@ SPECS: dict[str, ExportSpec] = {
         minilm_l6_v2.ATTENTION_SPEC,
         glove_6b_50d.SPEC,
         g2p_en.SPEC,
+        attention_decoder.SPEC,
     )
 }
 """Traced from a PyTorch module."""
