@@ -53,6 +53,12 @@ from cuelight.server.text.transduction.metrics import TransductionMetrics
 from cuelight.server.text.transduction.servicer import TransductionServicer
 from cuelight.server.text.work_pool import WorkPool
 from cuelight.server.version import server_version
+from cuelight.server.vision.counts import VisionCounts, VisionMetrics
+from cuelight.server.vision.image_calls import ImageWay
+from cuelight.server.vision.image_pool import ImagePool
+from cuelight.server.vision.models import VisionModels
+from cuelight.server.vision.pictures import ImageLimits
+from cuelight.server.vision.servicer import VisionServicer, vision_service
 
 __all__ = ["InferenceApplication", "build"]
 
@@ -82,6 +88,8 @@ class InferenceApplication:
         )
         self._tracer = Tracer(config.log.trace_folder, self._tasks.create)
         self._health = HealthServicer(self._is_ready, self._changes)
+        self._images = ImagePool(config.vision.threads, config.vision.max_waiting_images)
+        self._image_counts = VisionCounts()
         self.services = self._mounted(config, log)
         self._operations = OperationsPort(
             config.server.host,
@@ -91,6 +99,7 @@ class InferenceApplication:
                 ModelMetrics(self._repository.serving),
                 SpeechMetrics(self._admission),
                 TransductionMetrics(self._repository),
+                VisionMetrics(self._image_counts, self._images),
                 PROCESS_COLLECTOR,
             ),
             self._ready,
@@ -117,6 +126,7 @@ class InferenceApplication:
         self._changes.notify()
         self._inference.hand_over()
         self._speech.hand_over()
+        self._vision.hand_over()
         await self.ledger.drain()
         self._health.close()
 
@@ -126,6 +136,7 @@ class InferenceApplication:
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait([self._loading])
+        await self._images.stop()
         await self._repository.stop()
         await self._tracer.stop()
         await self._tasks.stop()
@@ -168,6 +179,9 @@ class InferenceApplication:
         text_models = TextModels(self._repository, config.text.default_model)
         self._text_pool = WorkPool(config.engine.cores)
         self._speech = SpeechServicer(models, VoiceTokens(sealer), self._admission, config.speech)
+        limits = ImageLimits(config.vision.max_image_bytes, config.vision.max_pixels)
+        way = ImageWay(self._images, limits, self._image_counts)
+        self._vision = VisionServicer(VisionModels(self._repository, config.vision.default_model), way, config.vision)
         served = (
             inference_service(
                 self._inference,
@@ -182,6 +196,7 @@ class InferenceApplication:
                 TextServicer(text_models, self._text_pool, config.text),
                 TransductionServicer(text_models),
             ),
+            vision_service(self._vision),
             health_service(self._health),
         )
         services = (*served, *reflection_services(served))

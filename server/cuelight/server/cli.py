@@ -85,6 +85,26 @@ _SERVE_FLAGS = (
         metavar="N",
     ),
     flag("--text-model", "text.default_model", "model that embeds text where none is named", metavar="NAME"),
+    flag(
+        "--vision-model",
+        "vision.default_model",
+        "model that names images where none is named (default: the only one)",
+        metavar="NAME",
+    ),
+    flag(
+        "--max-image-bytes",
+        "vision.max_image_bytes",
+        "largest image file taken (default: 16777216)",
+        type=int,
+        metavar="N",
+    ),
+    flag(
+        "--max-pixels",
+        "vision.max_pixels",
+        "largest picture decoded (default: 25000000)",
+        type=int,
+        metavar="N",
+    ),
     flag("--trace-folder", "log.trace_folder", "where traces go (default: the working directory)", metavar="DIR"),
 )
 
@@ -101,6 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return int(importlib.import_module("cuelight.client.text_command").main(words))
         if words[:1] == ["pronounce"]:
             return int(importlib.import_module("cuelight.client.pronounce_command").main(words[1:]))
+        if words[:1] == ["classify"]:
+            return int(importlib.import_module("cuelight.client.classify_command").main(words[1:]))
         if words[:1] == ["recommender"]:
             return _recommender(words[1:])
         arguments = _parser().parse_args(words)
@@ -140,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("pronounce", add_help=False, help="say how words are said (cuelight pronounce --help)")
     for name, text in _TEXT_COMMANDS.items():
         commands.add_parser(name, add_help=False, help=f"{text} (cuelight {name} --help)")
+    commands.add_parser("classify", add_help=False, help="say what is on photos (cuelight classify --help)")
     commands.add_parser(
         "recommender", add_help=False, help="recommend what people will like (cuelight recommender --help)"
     )

@@ -6,6 +6,7 @@ from cuelight.server.inference.model_config import ResolvedModel
 from cuelight.server.inference.model_version import Companion
 from cuelight.server.speech import companions as speech
 from cuelight.server.text import companions as text
+from cuelight.server.vision import companion as vision
 
 __all__ = ["accompanied"]
 
@@ -17,4 +18,8 @@ def accompanied(directory: Path, resolved: ResolvedModel, cores: int = 1) -> Com
 
     Raises: ModelLoadError naming the file, what came and what was expected.
     """
-    return speech.accompany(directory, resolved, cores) or text.accompany(directory, resolved)
+    return (
+        speech.accompany(directory, resolved, cores)
+        or text.accompany(directory, resolved)
+        or vision.accompany(directory, resolved)
+    )

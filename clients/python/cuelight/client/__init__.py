@@ -4,6 +4,7 @@ from cuelight.client.async_channel import AsyncChannel
 from cuelight.client.async_recommender import AsyncRecommenderClient
 from cuelight.client.async_speech import stream_speech
 from cuelight.client.async_text import AsyncTextClient
+from cuelight.client.async_vision import AsyncVisionClient
 from cuelight.client.audio_log import FINALIZE, Control
 from cuelight.client.channel import Channel, Tls
 from cuelight.client.errors import (
@@ -19,6 +20,17 @@ from cuelight.client.errors import (
     Unsupported,
 )
 from cuelight.client.experiments import Experiment, Exposure, ShownItem, UserExport, Variant
+from cuelight.client.images import (
+    EmbeddedImage,
+    ExplainOptions,
+    Explanation,
+    Frame,
+    FrameLabels,
+    ImageInfo,
+    ImageLabels,
+    Region,
+    VisionModel,
+)
 from cuelight.client.inference import InferenceClient
 from cuelight.client.interactions import Interaction, Recorded
 from cuelight.client.music import Beat, BeatPicker, BeatRules, beat_probabilities, detect_beats
@@ -55,6 +67,7 @@ from cuelight.client.transcripts import (
 )
 from cuelight.client.transductions import Decoding, OutputToken, Transduced, Transduction
 from cuelight.client.vision import Classification, classify
+from cuelight.client.vision_service import VisionClient
 
 __all__ = [
     "FINALIZE",
@@ -62,6 +75,7 @@ __all__ = [
     "AsyncChannel",
     "AsyncRecommenderClient",
     "AsyncTextClient",
+    "AsyncVisionClient",
     "AttentionWeights",
     "AudioFormat",
     "Beat",
@@ -74,9 +88,16 @@ __all__ = [
     "CuelightClientError",
     "DeadlineExceeded",
     "Decoding",
+    "EmbeddedImage",
     "Endpointing",
     "Experiment",
+    "ExplainOptions",
+    "Explanation",
     "Exposure",
+    "Frame",
+    "FrameLabels",
+    "ImageInfo",
+    "ImageLabels",
     "InferenceClient",
     "Interaction",
     "InvalidRequest",
@@ -99,6 +120,7 @@ __all__ = [
     "RecommenderClient",
     "RecommenderModels",
     "Recorded",
+    "Region",
     "ResumePolicy",
     "ResumeToken",
     "RetryPolicy",
@@ -130,6 +152,8 @@ __all__ = [
     "Unsupported",
     "UserExport",
     "Variant",
+    "VisionClient",
+    "VisionModel",
     "VoiceActivity",
     "Word",
     "WordQuery",

@@ -34,6 +34,7 @@ from cuelight.server.recommender.liking import LEAST_LIKED, MIN_VALUE, min_value
 from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.model_names import MAX_LIKED_ITEMS
 from cuelight.server.recommender.model_set import ModelSettings
+from cuelight.server.recommender.models_config import ModelsConfig
 from cuelight.server.recommender.news import Loaded, News
 from cuelight.server.recommender.portions import PORTION_MS, expected_ms
 from cuelight.server.recommender.retrieval.live_retrieval import LiveRetrieval
@@ -71,11 +72,12 @@ class LiveRecommender:
         changed: Callable[[], None],
         shares: Mapping[str, Mapping[str, float]] | None = None,
         max_liked_items: int = MAX_LIKED_ITEMS,
+        models: ModelsConfig | None = None,
     ) -> None:
         """`shares` are those of the experiments that run: by variant, by experiment."""
         self._folder = folder
         self._min_value = min_value
-        self._settings = ModelSettings(max_liked_items=max_liked_items, reserves_counts=True)
+        self._settings = ModelSettings.of(models or ModelsConfig(), max_liked_items, reserves_counts=True)
         self._create_task = create_task
         self._changed = changed
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender store")

@@ -104,13 +104,24 @@ class Store:
             said = self._events.add([places.row(event) for event, new in zip(events, kept, strict=True) if new])
         return Recorded(kept, said, places.new_users, places.new_items)
 
-    def record_many(self, events: Iterable[Event]) -> int:
-        """Keep events as `record` does, and return only how many were new: for imports.
+    def take_in(
+        self,
+        events: Iterable[Event] = (),
+        items: Mapping[str, ItemAttributes] | None = None,
+        embeddings: Mapping[str, Mapping[str, Vector]] | None = None,
+        settings: Mapping[str, float] | None = None,
+    ) -> int:
+        """Keep all that an import brings, or nothing of it, and return how many of the events were new.
 
-        Best called with hundreds of thousands at once, for each transaction writes almost every page of the indexes.
-        Raises: Overloaded as `record`.
+        Events as `record` does, items and embeddings as `upsert_items`, settings as `set_setting`; one transaction,
+        for each writes almost every page of the indexes. Raises: InvalidRequest as `upsert_items`, Overloaded as
+        `record`, and what `events` raises.
         """
         with self._events.many(), self._transaction() as places:
+            for name, value in (settings or {}).items():
+                self._set(name, value)
+            if items is not None:
+                self._upsert(places, items, embeddings)
             return self._events.add_many(places.row(event) for event in events)
 
     def upsert_items(
@@ -123,10 +134,7 @@ class Store:
         nothing of it is kept then.
         """
         with self._transaction() as places:
-            rows = [places.described(item, attributes) for item, attributes in items.items()]
-            self._connection.executemany("UPDATE items SET attributes = ? WHERE place = ?", rows)
-            if embeddings is not None:
-                self._embeddings.replace((places.item(item), item, embeddings.get(item, {})) for item in items)
+            self._upsert(places, items, embeddings)
         return places.new_items
 
     def delete_items(self, ids: Iterable[str]) -> frozenset[Pair]:
@@ -262,7 +270,21 @@ class Store:
     def set_setting(self, name: str, value: float) -> None:
         """Keep a number with the data; durable on return."""
         with self._transaction():
-            self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+            self._set(name, value)
+
+    def _set(self, name: str, value: float) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    def _upsert(
+        self,
+        places: NewPlaces,
+        items: Mapping[str, ItemAttributes],
+        embeddings: Mapping[str, Mapping[str, Vector]] | None,
+    ) -> None:
+        rows = [places.described(item, attributes) for item, attributes in items.items()]
+        self._connection.executemany("UPDATE items SET attributes = ? WHERE place = ?", rows)
+        if embeddings is not None:
+            self._embeddings.replace((places.item(item), item, embeddings.get(item, {})) for item in items)
 
     def _read_attributes(self) -> list[ItemAttributes | None]:
         known: list[ItemAttributes | None] = [None] * (max(self.items.values(), default=-1) + 1)
