@@ -3,13 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cuelight.exporters.digit_cnn.model import CLASSES, SIZE, DigitCnn, load_checkpoint
-from cuelight.exporters.spec import ExportSpec
+from cuelight.exporters.digit_cnn.train import enlarged
+from cuelight.exporters.optdigits import DIGITS, read_digits
+from cuelight.exporters.spec import Accuracy, Arrays, ExportSpec, Run
 
-__all__ = ["PREPROCESSING", "SPEC", "build", "example", "metadata"]
+__all__ = ["PREPROCESSING", "SPEC", "build", "calibration", "example", "metadata", "share_right"]
+
+_CALIBRATION_DIGITS = 200
 
 PREPROCESSING = {
     "kind": "image",
@@ -42,6 +47,20 @@ def metadata(cache_dir: Path) -> dict[str, str]:
     }
 
 
+def share_right(run: Run, cache_dir: Path) -> float:
+    """Return the share of the digits held out that are recognised."""
+    _, held_out = read_digits(cache_dir)
+    logits = run({"image": enlarged(held_out.images)})["logits"]
+    return float(np.mean(logits.argmax(1) == held_out.labels))
+
+
+def calibration(cache_dir: Path) -> list[Arrays]:
+    """Return digits that were trained on, each a batch of its own."""
+    digits, _ = read_digits(cache_dir)
+    images = enlarged(digits.images[:_CALIBRATION_DIGITS])
+    return [{"image": image[np.newaxis]} for image in images]
+
+
 SPEC = ExportSpec(
     name="digit_cnn",
     summary="CNN, handwritten digits of 28 x 28 pixels to 0 to 9",
@@ -58,4 +77,6 @@ SPEC = ExportSpec(
     source="trained by Cuelight on Optical Recognition of Handwritten Digits (Alpaydin, Kaynak; "
     "doi.org/10.24432/C50P49) as in scikit-learn",
     license="CC-BY-4.0",
+    accuracy=Accuracy("share right of 360 held-out digits", share_right, 0.01, (DIGITS,)),
+    calibration=calibration,
 )

@@ -7,14 +7,16 @@ verification, ICASSP 2018; Resemblyzer 0.1.4, voice_encoder.py (Jemine; Apache-2
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cuelight.exporters.resemblyzer.features import HOP_SAMPLES, MELS, SAMPLE_RATE_HZ, WINDOW_FRAMES
-from cuelight.exporters.spec import ExportSpec
+from cuelight.exporters.resemblyzer.features import HOP_SAMPLES, MELS, SAMPLE_RATE_HZ, WINDOW_FRAMES, windows
+from cuelight.exporters.samples import RECORDING
+from cuelight.exporters.spec import Arrays, ExportSpec
 from cuelight.exporters.weights import WheelFile
 
-__all__ = ["SPEC", "SpeakerEncoder", "build", "example", "metadata"]
+__all__ = ["SPEC", "SpeakerEncoder", "build", "calibration", "example", "metadata"]
 
 WEIGHTS = WheelFile(
     requirement="Resemblyzer==0.1.4",
@@ -69,6 +71,14 @@ def metadata(cache_dir: Path) -> dict[str, str]:
     }
 
 
+def calibration(cache_dir: Path) -> list[Arrays]:
+    """Return the windows of a recording, each a batch of its own."""
+    import soundfile  # noqa: PLC0415 (an export does without)
+
+    mels = windows(soundfile.read(RECORDING.fetch(cache_dir), dtype="float32")[0])
+    return [{"mels": window[np.newaxis]} for window in mels]
+
+
 SPEC = ExportSpec(
     name="resemblyzer",
     summary="LSTM, mel frames of 1.6 s of speech to a vector of its speaker",
@@ -85,4 +95,5 @@ SPEC = ExportSpec(
     files=(WEIGHTS,),
     source="Resemblyzer 0.1.4",
     license="Apache-2.0",
+    calibration=calibration,
 )

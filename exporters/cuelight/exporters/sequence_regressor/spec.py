@@ -3,14 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cuelight.exporters.sequence_regressor.model import HISTORY, SequenceRegressor, load_checkpoint
-from cuelight.exporters.sequence_regressor.series import AHEAD
-from cuelight.exporters.spec import Axis, ExportSpec
+from cuelight.exporters.sequence_regressor.series import AHEAD, forecasts, ndei
+from cuelight.exporters.spec import Accuracy, Arrays, Axis, ExportSpec, Run
 
-__all__ = ["SPEC", "build", "example", "metadata"]
+__all__ = ["SPEC", "build", "calibration", "example", "foreseen", "metadata"]
 
 
 def build(cache_dir: Path) -> SequenceRegressor:
@@ -29,6 +30,18 @@ def metadata(cache_dir: Path) -> dict[str, str]:
     return {"cuelight.series": json.dumps(series)}
 
 
+def foreseen(run: Run, cache_dir: Path) -> float:
+    """Return 1 less the error over the deviation, of the values held out: 1 is perfect, 0 is foreseeing the mean."""
+    _, tested = forecasts(HISTORY)
+    return 1 - ndei(run({"series": tested.seen[..., np.newaxis]})["value"][:, 0], tested.wanted)
+
+
+def calibration(cache_dir: Path) -> list[Arrays]:
+    """Return what was learned from, each sequence a batch of its own."""
+    learned, _ = forecasts(HISTORY)
+    return [{"series": seen[np.newaxis, :, np.newaxis]} for seen in learned.seen]
+
+
 SPEC = ExportSpec(
     name="sequence_regressor",
     summary="LSTM, a stretch of the Mackey-Glass series to its value six steps later",
@@ -45,4 +58,6 @@ SPEC = ExportSpec(
     metadata=metadata,
     source="trained by Cuelight on the Mackey-Glass equation (Science 197, 1977)",
     license="Apache-2.0",
+    accuracy=Accuracy("1 less error over deviation of 500 held-out values", foreseen, 0.02),
+    calibration=calibration,
 )
