@@ -8,6 +8,17 @@ from cuelight.server.errors import ShuttingDown
 from cuelight.server.recommender.follower import Follower
 
 
+class Clock:
+    """An hour passes whenever it is looked at."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        self.now_s += 3600
+        return self.now_s
+
+
 class Counting:
     """Knows one more of what is `wanted` with each update, which takes until it is let go."""
 
@@ -62,5 +73,23 @@ def test_when_no_update_comes_any_more_nobody_is_left_waiting() -> None:
             await keeping
         with pytest.raises(ShuttingDown):
             await asyncio.wait_for(follower.followed(lambda: False), 10)
+
+    asyncio.run(run())
+
+
+def test_after_a_long_update_it_rests_but_not_while_somebody_waits() -> None:
+    async def run() -> None:
+        counting = Counting()
+        follower = Follower(counting, Clock())
+        keeping = asyncio.create_task(follower.keep())
+        counting.wanted = 2
+        counting.let_go.release()
+        counting.let_go.release()
+        follower.outdated()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert counting.known == 1  # and now it rests for an hour
+        await asyncio.wait_for(follower.followed(lambda: counting.known >= 2), 10)
+        keeping.cancel()
 
     asyncio.run(run())

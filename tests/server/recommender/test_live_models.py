@@ -8,14 +8,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from cuelight.server.errors import CuelightError, ItemNotFound, ModelNotFound, ModelNotReady, Unavailable, UserNotFound
+from cuelight.server.errors import (
+    CuelightError,
+    InvalidRequest,
+    ItemNotFound,
+    ModelNotFound,
+    ModelNotReady,
+    Unavailable,
+    UserNotFound,
+)
 from cuelight.server.recommender.catalogue import Catalogue, ItemFilter, NumberRange
 from cuelight.server.recommender.features import ItemAttributes
+from cuelight.server.recommender.history import History
 from cuelight.server.recommender.liking import told_rows
 from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.model_set import ModelSettings
 from cuelight.server.recommender.models.als import ImplicitAls
+from cuelight.server.recommender.models.scorer import Reason
 from cuelight.server.recommender.news import Loaded
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.store.events import Event
@@ -145,6 +156,41 @@ def test_questions_of_several_models_are_answered_in_their_order(store: Store) -
     assert [one.model for one in shelves] == ["ease", "popularity", "ease"]
 
 
+class Broken:
+    """A model that fails for whoever likes the item in the first place, and gives others what is no number."""
+
+    name = "user_cosine"
+
+    def __init__(self, n_items: int) -> None:
+        self._n_items = n_items
+
+    def scores(self, histories: Sequence[History]) -> NDArray[np.float64]:
+        if any(0 in history.items for history in histories):
+            raise ArithmeticError("fails")
+        return np.full((len(histories), self._n_items), np.nan)
+
+    def reasons(self, history: History, items: NDArray[np.int64]) -> list[tuple[Reason, ...]]:
+        return [() for _ in items]
+
+
+def test_a_question_that_fails_or_leads_to_no_number_harms_no_other_of_its_group(store: Store) -> None:
+    models = started(store)
+    models._models.put("user_cosine", Broken(len(store.items)))
+    [first] = (item for item, place in store.items.items() if place == 0)
+    other = Query(history={next(item for item in store.items if item != first): 1.0})
+    broken = ShelfOptions(model="user_cosine")
+
+    fails, no_number, well = models.recommend(
+        [(Query(history={first: 1.0}), broken), (other, broken), (other, ShelfOptions(model="ease"))]
+    )
+
+    assert isinstance(fails, ArithmeticError)
+    assert isinstance(no_number, InvalidRequest)
+    assert str(no_number).startswith('model "user_cosine": expected weights that lead to finite scores')
+    assert isinstance(well, Shelf)
+    assert well.items
+
+
 def test_als_comes_when_fitted_and_goes_with_whom_it_knew(store: Store) -> None:
     models = started(store)
     table, forgets = models.table_for_als()
@@ -231,7 +277,7 @@ def test_what_is_not_there_is_said_by_name(store: Store) -> None:
         with pytest.raises(ItemNotFound, match=item):
             models.similar_items(item, ShelfOptions(model="ease"))
         with pytest.raises(ItemNotFound, match=item):
-            models.attributes_of(item)
+            models.description_of(item)
     assert "i5" not in scores_of(shelf(models, Query("somebody new"), n=100))
 
 

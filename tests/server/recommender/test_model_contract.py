@@ -61,8 +61,7 @@ def test_the_shares_of_the_reasons_add_up_to_the_score(name: str, weights: float
 
     [scores] = model.scores([history])
 
-    for item in range(models.table.n_items):
-        reasons = model.reasons(history, item)
+    for item, reasons in enumerate(model.reasons(history, np.arange(models.table.n_items))):
         assert sum(reason.share for reason in reasons) == pytest.approx(scores[item], abs=1e-12)
         assert [reason.share for reason in reasons] == sorted((reason.share for reason in reasons), reverse=True)
 
@@ -72,8 +71,8 @@ def test_a_reason_is_in_the_history_or_is_a_named_property(name: str) -> None:
     model, models = fitted(name)
     history = models.table.row(4)
 
-    for item in range(models.table.n_items):
-        for reason in model.reasons(history, item):
+    for reasons in model.reasons(history, np.arange(models.table.n_items)):
+        for reason in reasons:
             assert reason.share != 0
             assert (reason.item in history.items) if reason.item is not None else reason.feature
 
@@ -83,7 +82,7 @@ def test_nobody_scores_nothing_for_no_reason(name: str) -> None:
     model, models = fitted(name)
 
     assert not model.scores([NOBODY]).any()
-    assert [model.reasons(NOBODY, item) for item in range(models.table.n_items)] == [()] * models.table.n_items
+    assert model.reasons(NOBODY, np.arange(models.table.n_items)) == [()] * models.table.n_items
 
 
 @KNOWS_THE_USER_BY_HISTORY

@@ -107,6 +107,18 @@ def test_als_folds_in_as_implicit_does() -> None:
     np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
+def test_a_pair_of_users_is_as_similar_as_among_all() -> None:
+    table = random_table()
+    model = UserCosine(table, 5, 10.0)
+    rows = [table.row(user) for user in range(len(table))]
+
+    among_all = model.similarities(rows)
+
+    for first, row in enumerate(rows):
+        pairs = [model.similarity(row, other) for other in rows]
+        np.testing.assert_allclose(np.delete(pairs, first), np.delete(among_all[first], first), rtol=1e-12)
+
+
 def test_content_is_the_mean_similarity_and_its_features_add_up_too() -> None:
     features = some_features(12)
     model = ContentCosine(features)

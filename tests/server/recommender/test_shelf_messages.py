@@ -10,7 +10,7 @@ from cuelight.recommender.v1 import recommender_pb2 as pb
 from cuelight.server.errors import InvalidRequest
 from cuelight.server.recommender.boosts import Boost
 from cuelight.server.recommender.catalogue import ItemFilter, NumberRange
-from cuelight.server.recommender.messages import options_of, shelf_message
+from cuelight.server.recommender.messages import event_of, options_of, query_of, shelf_message
 from cuelight.server.recommender.shelves import Recommendation, Shelf, ShelfOptions
 
 
@@ -59,12 +59,33 @@ def test_the_server_chooses_a_seed_where_there_is_exploration_without_one() -> N
         ({"boosts": [pb.Boost()] * 101}, "boosts: expected 100 at most, got 101"),
         ({"exploration": 1.5}, "exploration: expected 0 to 1, got 1.5"),
         ({"include_seen": True, "exclude_seen_since": Timestamp()}, "exclude_seen_since: expected without"),
-        ({"exclude_seen_since": Timestamp(seconds=2**62)}, "exclude_seen_since: expected a time of years 1 to 9999"),
+        ({"exclude_seen_since": Timestamp(seconds=2**62)}, "exclude_seen_since: expected years 1 to 9999"),
+        ({"exclude_seen_since": Timestamp(nanos=-5)}, "exclude_seen_since: .* got 0 s and -5 nanos"),
+        ({"n": 101, "explain": True}, "n: expected 100 at most with explain, got 101"),
+        ({"n": 201, "diversity": 0.5}, "n: expected 200 at most with diversity, got 201"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(options: dict[str, Any], told: str) -> None:
     with pytest.raises(InvalidRequest, match=told):
         options_of(pb.ShelfOptions(**options))
+
+
+@pytest.mark.parametrize(
+    "time", [Timestamp(seconds=2**63 - 1), Timestamp(seconds=-(2**63)), Timestamp(nanos=-5), Timestamp(nanos=2**31 - 1)]
+)
+def test_an_event_at_no_time_is_refused_by_name(time: Timestamp) -> None:
+    event = pb.Interaction(event_id="e1", user_id="u", item_id="i", time=time)
+
+    with pytest.raises(InvalidRequest, match='event "e1": time: expected years 1 to 9999 and 0 to 999999999 nanos'):
+        event_of(event, now_s=1e9)
+
+
+@pytest.mark.parametrize("weight", [1e308, 1e7, 1e-7, 5e-324, -1.0, math.nan, math.inf])
+def test_weights_that_sums_could_not_hold_are_refused_by_name(weight: float) -> None:
+    history = pb.History(items=[pb.LikedItem(item_id="heavy", weight=weight)])
+
+    with pytest.raises(InvalidRequest, match='history: "heavy": weight: expected 1e-06 to 1e\\+06, got'):
+        query_of(pb.Query(history=history))
 
 
 def test_a_shelf_tells_its_seed_and_what_is_explored() -> None:

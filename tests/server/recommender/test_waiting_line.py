@@ -26,6 +26,24 @@ class Doubling:
         return [InvalidRequest("thirteen") if number == 13 else 2 * number for number in asked]
 
 
+def test_a_group_is_no_larger_than_its_entries_together_may_be_and_who_left_takes_no_room() -> None:
+    async def run() -> None:
+        doubling = Doubling()
+        line: Line = WaitingLine(doubling, 10, 10, size=float)
+        serving = asyncio.create_task(line.serve())
+        first = await asked(line, 1)
+        rest = await asked(line, 4, 5, 2, 30, 6, 4)
+        rest[4].cancel()
+        doubling.go_on.set()
+        await asyncio.wait_for(asyncio.gather(*first, *rest, return_exceptions=True), 10)
+
+        assert doubling.groups == [[1], [4, 5], [2], [30], [4]]
+        serving.cancel()
+        await asyncio.wait([serving])
+
+    asyncio.run(run())
+
+
 def scenario(
     play: Callable[[Line, Doubling], Awaitable[None]],
     max_waiting: int = 10,

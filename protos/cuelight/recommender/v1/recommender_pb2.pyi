@@ -38,7 +38,7 @@ class LikedItem(_message.Message):
     item_id: _builtins.str
     """Its id; one that is not known has no say."""
     weight: _builtins.float
-    """How much it is liked; above 0, default 1."""
+    """How much it is liked, 1e-6 to 1e6; default 1."""
     def __init__(
         self,
         *,
@@ -221,7 +221,7 @@ class Blend(_message.Message):
     WEIGHTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Weight by model, any finite number; any models but hybrid."""
+        """Weight by model, -1e6 to 1e6; any models but hybrid."""
 
     def __init__(
         self,
@@ -301,7 +301,7 @@ class ShelfOptions(_message.Message):
     model: _builtins.str
     """One model, by its name in ListModels."""
     n: _builtins.int
-    """How many items at most, 1 to 1000; default (0) 10."""
+    """How many items at most, 1 to 1000, with explain to 100, with diversity to 200; default (0) 10."""
     include_seen: _builtins.bool
     """Whether items of the history may be on it; default false."""
     diversity: _builtins.float

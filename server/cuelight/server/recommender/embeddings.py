@@ -89,6 +89,11 @@ class VectorTable:
         self._vectors[self._used] = vector
         self._used += 1
 
+    def get(self, place: int) -> Vector | None:
+        """Return the vector of an item (d,), as it was told; None where it has none."""
+        row = self._rows.get(place)
+        return None if row is None else self._vectors[row]
+
     def drop(self, place: int) -> None:
         """Let the vector of an item count no longer, if it has one."""
         row = self._rows.pop(place, None)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cuelight.server.errors import InvalidRequest, ItemNotFound, ModelNotFound, ModelNotReady, Unsupported, UserNotFound
 from cuelight.server.recommender.catalogue import Catalogue, ItemFilter
-from cuelight.server.recommender.embeddings import ItemEmbeddings, SpaceVectors, VectorTable
+from cuelight.server.recommender.embeddings import ItemEmbeddings, SpaceVectors, Vector, VectorTable
 from cuelight.server.recommender.features import DescribedItems, ItemAttributes, ItemFeatures
 from cuelight.server.recommender.gram import DRIFT_LIMIT, Gram
 from cuelight.server.recommender.history import NOBODY, History
@@ -201,6 +201,13 @@ class LiveModels:
         self._models.describe(features)
         self.described = self._describing
 
+    def history_length(self, query: Query) -> int:
+        """Return how many items there are to score from."""
+        if query.user is None:
+            return len(query.history)
+        place = self._users.place(query.user)
+        return 0 if place is None else len(self._table.row(place))
+
     def recommend(self, asked: Sequence[tuple[Query, ShelfOptions]]) -> list[Shelf | Exception]:
         """Return a shelf, or what is wrong with what was asked, for each; those of one model are scored together."""
         answers: list[Shelf | Exception] = [InvalidRequest("not asked")] * len(asked)
@@ -217,12 +224,13 @@ class LiveModels:
                 for i in members:
                     answers[i] = error
                 continue
-            for i, scores in zip(members, model.scores([histories[i] for i in members]), strict=True):
-                query, options = asked[i]
-                try:
+            try:
+                for i, scores in zip(members, model.scores([histories[i] for i in members]), strict=True):
+                    query, options = asked[i]
                     answers[i] = maker.shelf(model, self._asker(query, histories[i], options), scores, options)
-                except InvalidRequest as error:
-                    answers[i] = error
+            except Exception as error:  # the batch boundary: each is asked alone, and only the offender fails
+                for i in members:
+                    answers[i] = error if len(members) == 1 else self.recommend([asked[i]])[0]
         return answers
 
     def _cold_model(self, name: str, blend: dict[str, float]) -> Scorer:
@@ -262,14 +270,16 @@ class LiveModels:
         """Return the cosine of two users. Raises: UserNotFound."""
         model = self._models.get("user_cosine")
         assert isinstance(model, UserCosine)
-        row = self._table.row(self._user(first))
-        return 1.0 if first == second else float(model.similarities([row])[0, self._user(second)])
+        rows = (self._table.row(self._user(first)), self._table.row(self._user(second)))
+        return 1.0 if first == second else model.similarity(*rows)
 
-    def attributes_of(self, item: str) -> ItemAttributes:
-        """Return an item's attributes. Raises: ItemNotFound."""
-        attributes = self._catalogue.attributes[self._item(item)]
+    def description_of(self, item: str) -> tuple[ItemAttributes, dict[str, Vector]]:
+        """Return an item's attributes and its embeddings by space. Raises: ItemNotFound."""
+        place = self._item(item)
+        attributes = self._catalogue.attributes[place]
         assert attributes is not None
-        return attributes
+        found = ((space, table.get(place)) for space, table in self._spaces.items())
+        return attributes, {space: vector for space, vector in found if vector is not None}
 
     def details(self) -> dict[str, str]:
         """Return for each model why it cannot be asked now; empty where it can."""
@@ -345,6 +355,8 @@ class LiveModels:
         if place is None:
             return Asker(history, history.items, query.who)  # a history that comes with the call is as if from now
         rows = (history, self._unliked.row(place))
+        if options.exclude_seen_since_s == -np.inf:
+            return Asker(history, np.concatenate([row.items for row in rows]), query.who)
         seen = np.concatenate([row.items[row.times_s >= options.exclude_seen_since_s] for row in rows])
         return Asker(history, seen, query.who)
 

@@ -1,7 +1,8 @@
 """The recommender while it serves: the event loop's side of a store and of models, which have a thread each.
 
     write   waiting line -> store thread: one transaction, fsync -> model thread: learn -> acknowledged, watchers told
-    read    waiting line -> model thread: all that wait, one matrix product a model
+    read    waiting line -> model thread: all that wait, one matrix product a model; a single one that is short is made
+            on the event loop while that thread is idle
     shown   noted on the event loop -> store thread, each second: who got which variant of an experiment, and what on it
     search  the same as a read with embeddings, on a thread of its own (`retrieval`)
     beside  EASE's inverse and the items' features follow in updates, ALS is fitted at the start, when enough is new and
@@ -16,6 +17,7 @@ who wait for an update wait for the same one.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cuelight.server.errors import ModelNotReady, Overloaded, Unavailable
+from cuelight.server.recommender.als_fits import AlsFits
 from cuelight.server.recommender.background import keep_to_one_core, step_back
 from cuelight.server.recommender.experiments.exposure_log import ExposureLog
 from cuelight.server.recommender.experiments.outcomes import Outcomes
@@ -31,24 +34,24 @@ from cuelight.server.recommender.liking import MIN_VALUE, min_value_of, told_row
 from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.model_names import MAX_LIKED_ITEMS
 from cuelight.server.recommender.model_set import ModelSettings
-from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.news import Loaded, News
+from cuelight.server.recommender.portions import PORTION_MS, expected_ms
 from cuelight.server.recommender.retrieval.live_retrieval import LiveRetrieval
 from cuelight.server.recommender.retrieval.questions import Nearest, NearestQuestion
 from cuelight.server.recommender.retrieval.spaces import Spaces
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
+from cuelight.server.recommender.short_shelves import ShortShelves
 from cuelight.server.recommender.store.exposures import Exposed, VariantKey
 from cuelight.server.recommender.store.outcomes import Outcome
 from cuelight.server.recommender.store.store import Store
 from cuelight.server.recommender.trained.live_sequential import LiveSequential
 from cuelight.server.recommender.waiting_line import WaitingLine
 from cuelight.server.recommender.work_thread import WorkThread
-from cuelight.server.recommender.writes import DeleteItems, ForgetUsers, UpsertItems, Write, carry_out
+from cuelight.server.recommender.writes import DeleteItems, ForgetUsers, Record, UpsertItems, Write, carry_out
 
 __all__ = ["LiveRecommender"]
 
-_MAX_READS_AT_ONCE = 256
-_MAX_WRITES_AT_ONCE = 256
+_MAX_EVENTS_AT_ONCE = 1000
 
 CreateTask = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 Result = TypeVar("Result")
@@ -77,10 +80,16 @@ class LiveRecommender:
         self._changed = changed
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender store")
         self._model_thread = WorkThread("recommender models")
+        self._short = ShortShelves()
         self._fit_threads = ThreadPoolExecutor(3, "recommender fits", step_back)
-        self._writes: WaitingLine[Write, int] = WaitingLine(self._write, max_waiting, _MAX_WRITES_AT_ONCE)
+        self._writes: WaitingLine[Write, int] = WaitingLine(
+            self._write, max_waiting, _MAX_EVENTS_AT_ONCE, size=_events_in
+        )
         self._reads: WaitingLine[tuple[Query, ShelfOptions], Shelf] = WaitingLine(
-            self._read, max_waiting, _MAX_READS_AT_ONCE, at_once=True
+            self._read, max_waiting, PORTION_MS, at_once=True, size=_expected_ms
+        )
+        self._watched: WaitingLine[tuple[Query, ShelfOptions], Shelf] = WaitingLine(
+            self._read, max_waiting, PORTION_MS, size=_expected_ms
         )
         self._shares = shares or {}
         self._outcomes: Outcomes | None = None
@@ -89,7 +98,9 @@ class LiveRecommender:
         self._retrieval = LiveRetrieval(
             max_waiting, lambda conditions: self.ask_models(lambda models: models.allowed(conditions))
         )
-        self._als_outdated = asyncio.Event()
+        self._als = AlsFits(
+            lambda: self.ask_models(LiveModels.table_for_als), partial(self._on, self._fit_threads), self.ask_models
+        )
         self._inverse = Follower(self._update_inverse)
         self._features = Follower(self._update_features)
         self._store: Store | None = None
@@ -124,12 +135,13 @@ class LiveRecommender:
         self._create_task(self._sequential.keep(), "sequential model")
         self._create_task(self._writes.serve(), "recommender writes")
         self._create_task(self._reads.serve(), "recommender reads")
-        self._create_task(self._keep_als(), "ALS fits")
+        self._create_task(self._watched.serve(), "recommender watches")
+        self._create_task(self._als.keep(), "ALS fits")
         self._create_task(self._inverse.keep(), "EASE refits")
         self._create_task(self._keep_exposures(), "recommender exposures")
         self._create_task(self._features.keep(), "features")
         self.ready = True
-        self._als_outdated.set()
+        self._als.outdated()
         self._inverse.outdated()
         self._changed()
 
@@ -137,6 +149,14 @@ class LiveRecommender:
         """Return a shelf. Raises: InvalidRequest, ModelNotFound, ModelNotReady, Overloaded, ShuttingDown."""
         self._check_ready()
         return await self._reads.ask((query, options))
+
+    async def watched(self, query: Query, options: ShelfOptions) -> Shelf:
+        """Return a shelf for somebody who watches: those stand in a line of their own, for every change wakes them all.
+
+        Raises: as `recommend`.
+        """
+        self._check_ready()
+        return await self._watched.ask((query, options))
 
     async def nearest(self, question: NearestQuestion) -> Nearest:
         """Return what is near. Raises: InvalidRequest, NotFound, ModelNotReady, Overloaded, ShuttingDown."""
@@ -189,7 +209,7 @@ class LiveRecommender:
             "version": models.version if models else 0,
             "inverse_behind": models.learned - models.inverse_learned if models else 0,
             "drift": models.drift if models else 0.0,
-            "reads_waiting": self._reads.waiting,
+            "reads_waiting": self._reads.waiting + self._watched.waiting,
             "searches_waiting": self._retrieval.waiting,
             "writes_waiting": self._writes.waiting,
             "exposures_dropped": self.exposures.dropped,
@@ -200,6 +220,7 @@ class LiveRecommender:
         self.ready = False
         self._writes.close()
         self._reads.close()
+        self._watched.close()
         self._retrieval.close()
         if self._sequential is not None:
             self._sequential.close()
@@ -216,7 +237,21 @@ class LiveRecommender:
 
     async def _read(self, asked: Sequence[tuple[Query, ShelfOptions]]) -> Sequence[Shelf | Exception]:
         assert self._models is not None
-        return await self._model_thread.run(partial(self._models.recommend, asked))
+        if len(asked) > 1:
+            return await self._model_thread.run(partial(self._models.recommend, asked))
+        return await self._read_one(*asked[0])
+
+    async def _read_one(self, query: Query, options: ShelfOptions) -> Sequence[Shelf | Exception]:
+        assert self._models is not None
+        work = partial(_timed, partial(self._models.recommend, [(query, options)]))
+        if not self._model_thread.idle:
+            return (await self._model_thread.run(work))[0]
+        kind = self._short.kind(options, self._models.history_length(query))
+        if kind is None:
+            return (await self._model_thread.run(work))[0]
+        shelf, took_s = work() if self._short.is_short(kind) else await self._model_thread.run(work)
+        self._short.took(kind, took_s)
+        return shelf
 
     async def _write(self, writes: Sequence[Write]) -> Sequence[int | Exception]:
         forgotten = {user for write in writes if isinstance(write, ForgetUsers) for user in write.ids}
@@ -238,9 +273,11 @@ class LiveRecommender:
         self._inverse.outdated()
         if any(news.attributes or news.items for news in written.news):
             self._features.outdated()
-        forgets = any(isinstance(write, ForgetUsers) for write in writes)
-        if als_due or forgets:
-            self._als_outdated.set()
+        forgets = any(news.forgotten for news in written.news)
+        if als_due:
+            self._als.outdated()
+        if forgets:
+            self._als.forgotten()
         self._changed()
         return await self._without_their_models(writes, written.answers) if forgets else written.answers
 
@@ -257,15 +294,6 @@ class LiveRecommender:
                 for write, answer in zip(writes, answers, strict=True)
             ]
         return answers
-
-    async def _keep_als(self) -> None:
-        """Fit ALS whenever it is due or somebody was forgotten."""
-        while True:
-            await self._als_outdated.wait()
-            self._als_outdated.clear()
-            table, forgets = await self.ask_models(LiveModels.table_for_als)
-            fitted = await self._on(self._fit_threads, partial(ImplicitAls.fit, table))
-            await self.ask_models(partial(LiveModels.adopt_als, model=fitted, forgets=forgets))
 
     async def _update_inverse(self) -> bool:
         """Let EASE's inverse know what is learned; return whether it did not."""
@@ -320,6 +348,19 @@ class LiveRecommender:
 
     async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(thread, work)
+
+
+def _expected_ms(asked: tuple[Query, ShelfOptions]) -> float:
+    return expected_ms(asked[1])
+
+
+def _events_in(write: Write) -> int:
+    return len(write.events) if isinstance(write, Record) else 1
+
+
+def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
+    started_s = time.perf_counter()
+    return work(), time.perf_counter() - started_s
 
 
 def _learn(models: LiveModels, told: Sequence[News]) -> bool:

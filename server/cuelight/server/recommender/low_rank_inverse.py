@@ -17,6 +17,8 @@ __all__ = ["MAX_RANK", "LowRankInverse"]
 MAX_RANK = 64
 """Columns kept beside the base: folding them costs one pass over the base, keeping them costs every query a bit."""
 
+_ROWS_SIDE_BY_SIDE = 128
+"""Of 3,706 numbers these are 3.8 MB."""
 _ROWS_AT_ONCE = 1024
 """A fold in slices needs no second matrix for the product."""
 
@@ -60,9 +62,9 @@ class LowRankInverse:
         rows: NDArray[np.float64] = self.base[places] - self.left[places] @ self.right.T
         return rows
 
-    def entries(self, place: int, places: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return some entries (places,) of one row of the inverse."""
-        entries: NDArray[np.float64] = self.base[place, places] - self.right[places] @ self.left[place]
+    def entries(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return some entries (rows, columns) of the inverse."""
+        entries: NDArray[np.float64] = self.base[np.ix_(rows, columns)] - self.left[rows] @ self.right[columns].T
         return entries
 
     def times(self, sparse_rows: Any) -> NDArray[np.float64]:
@@ -71,6 +73,19 @@ class LowRankInverse:
         if self.left.shape[1]:
             product -= (sparse_rows @ self.left) @ self.right.T
         return product
+
+    def add_up(self, places: NDArray[np.int64], weights: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+        """Write the sum (n,) of rows (k,) times their weights (k,) to `out`.
+
+        Rows are copied side by side and multiplied there, which takes half as long as a sparse product: that one adds
+        row after row to the sum, and its matrix costs more to make than the sum.
+        """
+        out[:] = 0
+        for start in range(0, len(places), _ROWS_SIDE_BY_SIDE):
+            some = slice(start, start + _ROWS_SIDE_BY_SIDE)
+            out += weights[some] @ self.base[places[some]]
+        if self.left.shape[1]:
+            out -= (weights @ self.left[places]) @ self.right.T
 
     def dense(self) -> NDArray[np.float64]:
         """Return the whole inverse (n, n)."""

@@ -13,7 +13,7 @@ from cuelight.server.recommender.embeddings import Vector, check_space, check_ve
 from cuelight.server.recommender.exploration import new_seed
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.retrieval.questions import Nearest, NearestQuestion
-from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions, check_n
+from cuelight.server.recommender.shelves import LEAST_WEIGHT, MOST_WEIGHT, Query, Shelf, ShelfOptions, check_n
 from cuelight.server.recommender.store.events import Event, check_event, check_id
 from cuelight.server.recommender.store.exposures import VariantKey
 
@@ -33,6 +33,7 @@ __all__ = [
 
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 """What a Timestamp may hold: years 1 to 9999. Source: google/protobuf/timestamp.proto."""
+_NANOS_A_SECOND = 1_000_000_000
 _NO_CONDITIONS = ItemFilter()
 
 
@@ -72,18 +73,18 @@ def shelf_message(shelf: Shelf, key: VariantKey | None = None) -> pb.Shelf:
     if key is not None:
         message.variant = key.variant
     for item in shelf.items:
-        added = message.items.add(item_id=item.item, score=item.score, explored=item.explored)
-        for reason in item.reasons:
-            if reason.item is None:
-                added.reasons.add(share=reason.share, feature=reason.feature)
+        add = message.items.add(item_id=item.item, score=item.score, explored=item.explored).reasons.add
+        for share, reason, feature in item.reasons:
+            if reason is None:
+                add(share=share, feature=feature)
             else:
-                added.reasons.add(share=reason.share, item_id=reason.item)
+                add(share=share, item_id=reason)
     return message
 
 
 def event_of(message: pb.Interaction, now_s: float) -> Event:
     """Return an event. Raises: InvalidRequest."""
-    time_s = message.time.ToNanoseconds() / 1e9 if message.HasField("time") else now_s
+    time_s = _time_s(f'event "{message.event_id}": time', message.time) if message.HasField("time") else now_s
     said = message.WhichOneof("said")
     if said == "withdrawn" and not message.withdrawn:
         raise InvalidRequest(f'event "{message.event_id}": withdrawn: expected true, got false')
@@ -163,8 +164,10 @@ def _history_of(items: Iterable[pb.LikedItem]) -> dict[str, float]:
     history: dict[str, float] = {}
     for item in items:
         weight = item.weight or 1.0
-        if not 0 < weight < math.inf:
-            raise InvalidRequest(f'history: "{item.item_id}": weight: expected a number above 0, got {weight}')
+        if not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
+            raise InvalidRequest(
+                f'history: "{item.item_id}": weight: expected {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}, got {weight}'
+            )
         if item.item_id in history:
             raise InvalidRequest(f'history: "{item.item_id}": expected once, got it twice')
         history[item.item_id] = weight
@@ -184,10 +187,16 @@ def _near_to(message: pb.NearestQuery, at: int) -> Vector | str:
 def _since_s(message: pb.ShelfOptions) -> float:
     if not message.HasField("exclude_seen_since"):
         return -math.inf
-    since = message.exclude_seen_since
-    if not _FIRST_SECOND <= since.seconds <= _LAST_SECOND:
-        raise InvalidRequest(f"exclude_seen_since: expected a time of years 1 to 9999, got {since.seconds} s")
-    return since.seconds + since.nanos / 1e9
+    return _time_s("exclude_seen_since", message.exclude_seen_since)
+
+
+def _time_s(of_what: str, time: Timestamp) -> float:
+    if not (_FIRST_SECOND <= time.seconds <= _LAST_SECOND and 0 <= time.nanos < _NANOS_A_SECOND):
+        raise InvalidRequest(
+            f"{of_what}: expected years 1 to 9999 and 0 to {_NANOS_A_SECOND - 1} nanos, "
+            f"got {time.seconds} s and {time.nanos} nanos"
+        )
+    return time.seconds + time.nanos / _NANOS_A_SECOND
 
 
 def _seed_of(message: pb.ShelfOptions) -> int:

@@ -20,6 +20,7 @@ from cuelight.server.recommender.models.popularity import Popularity
 from cuelight.server.recommender.models.scorer import Scorer
 from cuelight.server.recommender.models.sequential import Sequential
 from cuelight.server.recommender.models.user_cosine import UserCosine
+from cuelight.server.recommender.shelves import MOST_WEIGHT
 
 __all__ = ["ModelSet", "ModelSettings"]
 
@@ -92,8 +93,11 @@ class ModelSet:
 
     def blend(self, weights: Mapping[str, float]) -> Hybrid:
         """Return a blend of models. Raises: ModelNotFound; InvalidRequest when it is of nothing, or of itself."""
-        if not weights or "hybrid" in weights or not all(np.isfinite(weight) for weight in weights.values()):
-            raise InvalidRequest(f"blend: expected finite weights of models other than hybrid, got {dict(weights)}")
+        if not weights or "hybrid" in weights or not all(abs(weight) <= MOST_WEIGHT for weight in weights.values()):
+            raise InvalidRequest(
+                f"blend: expected weights of -{MOST_WEIGHT:g} to {MOST_WEIGHT:g} of models other than hybrid, "
+                f"got {dict(weights)}"
+            )
         return Hybrid([Part(self.get(name), weight) for name, weight in weights.items()])
 
     def learn(self, changes: Sequence[RowChange]) -> None:

@@ -21,6 +21,7 @@ from cuelight.server.recommender.messages import (
     query_of,
     shelf_message,
 )
+from cuelight.server.recommender.portions import portions
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions, check_n
 from cuelight.server.recommender.store.events import check_id
 from cuelight.server.recommender.store.exposures import VariantKey
@@ -32,6 +33,8 @@ from cuelight.server.rpc.methods import Service, service_from_descriptor
 __all__ = ["RecommenderServicer", "recommender_service"]
 
 _MAX_AT_ONCE = 1000
+_EVENTS_A_WRITE = 500
+"""So many are stored and learned at once; others' come in between."""
 
 
 def recommender_service(servicer: "RecommenderServicer") -> Service:
@@ -75,7 +78,7 @@ class RecommenderServicer:
         with self._recommender.exposures.watching(query.user) as watched:
             while not self._closed:
                 changed = self._changes.next()
-                shelf = await self._recommender.recommend(query, options)
+                shelf = await self._recommender.watched(query, options)
                 items = [item.item for item in shelf.items]
                 if items != sent:
                     if not watched.forgotten:
@@ -120,9 +123,9 @@ class RecommenderServicer:
         async for request in requests:
             now_s = time.time()
             events = [event_of(message, now_s) for message in request.interactions]
-            if events:
-                recorded += await self._recommender.write(Record(events))
-                told += len(events)
+            for start in range(0, len(events), _EVENTS_A_WRITE):
+                recorded += await self._recommender.write(Record(events[start : start + _EVENTS_A_WRITE]))
+            told += len(events)
         return pb.RecordInteractionsResponse(recorded=recorded, duplicates=told - recorded)
 
     async def UpsertItems(self, request: pb.UpsertItemsRequest, context: RpcContext) -> pb.UpsertItemsResponse:
@@ -142,8 +145,7 @@ class RecommenderServicer:
     async def GetItem(self, request: pb.GetItemRequest, context: RpcContext) -> pb.GetItemResponse:
         """Return an item; see the proto for its errors."""
         item = request.item_id
-        attributes = await self._recommender.ask_models(lambda models: models.attributes_of(item))
-        embeddings = await self._recommender.ask_store(lambda store: store.embeddings_of(item))
+        attributes, embeddings = await self._recommender.ask_models(lambda models: models.description_of(item))
         return pb.GetItemResponse(item=item_message(item, attributes, embeddings))
 
     async def ForgetUsers(self, request: pb.ForgetUsersRequest, context: RpcContext) -> pb.ForgetUsersResponse:
@@ -175,7 +177,10 @@ class RecommenderServicer:
     async def _shelves(self, queries: Sequence[Query], options: Sequence[ShelfOptions]) -> list[Shelf]:
         if len(queries) == 1:  # as most are: without a task for it
             return [await self._recommender.recommend(queries[0], options[0])]
-        return await asyncio.gather(*map(self._recommender.recommend, queries, options))
+        shelves: list[Shelf] = []
+        for part in portions(options):
+            shelves += await asyncio.gather(*map(self._recommender.recommend, queries[part], options[part]))
+        return shelves
 
     def _note(self, query: Query, key: VariantKey | None, shelf: Shelf) -> None:
         if key is not None and query.user is not None:

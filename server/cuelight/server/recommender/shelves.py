@@ -3,14 +3,31 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cuelight.server.errors import InvalidRequest
 from cuelight.server.recommender.boosts import MAX_BOOSTS, Boost
 from cuelight.server.recommender.catalogue import ItemFilter
 
-__all__ = ["MAX_N", "Query", "Recommendation", "Shelf", "ShelfOptions", "ShownReason", "check_n"]
+__all__ = [
+    "LEAST_WEIGHT",
+    "MAX_N",
+    "MOST_WEIGHT",
+    "Query",
+    "Recommendation",
+    "Shelf",
+    "ShelfOptions",
+    "ShownReason",
+    "check_n",
+]
 
 MAX_N = 1000
+MAX_EXPLAINED = 100
+"""Items of a shelf with reasons, of which each has as many as the history has items."""
+MAX_DIVERSE = 200
+"""Items of a diverse shelf: it is chosen from five times as many, which are compared in pairs."""
+LEAST_WEIGHT, MOST_WEIGHT = 1e-6, 1e6
+"""Of items in a history that comes with a call, and of models in a blend: sums of products of these stay exact."""
 _DEFAULT_N = 10
 
 
@@ -40,6 +57,9 @@ class ShelfOptions:
             raise InvalidRequest(f"diversity: expected 0 to 1, got {self.diversity}")
         if not 0 <= self.exploration <= 1:
             raise InvalidRequest(f"exploration: expected 0 to 1, got {self.exploration}")
+        for name, most, asked in (("explain", MAX_EXPLAINED, self.explain), ("diversity", MAX_DIVERSE, self.diversity)):
+            if asked and self.n > most:
+                raise InvalidRequest(f"n: expected {most} at most with {name}, got {self.n}")
         if len(self.boosts) > MAX_BOOSTS:
             raise InvalidRequest(f"boosts: expected {MAX_BOOSTS} at most, got {len(self.boosts)}")
         if self.include_seen and self.exclude_seen_since_s > -math.inf:
@@ -59,8 +79,7 @@ class Query:
         return f"user {self.user}" if self.user is not None else f"history {sorted(self.history)}"
 
 
-@dataclass(frozen=True, slots=True)
-class ShownReason:
+class ShownReason(NamedTuple):
     """A part of a score, from the item `item` of the history or the property `feature`."""
 
     share: float

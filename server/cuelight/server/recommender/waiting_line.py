@@ -28,13 +28,17 @@ class WaitingLine(Generic[Asked, Answer]):
         self,
         run: Callable[[Sequence[Asked]], Awaitable[Sequence[Answer | Exception]]],
         max_waiting: int,
-        max_group: int,
+        max_group: float,
         at_once: bool = False,
+        size: Callable[[Asked], float] = lambda _: 1,
     ) -> None:
-        """`at_once` is for runs that may be cancelled with their caller."""
+        """A group is as many as have the `size` of `max_group` together, and one at least. `at_once` is for runs that
+        may be cancelled with their caller.
+        """
         self._run = run
         self._max_waiting = max_waiting
         self._max_group = max_group
+        self._size = size
         self._waiting: deque[tuple[Asked, asyncio.Future[Answer]]] = deque()
         self._came = asyncio.Event()
         self._closed = False
@@ -90,10 +94,15 @@ class WaitingLine(Generic[Asked, Answer]):
 
     def _next_group(self) -> list[tuple[Asked, "asyncio.Future[Answer]"]]:
         group: list[tuple[Asked, asyncio.Future[Answer]]] = []
-        while self._waiting and len(group) < self._max_group:
-            entry, answer = self._waiting.popleft()
+        room = self._max_group
+        while self._waiting:
+            entry, answer = self._waiting[0]
             if not answer.done():
+                room -= self._size(entry)
+                if group and room < 0:
+                    break
                 group.append((entry, answer))
+            self._waiting.popleft()
         return group
 
     async def _serve_group(self, group: Sequence[tuple[Asked, "asyncio.Future[Answer]"]]) -> None:

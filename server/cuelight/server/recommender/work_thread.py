@@ -1,6 +1,7 @@
 """One thread for work of microseconds: `ThreadPoolExecutor(1)` with its futures of two kinds costs as much as a shelf.
 
-Work is done in the order it came, all of it, whether or not the caller still waits; what it raises goes to the caller.
+Work is done in the order it came; what it raises goes to the caller. Work whose caller has left before it began is not
+done.
 """
 
 import asyncio
@@ -17,12 +18,21 @@ _Entry = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any
 
 
 class WorkThread:
-    """Starts with the first work. Event loops put work in; the thread alone takes it out."""
+    """Starts with the first work. The event loop puts work in; the thread alone takes it out.
+
+    While it is idle, the event loop may do itself, without awaiting anything, what is otherwise for the thread.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._given = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether all work that was given to it is done and answered."""
+        return not self._given
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """Return what `work` returns, called on the thread. Raises: what it raises."""
@@ -31,6 +41,7 @@ class WorkThread:
             self._thread.start()
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Result] = loop.create_future()
+        self._given += 1
         self._queue.put((work, loop, answer))
         return await answer
 
@@ -44,19 +55,20 @@ class WorkThread:
             result: Any = None
             error: BaseException | None = None
             try:
-                result = work()
+                if not answer.done():
+                    result = work()
             except BaseException as raised:
                 error = raised
             try:
-                loop.call_soon_threadsafe(_settle, answer, result, error)
+                loop.call_soon_threadsafe(self._settle, answer, result, error)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 continue
 
-
-def _settle(answer: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
-    if answer.done():
-        return
-    if error is None:
-        answer.set_result(result)
-    else:
-        answer.set_exception(error)
+    def _settle(self, answer: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
+        self._given -= 1
+        if answer.done():
+            return
+        if error is None:
+            answer.set_result(result)
+        else:
+            answer.set_exception(error)

@@ -86,12 +86,12 @@ class ImplicitAls:
             return np.empty((0, len(self.item_vectors)))
         return self.user_vectors(histories) @ self.item_vectors.T
 
-    def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
+    def reasons(self, history: History, items: NDArray[np.int64]) -> list[tuple[Reason, ...]]:
         """Return the shares of the history's items: c_i y_j' (...)^-1 y_i; see `Scorer`."""
         system, _ = self._system(history)
-        towards = np.linalg.solve(system, self.item_vectors[item])
+        towards = np.linalg.solve(system, self.item_vectors[items].T)
         confidences = self._alpha * np.maximum(history.weights, 0)
-        return shares_of_items(history.items, confidences * (self.item_vectors[history.items] @ towards))
+        return shares_of_items(history.items, confidences * (self.item_vectors[history.items] @ towards).T)
 
     def _system(self, history: History) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the matrix of the least squares problem (f, f) and its solution (f,)."""

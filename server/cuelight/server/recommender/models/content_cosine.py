@@ -33,9 +33,9 @@ class ContentCosine:
         scores: NDArray[np.float64] = self._features.to_all(weights) / totals
         return scores
 
-    def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
+    def reasons(self, history: History, items: NDArray[np.int64]) -> list[tuple[Reason, ...]]:
         """Return the shares of the history's items; see `Scorer`."""
-        cosines = self._features.between(history.items, np.array([item]))[:, 0]
+        cosines = self._features.between(items, history.items)
         return shares_of_items(history.items, history.weights * cosines / _total(history))
 
     def feature_reasons(self, history: History, item: int) -> tuple[Reason, ...]:

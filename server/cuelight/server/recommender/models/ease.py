@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from cuelight.server.recommender.gram import Gram
 from cuelight.server.recommender.history import History
@@ -31,33 +30,30 @@ class Ease:
         """Return (histories, items); see `Scorer`."""
         inverse = self._gram.inverse
         n = min(len(inverse), len(self._gram.rows))
+        products = np.empty((len(histories), len(inverse)))
         known = [self._known(history) for history in histories]
-        products = inverse.times(_stacked(known, len(inverse)))[:, :n]
-        scores = np.divide(products, -inverse.diagonal[:n], out=products)
+        for product, (rows, weights) in zip(products, known, strict=True):
+            inverse.add_up(rows, weights, product)
+        scores = np.divide(products[:, :n], -inverse.diagonal[:n], out=products[:, :n])
         for row, (rows, weights) in enumerate(known):
             scores[row, rows] += weights
         return self._gram.rows.spread(scores)
 
-    def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
+    def reasons(self, history: History, items: NDArray[np.int64]) -> list[tuple[Reason, ...]]:
         """Return the shares of the history's items; see `Scorer`."""
         inverse = self._gram.inverse
-        row = int(self._gram.rows.of(np.array([item]))[0])
-        rows = self._gram.rows.of(history.items)
-        if not 0 <= row < len(inverse):
-            return ()
-        has_say = (rows >= 0) & (rows < len(inverse)) & (rows != row)
-        shares = -history.weights[has_say] * inverse.entries(row, rows[has_say]) / inverse.diagonal[row]
-        return shares_of_items(history.items[has_say], shares)
+        explained, liked = self._gram.rows.of(items), self._gram.rows.of(history.items)
+        known = np.flatnonzero((explained >= 0) & (explained < len(inverse)))
+        has_say = np.flatnonzero((liked >= 0) & (liked < len(inverse)))
+        rows, columns = explained[known], liked[has_say]
+        entries = inverse.entries(rows, columns) / -inverse.diagonal[rows, np.newaxis]
+        entries[rows[:, np.newaxis] == columns] = 0
+        shares = np.zeros((len(items), len(history)))
+        shares[np.ix_(known, has_say)] = history.weights[has_say] * entries
+        return shares_of_items(history.items, shares)
 
     def _known(self, history: History) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return rows and weights of items that the inverse knows; another one's B is 0 beside the diagonal."""
         rows, weights = self._gram.known(history)
         inside = rows < len(self._gram.inverse)
         return rows[inside], weights[inside]
-
-
-def _stacked(known: Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]], n: int) -> csr_array:
-    rows = np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in known)])
-    weights = np.concatenate([np.empty(0), *(weights for _, weights in known)])
-    ends = np.cumsum([0, *(len(rows) for rows, _ in known)])
-    return csr_array((weights, rows, ends), shape=(len(known), n))

@@ -37,12 +37,16 @@ class Hybrid:
         first, *others = (part.weight * part.model.scores(histories) for part in self._parts)
         return sum(others, start=first)
 
-    def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
+    def reasons(self, history: History, items: NDArray[np.int64]) -> list[tuple[Reason, ...]]:
         """Return every model's reasons at its weight; an item that several models name is named once."""
+        by_part = [part.model.reasons(history, items) for part in self._parts]
+        return [self._joined(of_item) for of_item in zip(*by_part, strict=True)]
+
+    def _joined(self, of_item: Sequence[tuple[Reason, ...]]) -> tuple[Reason, ...]:
         shares: dict[tuple[int | None, str], float] = {}
-        for part in self._parts:
-            for reason in part.model.reasons(history, item):
-                key = (reason.item, reason.feature)
-                shares[key] = shares.get(key, 0.0) + part.weight * reason.share
-        reasons = [Reason(share, *key) for key, share in shares.items() if share]
-        return tuple(sorted(reasons, key=lambda reason: -reason.share))
+        for part, reasons in zip(self._parts, of_item, strict=True):
+            for share, item, feature in reasons:
+                key = (item, feature)
+                shares[key] = shares.get(key, 0.0) + part.weight * share
+        joined = [Reason(share, *key) for key, share in shares.items() if share]
+        return tuple(sorted(joined, key=lambda reason: -reason.share))

@@ -80,15 +80,14 @@ class ItemCosine:
             scores += weights[:, part] @ self._cut(rows[part], thresholds)
         return self._gram.rows.spread(scores)
 
-    def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
+    def reasons(self, history: History, items: NDArray[np.int64]) -> list[tuple[Reason, ...]]:
         """Return the shares of the history's items; see `Scorer`."""
-        row = int(self._gram.rows.of(np.array([item]))[0])
-        if row < 0:
-            return ()
-        rows = self._gram.rows.of(history.items)
-        shares = np.zeros(len(rows))
-        shares[rows >= 0] = self._cut(rows[rows >= 0], self._fresh_thresholds())[:, row]
-        return shares_of_items(history.items, history.weights * shares)
+        explained, liked = self._gram.rows.of(items), self._gram.rows.of(history.items)
+        known, has_say = np.flatnonzero(explained >= 0), np.flatnonzero(liked >= 0)
+        similarities = self._cut(liked[has_say], self._fresh_thresholds())[:, explained[known]]
+        shares = np.zeros((len(items), len(history)))
+        shares[np.ix_(known, has_say)] = history.weights[has_say] * similarities.T
+        return shares_of_items(history.items, shares)
 
     def _cut(self, rows: NDArray[np.int64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the similarities of `rows` to the rows they are neighbours of, 0 to others: (t, n)."""

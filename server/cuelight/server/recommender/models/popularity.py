@@ -54,10 +54,10 @@ class Popularity:
         """Return (histories, items), every row the same; see `Scorer`."""
         return np.tile(self._shares(), (len(histories), 1))
 
-    def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
+    def reasons(self, history: History, items: NDArray[np.int64]) -> list[tuple[Reason, ...]]:
         """Return popularity itself, the one reason there is."""
-        score = float(self._shares()[item])
-        return (Reason(score, feature=self.name),) if score else ()
+        scores = self._shares()[items].tolist()
+        return [(Reason(score, feature=self.name),) if score else () for score in scores]
 
     def _shares(self) -> NDArray[np.float64]:
         total = self._sums.sum()

@@ -3,9 +3,10 @@
 `tests/server/recommender/test_model_contract.py` holds each model to it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import repeat
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,19 @@ from cuelight.server.recommender.history import History
 __all__ = ["Reason", "Scorer", "shares_of_items"]
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """A part of a score: from an item of the history (`item`, its place) or from a property (`feature`, its name)."""
+class Reason(NamedTuple):
+    """A part of a score: from an item of the history (`item`, its place) or from a property (`feature`, its name).
+
+    A tuple, because a shelf has a thousand of them.
+    """
 
     share: float
     item: int | None = None
     feature: str = ""
+
+
+_reason: Callable[[tuple[float, int | None, str]], Reason] = partial(tuple.__new__, Reason)
+"""What `Reason` does with a tuple of all fields, without the Python function in between."""
 
 
 class Scorer(Protocol):
@@ -37,15 +44,18 @@ class Scorer(Protocol):
         """
         ...
 
-    def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
-        """Return what made the item's score, largest share first; the shares add up to the score.
+    def reasons(self, history: History, items: NDArray[np.int64]) -> list[tuple[Reason, ...]]:
+        """Return what made the score of each of some items (k,), largest share first; the shares add up to the score.
 
         A reason that names an item names one of the history. Shares that are 0 are left out.
         """
         ...
 
 
-def shares_of_items(items: NDArray[np.int64], shares: NDArray[np.float64]) -> tuple[Reason, ...]:
-    """Return reasons for the shares (h,) of history items (h,), largest first; equal ones in the items' order."""
-    order = np.argsort(-shares, kind="stable")
-    return tuple(Reason(float(shares[i]), item=int(items[i])) for i in order if shares[i] != 0)
+def shares_of_items(items: NDArray[np.int64], shares: NDArray[np.float64]) -> list[tuple[Reason, ...]]:
+    """Return reasons for shares (k, h) of history items (h,), largest first; equal ones in the items' order."""
+    orders = np.argsort(-shares, axis=1, kind="stable")
+    return [
+        tuple(map(_reason, zip(one[order].tolist(), items[order].tolist(), repeat(""), strict=False)))
+        for one, order in ((one, order[one[order] != 0]) for one, order in zip(shares, orders, strict=True))
+    ]

@@ -41,7 +41,7 @@ class Sequential:
     rose or fell by when that item came, s_k against s_(k-1); beside them stands, as `popularity`, the chance that j had
     before any came, s_0. The shares add up to the score, whatever the network is.
 
-    Immutable but for what it remembers of the history it explained last. One thread owns it and its session.
+    Immutable. One thread owns it and its session.
 
     Source: Kang and McAuley, Self-attentive sequential recommendation, ICDM 2018; trained on the softmax over all items
     as in Klenitskiy and Vasilev, Turning dross into gold loss, RecSys 2023. The shares are the terms of a telescoping
@@ -68,7 +68,6 @@ class Sequential:
         self._n_items = n_items
         self._numbers = np.full(n_items, -1)
         self._numbers[places[places >= 0]] = np.flatnonzero(places >= 0)
-        self._explained: tuple[History, NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]] | None = None
 
     def widen(self, n_items: int) -> "Sequential":
         """Return the model with room for `n_items`; it does not know the new ones."""
@@ -87,12 +86,18 @@ class Sequential:
             scores[np.ix_(np.array(asking), self._places[here])] = chances[:, here]
         return scores
 
-    def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
+    def reasons(self, history: History, items: NDArray[np.int64]) -> list[tuple[Reason, ...]]:
         """Return the shares of the history's items, and `popularity`; see `Scorer`."""
-        number = self._numbers[item]
-        if number < 0 or not len(history):
-            return ()
+        if not len(history):
+            return [() for _ in items]
         row, states, log_sums = self._prefixes(history)
+        return [self._told(number, row, states, log_sums) for number in self._numbers[items].tolist()]
+
+    def _told(
+        self, number: int, row: NDArray[np.int64], states: NDArray[np.float64], log_sums: NDArray[np.float64]
+    ) -> tuple[Reason, ...]:
+        if number < 0:
+            return ()
         chances = np.exp(states @ self._vectors[number] - log_sums)
         reasons = [Reason(float(chances[0]), feature=_BEFORE_ANY)]
         shares = np.diff(chances)
@@ -100,15 +105,10 @@ class Sequential:
         return tuple(sorted((one for one in reasons if one.share), key=lambda one: -one.share))
 
     def _prefixes(self, history: History) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-        """Return the row (k,), the states after none to all of it (k + 1, width), and the softmax's log sums (k + 1,).
-
-        A shelf asks for the reasons of one history item by item, so the last one is remembered.
-        """
-        if self._explained is None or self._explained[0] is not history:
-            row = self._row(history)
-            [states] = self._network.states(_tokens([row]))
-            self._explained = (history, row, states, _log_sums(states @ self._vectors.T))
-        return self._explained[1:]
+        """Return the row (k,), the states after 0 to k of it (k + 1, width), and the softmax's log sums (k + 1,)."""
+        row = self._row(history)
+        [states] = self._network.states(_tokens([row]))
+        return row, states, _log_sums(states @ self._vectors.T)
 
     def _row(self, history: History) -> NDArray[np.int64]:
         """Return the numbers of the last known items, oldest first."""

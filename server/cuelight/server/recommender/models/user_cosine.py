@@ -42,6 +42,12 @@ class UserCosine:
                 similarities[row, history.user] = 0
         return similarities
 
+    def similarity(self, first: History, second: History) -> float:
+        """Return how similar two histories are."""
+        _, here, there = np.intersect1d(first.items, second.items, assume_unique=True, return_indices=True)
+        bound = _norm(first) * _norm(second) + self._shrinkage
+        return float(first.weights[here] @ second.weights[there]) / bound if bound else 0.0
+
     def scores(self, histories: Sequence[History]) -> NDArray[np.float64]:
         """Return (histories, items); see `Scorer`."""
         near = self._cut(self.similarities(histories))
@@ -49,14 +55,14 @@ class UserCosine:
         scores: NDArray[np.float64] = (csr_array(near[:, users]) @ self._rows(users)).toarray()
         return scores
 
-    def reasons(self, history: History, item: int) -> tuple[Reason, ...]:
-        """Return the shares of the history's items: what each adds to the similarity of neighbours who like `item`."""
+    def reasons(self, history: History, items: NDArray[np.int64]) -> list[tuple[Reason, ...]]:
+        """Return the shares of the history's items: what each adds to the similarity of neighbours who like an item."""
         users = np.flatnonzero(self._cut(self.similarities([history]))[0])
         rows = self._rows(users)
-        likes = rows[:, [item]].toarray()[:, 0]
+        likes = rows[:, items].toarray().T
         bound = _norm(history) * self._table.products().norms[users] + self._shrinkage
         votes = np.divide(likes, bound, out=np.zeros_like(likes), where=bound > 0)
-        return shares_of_items(history.items, history.weights * (rows[:, history.items].T @ votes))
+        return shares_of_items(history.items, history.weights * (votes @ rows[:, history.items].toarray()))
 
     def _rows(self, users: NDArray[np.int64]) -> Any:
         return stacked([self._table.row(int(user)) for user in users], self._table.n_items)

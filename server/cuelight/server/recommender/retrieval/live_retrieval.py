@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +22,13 @@ from cuelight.server.recommender.embeddings import ItemEmbeddings
 from cuelight.server.recommender.retrieval.questions import Nearest, NearestQuestion
 from cuelight.server.recommender.retrieval.spaces import Spaces
 from cuelight.server.recommender.waiting_line import WaitingLine
+from cuelight.server.recommender.work_thread import WorkThread
 
 __all__ = ["LiveRetrieval"]
 
 _MAX_QUESTIONS_AT_ONCE = 32
 _AVAILABILITY_ALONE = (ItemFilter(), ItemFilter(include_unavailable=True))
 
-Result = TypeVar("Result")
 Allowed = Callable[[ItemFilter], Awaitable[NDArray[np.bool_]]]
 
 
@@ -38,9 +37,9 @@ class LiveRetrieval:
 
     def __init__(self, max_waiting: int, allowed: Allowed) -> None:
         self._allowed = allowed
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="recommender searches")
+        self._thread = WorkThread("recommender searches")
         self._line: WaitingLine[NearestQuestion, Nearest] = WaitingLine(
-            self._answer, max_waiting, _MAX_QUESTIONS_AT_ONCE
+            self._answer, max_waiting, _MAX_QUESTIONS_AT_ONCE, at_once=True
         )
         self._graph_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender graphs")
         self._changed = asyncio.Event()
@@ -53,7 +52,7 @@ class LiveRetrieval:
 
     async def load(self, spaces: Callable[[], Spaces]) -> None:
         """Build the spaces, on their thread."""
-        self._spaces = await self._on_thread(spaces)
+        self._spaces = await self._thread.run(spaces)
         self._changed.set()
 
     async def serve(self) -> None:
@@ -66,9 +65,9 @@ class LiveRetrieval:
             await self._changed.wait()
             self._changed.clear()
             assert self._spaces is not None
-            while work := await self._on_thread(self._spaces.graph_work):
-                await self._on(self._graph_thread, work.carry_out)
-            while await self._on_thread(self._spaces.step):
+            while work := await self._thread.run(self._spaces.graph_work):
+                await asyncio.get_running_loop().run_in_executor(self._graph_thread, work.carry_out)
+            while await self._thread.run(self._spaces.step):
                 pass
 
     async def nearest(self, question: NearestQuestion) -> Nearest:
@@ -81,21 +80,15 @@ class LiveRetrieval:
         """Take in items whose embeddings changed; on return the next question finds them."""
         assert self._spaces is not None, "learn() before load()"
         if changed:
-            await self._on_thread(partial(self._spaces.learn, changed))
+            await self._thread.run(partial(self._spaces.learn, changed))
             self._changed.set()
 
     def close(self) -> None:
         """Refuse whoever waits and end the threads."""
         self._line.close()
-        for thread in (self._thread, self._graph_thread):
-            thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.close()
+        self._graph_thread.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(self, questions: Sequence[NearestQuestion]) -> Sequence[Nearest | Exception]:
         assert self._spaces is not None, "asked before load()"
-        return await self._on_thread(partial(self._spaces.answer, questions))
-
-    async def _on_thread(self, work: Callable[[], Result]) -> Result:
-        return await self._on(self._thread, work)
-
-    async def _on(self, thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(thread, work)
+        return await self._thread.run(partial(self._spaces.answer, questions))
