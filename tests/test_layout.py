@@ -20,7 +20,7 @@ OWNERS = {
     "server": {"server"},
     "exporters": {"exporters"},
     "clients/python": {"client"},
-    "protos": {"compat", "inference", "recommender", "speech"},
+    "protos": {"compat", "inference", "recommender", "speech", "vision"},
 }
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
@@ -88,7 +88,7 @@ def test_no_name_has_two_owners() -> None:
     assert len(owned) == len(set(owned))
 
 
-@pytest.mark.parametrize("package", ["server", "exporters", "client", "inference", "recommender", "speech"])
+@pytest.mark.parametrize("package", ["server", "exporters", "client", "inference", "recommender", "speech", "vision"])
 def test_each_package_tells_type_checkers_that_it_is_typed(package: str) -> None:
     assert any((root / "cuelight" / package / "py.typed").is_file() for root in SOURCE_ROOTS)
 
@@ -96,7 +96,7 @@ def test_each_package_tells_type_checkers_that_it_is_typed(package: str) -> None
 @pytest.mark.parametrize("module", SERVER, ids=str)
 def test_the_server_needs_no_training_stack(module: Path) -> None:
     forbidden = {"torch", "onnx", "safetensors", "cuelight.exporters", "cuelight.client", "tritonclient"}
-    if module.name in {"slot_graph.py", "int8_products.py"}:
+    if module.name in {"slot_graph.py", "int8_products.py", "activation_graph.py"}:
         forbidden.remove("onnx")  # rewrites graphs; makes a graph of one node: imported when first needed
 
     assert breaches(module, tuple(forbidden)) == set()
@@ -124,6 +124,7 @@ def test_the_client_needs_the_base_install_alone(module: Path) -> None:
 
 HANDLERS = [
     *in_package("inference"),
+    *in_package("vision"),
     *(module for module in in_package("recommender") if module.name not in {"app.py", "cli.py", "serve_command.py"}),
 ]
 

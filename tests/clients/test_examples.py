@@ -39,9 +39,22 @@ def printed(script: str, *arguments: str) -> str:
 
 
 def test_classify_photo(server: ServeProcess, samples: dict[str, Path]) -> None:
-    first, *_ = printed("classify_photo.py", str(samples["photo"]), "--url", server.target).splitlines()
+    why = samples["photo"].with_name("why.png")
 
-    assert first.split()[:2] == ["1.", "espresso"]
+    lines = printed("classify_photo.py", str(samples["photo"]), "--url", server.target, "--why", str(why)).splitlines()
+
+    assert lines[0].split()[:2] == ["1.", "espresso"]
+    assert "espresso, by class activation" in lines[5]
+    assert sum(line.count("█") for line in lines[6:]) and len(lines[6:]) == 7
+    assert why.read_bytes()[1:4] == b"PNG"
+
+
+def test_classify_frames(server: ServeProcess, samples: dict[str, Path]) -> None:
+    *seen, total = printed("classify_frames.py", str(samples["photo"]), "--url", server.target).splitlines()
+
+    answered, dropped = (int(word) for word in total.split() if word.isdigit())
+    assert any("espresso" in line for line in seen)
+    assert answered + dropped == 180
 
 
 def test_detect_speech(server: ServeProcess, samples: dict[str, Path]) -> None:

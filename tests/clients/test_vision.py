@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from cuelight.client import Channel, InferenceClient, InvalidRequest, classify
+from cuelight.client import Channel, InferenceClient, InvalidRequest, VisionClient, classify
 from cuelight.client.vision import prepare_image
 from cuelight.exporters import efficientnet_lite0
 from cuelight.exporters.export import export_model
@@ -47,6 +47,21 @@ def test_the_middle_is_cut_out() -> None:
     prepared = prepare_image(pixels, {**HOW, "mean": [0, 0, 0], "std": [1, 1, 1]})
 
     np.testing.assert_allclose(prepared, 1.0, atol=1e-6)
+
+
+def test_a_photo_is_turned_upright_and_laid_on_white_as_the_server_does_it() -> None:
+    sideways, clear = io.BytesIO(), io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = plain(0, 0, 0, 16, 16)
+    pixels[:8] = 255
+    Image.fromarray(np.rot90(pixels).copy()).save(sideways, "PNG", exif=exif)
+    Image.new("RGBA", (16, 16), (0, 0, 0, 0)).save(clear, "PNG")
+
+    np.testing.assert_array_equal(prepare_image(sideways.getvalue(), HOW), prepare_image(pixels, HOW))
+    np.testing.assert_array_equal(
+        prepare_image(clear.getvalue(), HOW), prepare_image(plain(255, 255, 255, 16, 16), HOW)
+    )
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
@@ -93,8 +108,22 @@ def test_espresso_is_named_by_the_real_server(front: str, tmp_path: Path, pytest
         running_server(tmp_path / "models", tmp_path / "log", front=front) as server,
         Channel(server.target) as channel,
     ):
-        best = classify(InferenceClient(channel), PHOTO.fetch(cache_dir), top_k=3)
+        photo, client = PHOTO.fetch(cache_dir), VisionClient(channel)
+        best = classify(InferenceClient(channel), photo, top_k=3)
+        named = client.classify(photo, top_k=3)
+        why = client.explain(photo)
+        alike = client.embed_many([photo, photo], normalize=True)
 
     assert best[0].label == "espresso"
     assert best[0].probability > 0.9
-    assert [guess.probability for guess in best] == sorted((guess.probability for guess in best), reverse=True)
+    assert [guess.label for guess in named.labels] == [guess.label for guess in best]
+    np.testing.assert_allclose(
+        [guess.probability for guess in named.labels], [guess.probability for guess in best], atol=1e-5
+    )
+    assert why.method == "class_activation" and why.label.label == "espresso"
+    row, column = np.unravel_index(why.values.argmax(), why.values.shape)
+    x = why.region.left + (column + 0.5) * why.region.width / why.values.shape[1]
+    y = why.region.top + (row + 0.5) * why.region.height / why.values.shape[0]
+    assert 200 < x < 380 and 60 < y < 210, "the coffee in the cup"
+    assert alike[0].vector.shape == (1280,)
+    assert float(alike[0].vector @ alike[1].vector) == pytest.approx(1.0, abs=1e-4)

@@ -62,6 +62,10 @@ def in_seconds(time_s: float) -> Timestamp:
     return Timestamp(seconds=int(time_s))
 
 
+LONG = "x" * 100_000
+ID_EXPECTED = f'expected 1 to 256 bytes of UTF-8, got "{len(LONG)} bytes"'
+NAME_EXPECTED = f"expected 256 bytes of UTF-8 at most, got {len(LONG)}"
+
 REFUSED: dict[str, tuple[Callable[[Stub], object], grpc.StatusCode, str]] = {
     "NaN rating": (
         lambda stub: record(stub, like("new", "i", value=math.nan)),
@@ -99,6 +103,29 @@ REFUSED: dict[str, tuple[Callable[[Stub], object], grpc.StatusCode, str]] = {
         INVALID,
         "queries: expected 1 to 1000, got 0",
     ),
+    "too many items together": (
+        lambda stub: stub.Recommend(
+            pb.RecommendRequest(queries=[pb.Query(user_id="ann")] * 101, options=pb.ShelfOptions(n=1000)),
+            timeout=TIMEOUT_S,
+        ),
+        INVALID,
+        "queries: expected shelves of 100000 items together at most, got 101000",
+    ),
+    "too many reasons": (
+        lambda stub: recommend(stub, n=101, explain=True),
+        INVALID,
+        "n: expected 100 at most with explain, got 101",
+    ),
+    "a history beyond numbers": (
+        lambda stub: stub.Recommend(
+            pb.RecommendRequest(
+                queries=[pb.Query(history=pb.History(items=[pb.LikedItem(item_id="a", weight=1e308)]))]
+            ),
+            timeout=TIMEOUT_S,
+        ),
+        INVALID,
+        'history: "a": weight: expected 1e-06 to 1e+06, got 1e+308',
+    ),
     "range upside down": (
         lambda stub: recommend(stub, filter=pb.Filter(ranges=[pb.Range(name="year", min=2, max=1)])),
         INVALID,
@@ -123,6 +150,62 @@ REFUSED: dict[str, tuple[Callable[[Stub], object], grpc.StatusCode, str]] = {
         lambda stub: stub.ExportUser(pb.ExportUserRequest(user_id="no such"), timeout=TIMEOUT_S),
         NOT_FOUND,
         'user "no such": nothing is stored',
+    ),
+    "long model": (lambda stub: recommend(stub, model=LONG), INVALID, f"model: {NAME_EXPECTED}"),
+    "long experiment": (lambda stub: recommend(stub, experiment=LONG), INVALID, f"experiment: {NAME_EXPECTED}"),
+    "long item, similar": (
+        lambda stub: stub.SimilarItems(pb.SimilarItemsRequest(item_id=LONG), timeout=TIMEOUT_S),
+        INVALID,
+        f"item_id: {ID_EXPECTED}",
+    ),
+    "long item, asked for": (
+        lambda stub: stub.GetItem(pb.GetItemRequest(item_id=LONG), timeout=TIMEOUT_S),
+        INVALID,
+        f"item_id: {ID_EXPECTED}",
+    ),
+    "long user, similar": (
+        lambda stub: stub.SimilarUsers(pb.SimilarUsersRequest(user_id=LONG), timeout=TIMEOUT_S),
+        INVALID,
+        f"user_id: {ID_EXPECTED}",
+    ),
+    "long item in a pair": (
+        lambda stub: stub.Similarity(
+            pb.SimilarityRequest(pairs=[pb.Pair(items=pb.IdPair(first_id="i", second_id=LONG))]), timeout=TIMEOUT_S
+        ),
+        INVALID,
+        f"item_id: {ID_EXPECTED}",
+    ),
+    "long space": (
+        lambda stub: stub.NearestItems(
+            pb.NearestItemsRequest(space=LONG, queries=[pb.NearestQuery(item_id="i")]), timeout=TIMEOUT_S
+        ),
+        INVALID,
+        f'embeddings: space: expected 1 to 64 bytes of UTF-8, got "{len(LONG)} bytes"',
+    ),
+    "too many items": (
+        lambda stub: stub.UpsertItems(
+            pb.UpsertItemsRequest(items=[pb.Item(item_id=str(n)) for n in range(10_001)]), timeout=TIMEOUT_S
+        ),
+        INVALID,
+        "items: expected 10000 at most, got 10001",
+    ),
+    "too many events": (
+        lambda stub: record(stub, *(like("new", str(n)) for n in range(10_001))),
+        INVALID,
+        "interactions: expected 10000 at most, got 10001",
+    ),
+    "too many names of numbers": (
+        lambda stub: stub.UpsertItems(
+            pb.UpsertItemsRequest(
+                items=[
+                    pb.Item(item_id="new 1", numbers={str(n): 1.0 for n in range(1000)}),
+                    pb.Item(item_id="new 2", numbers={"one more": 1.0}),
+                ]
+            ),
+            timeout=TIMEOUT_S,
+        ),
+        INVALID,
+        'item "new 2": number "one more": expected 1000 different names in all items at most, got one more',
     ),
     "number NaN": (
         lambda stub: stub.UpsertItems(

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,11 +67,32 @@ def test_what_is_recorded_counts_once_in_the_next_answer_and_can_be_forgotten(cl
     assert client.recommend("new").cold
     client.record([like])
     assert client.recommend("new", COSINE).item_ids == client.recommend(["item 1"], COSINE).item_ids
-    assert client.export_user("new") == UserExport((like,))
+    assert client.export_user("new") == UserExport((replace(like, value=1.0),))
     assert client.forget_users(["new", "nobody"]) == 1
     assert client.recommend("new").cold
     with pytest.raises(NotFound, match="new"):
         client.export_user("new")
+
+
+def test_a_plain_like_is_a_like_whatever_counts_as_one_until_more_is_asked_for(tmp_path: Path) -> None:
+    def serving(min_value: str) -> AbstractContextManager[ServeProcess]:
+        return running_recommender(tmp_path / "data", tmp_path / "log", arguments=["--min-value", min_value])
+
+    like = Interaction("u", "plain")
+    told = [like, Interaction("u", "rated", value=1.0), Interaction("gone", "plain"), Interaction("w", "x", value=4.0)]
+    with serving("4") as server, Channel(server.target) as channel:
+        client = RecommenderClient(channel)
+        assert client.record([*told, Interaction("gone", "plain", withdrawn=True)]) == Recorded(5, 0)
+        assert client.record([like]) == Recorded(0, 1)
+
+        assert [one.value for one in client.export_user("u").interactions] == [4.0, 1.0]
+        assert client.similar_users("u") == ()
+        client.record([Interaction("twin", "plain"), Interaction("twin", "x")])
+        assert [user.user_id for user in client.similar_users("u")] == ["twin"]
+        assert client.recommend("u", COSINE).item_ids == ("x",)
+        assert client.recommend("gone").cold
+    with serving("4.5") as server, Channel(server.target) as channel:
+        assert RecommenderClient(channel).recommend("u").cold, "it was a like of value 4"
 
 
 def test_items_filters_and_what_is_alike(client: RecommenderClient) -> None:

@@ -84,6 +84,6 @@ def test_a_model_is_trained_beside_a_server_serves_in_it_and_goes_with_whom_it_k
         with pytest.raises(grpc.RpcError) as raised:
             stub.Recommend(pb.RecommendRequest(queries=queries, options=options), timeout=TIMEOUT_S)
         assert isinstance(raised.value, grpc.Call)
-        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
         assert "knew somebody who was forgotten" in (raised.value.details() or "")
         assert list((tmp_path / "data" / "models" / "sequential").iterdir()) == []

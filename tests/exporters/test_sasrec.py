@@ -1,5 +1,6 @@
 """The sequential Transformer: what it may look at, what it learns, and that a training can be cut short."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from cuelight.exporters.probe import probe
 from cuelight.exporters.reports.report import read_report
 from cuelight.exporters.sasrec import entry
+from cuelight.exporters.sasrec.epochs import plain_epochs
 from cuelight.exporters.sasrec.fit import foresight
 from cuelight.exporters.sasrec.model import START, SasRec, Shape
 from cuelight.exporters.sasrec.rows import NO_TARGET, Likes, batches, newest_first_out, padded
@@ -31,6 +33,34 @@ def walks(people: int = 14, steps: int = 6) -> list[Likes]:
 
 def weights_of(trained: Trained) -> list[np.ndarray]:
     return [weight.detach().numpy() for weight in trained.network.parameters()]
+
+
+def test_epochs_are_lines_where_no_terminal_is() -> None:
+    out, now_s = io.StringIO(), 0.0
+
+    with plain_epochs("choosing", 60, 2, out, lambda: now_s) as tell:
+        for loss in range(7):
+            now_s += 3.0
+            tell({"loss": str(loss), "ndcg": "0.1"})
+
+    assert out.getvalue().splitlines() == [
+        "choosing: 2 of 60 epochs at most",
+        "choosing: epoch 4, loss 1, ndcg 0.1",
+        "choosing: epoch 6, loss 3, ndcg 0.1",
+        "choosing: epoch 8, loss 5, ndcg 0.1",
+        "choosing: epoch 9, loss 6, ndcg 0.1",
+    ]
+
+
+def test_a_training_writes_no_bar_into_a_log(capfd: pytest.CaptureFixture[str]) -> None:
+    train(walks(), N_ITEMS, TrainSettings(**TINY, epochs=2))
+
+    shown = capfd.readouterr().err
+    assert "\r" not in shown
+    assert [line.split(":")[0] for line in shown.splitlines() if "at most" in line] == [
+        "choosing how long",
+        "training on everything",
+    ]
 
 
 def test_a_state_knows_what_came_and_nothing_behind_it() -> None:

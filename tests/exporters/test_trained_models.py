@@ -41,14 +41,18 @@ def test_a_file_tells_a_server_all_it_needs(trained_export: Export) -> None:
 
 
 def test_espresso_is_recognised(export_of: Callable[[str], Export], cache_dir: Path) -> None:
-    session = ort.InferenceSession(str(export_of("efficientnet_lite0").path / "model.onnx"))
+    path = export_of("efficientnet_lite0").path / "model.onnx"
+    session = ort.InferenceSession(str(path))
     described = session.get_modelmeta().custom_metadata_map
     labels = json.loads(described["cuelight.labels"])
     assert len(labels) == 1000
 
-    (logits,) = session.run(None, {"image": prepared(PHOTO.fetch(cache_dir), described["cuelight.preprocessing"])})
+    image = prepared(PHOTO.fetch(cache_dir), described["cuelight.preprocessing"])
+    logits, embedding = session.run(["logits", described["cuelight.embedding"]], {"image": image})
 
     assert labels[int(np.argmax(logits))] == "espresso"
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+    np.testing.assert_allclose(embedding @ weights["_fc.weight"].T + weights["_fc.bias"], logits, atol=1e-4)
 
 
 def test_probabilities_equal_the_published_file_over_a_whole_recording(

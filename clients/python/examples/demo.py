@@ -40,8 +40,11 @@ def main() -> int:
 
 def call_models(url: str, samples: dict[str, str], repository: Path) -> None:
     """Call the served models with real input."""
-    title(f"What is on this photo?  {samples['photo']}")
-    example("classify_photo.py", samples["photo"], "--url", url)
+    title(f"What is on this photo, and what shows it?  {samples['photo']}")
+    why = str(Path(samples["photo"]).with_name("coffee_explained.png"))
+    example("classify_photo.py", samples["photo"], "--url", url, "--why", why)
+    title("What does a moving camera see?  (live frames; what comes too fast is dropped, and said)")
+    example("classify_frames.py", samples["photo"], "--url", url)
     title(f"Where does somebody speak?  (a sequence: the server holds its state)  {samples['recording']}")
     example("detect_speech.py", samples["recording"], "--url", url)
     title(f"What is said?  (live, open vocabulary)  {samples['recording']}")

@@ -96,7 +96,7 @@ class _Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """(batch, 3, 224, 224) float32, RGB, normalized as `PREPROCESSING` says -> (batch, 1000) logits."""
+    """(batch, 3, 224, 224) float32, as `PREPROCESSING` makes it -> logits (batch, 1000), embedding (batch, 1280)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,14 +117,14 @@ class EfficientNetLite0(nn.Module):
         self._bn1 = nn.BatchNorm2d(1280, eps=_BATCH_NORM_EPSILON)
         self._fc = nn.Linear(1280, 1000)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the logits of the 1,000 ImageNet classes."""
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of the 1,000 ImageNet classes, and the pooled features that they are a linear layer of."""
         hidden = nn.functional.relu6(self._bn0(self._conv_stem(image)))
         for block in self._blocks:
             hidden = block(hidden)
         hidden = nn.functional.relu6(self._bn1(self._conv_head(hidden)))
-        logits: Tensor = self._fc(hidden.mean((2, 3)))
-        return logits
+        embedding = hidden.mean((2, 3))
+        return self._fc(embedding), embedding
 
 
 def build(cache_dir: Path) -> EfficientNetLite0:
@@ -135,10 +135,14 @@ def build(cache_dir: Path) -> EfficientNetLite0:
 
 
 def metadata(cache_dir: Path) -> dict[str, str]:
-    """Return the labels (index -> first name of the class) and the preprocessing, as JSON."""
+    """Return the labels (index -> first name of the class) and the preprocessing, as JSON; which output is a vector."""
     names = json.loads(LABELS.fetch(cache_dir).read_text())
     labels = [names[str(index)].split(",")[0].strip() for index in range(1000)]
-    return {"cuelight.labels": json.dumps(labels), "cuelight.preprocessing": json.dumps(PREPROCESSING)}
+    return {
+        "cuelight.labels": json.dumps(labels),
+        "cuelight.preprocessing": json.dumps(PREPROCESSING),
+        "cuelight.embedding": "embedding",
+    }
 
 
 def example(generator: torch.Generator, batch: int) -> dict[str, Tensor]:
@@ -164,7 +168,7 @@ SPEC = ExportSpec(
     summary="CNN, ImageNet photos to 1,000 classes",
     build=build,
     example=example,
-    outputs=("logits",),
+    outputs=("logits", "embedding"),
     task="image_classification",
     max_batch_size=16,
     parity_batches=(1, 2, 5),

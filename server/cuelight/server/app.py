@@ -5,7 +5,7 @@ background task: the server is live at once, and ready when every model it must 
 """
 
 import asyncio
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import PROCESS_COLLECTOR
@@ -17,6 +17,8 @@ from cuelight.server.errors import ModelNotFound, ModelNotReady
 from cuelight.server.inference.log_settings import LogSettings
 from cuelight.server.inference.management import ManagementServicer
 from cuelight.server.inference.metrics import ModelMetrics
+from cuelight.server.inference.model_config import ResolvedModel
+from cuelight.server.inference.model_version import Companion
 from cuelight.server.inference.repository import ModelRepository
 from cuelight.server.inference.resume_tokens import TokenSealer
 from cuelight.server.inference.sequence_servicer import SequenceServicer, sequence_service
@@ -47,6 +49,13 @@ from cuelight.server.speech.service.models import SpeechModels
 from cuelight.server.speech.service.servicer import SpeechServicer, speech_service
 from cuelight.server.speech.service.voice_tokens import VoiceTokens
 from cuelight.server.version import server_version
+from cuelight.server.vision.companion import accompany as accompany_images
+from cuelight.server.vision.counts import VisionCounts, VisionMetrics
+from cuelight.server.vision.image_calls import ImageWay
+from cuelight.server.vision.image_pool import ImagePool
+from cuelight.server.vision.models import VisionModels
+from cuelight.server.vision.pictures import ImageLimits
+from cuelight.server.vision.servicer import VisionServicer, vision_service
 
 __all__ = ["InferenceApplication", "build"]
 
@@ -67,7 +76,8 @@ class InferenceApplication:
         self._changes = Changes()
         self._loaded = asyncio.Event()
         self._loading: asyncio.Task[None] | None = None
-        extensions = Extensions(adapted, partial(accompany, cores=config.engine.cores))
+        self._cores = config.engine.cores
+        extensions = Extensions(adapted, self._accompany)
         self._repository = ModelRepository(
             config.repository,
             VersionLoader(config.engine, config.limits.max_queue_size, config.sequences, extensions),
@@ -76,6 +86,8 @@ class InferenceApplication:
         )
         self._tracer = Tracer(config.log.trace_folder, self._tasks.create)
         self._health = HealthServicer(self._is_ready, self._changes)
+        self._images = ImagePool(config.vision.threads, config.vision.max_waiting_images)
+        self._image_counts = VisionCounts()
         self.services = self._mounted(config, log)
         self._operations = OperationsPort(
             config.server.host,
@@ -84,6 +96,7 @@ class InferenceApplication:
                 CallMetrics(self.ledger),
                 ModelMetrics(self._repository.serving),
                 SpeechMetrics(self._admission),
+                VisionMetrics(self._image_counts, self._images),
                 PROCESS_COLLECTOR,
             ),
             self._ready,
@@ -110,6 +123,7 @@ class InferenceApplication:
         self._changes.notify()
         self._inference.hand_over()
         self._speech.hand_over()
+        self._vision.hand_over()
         await self.ledger.drain()
         self._health.close()
 
@@ -119,6 +133,7 @@ class InferenceApplication:
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait([self._loading])
+        await self._images.stop()
         await self._repository.stop()
         await self._tracer.stop()
         await self._tasks.stop()
@@ -148,6 +163,10 @@ class InferenceApplication:
             return None
         return not self.ledger.draining
 
+    def _accompany(self, directory: Path, resolved: ResolvedModel) -> Companion | None:
+        """Return what a service keeps beside a version; on the loader's thread."""
+        return accompany(directory, resolved, self._cores) or accompany_images(directory, resolved)
+
     def _mounted(self, config: ServeConfig, log: LogOutput) -> tuple[Service, ...]:
         regions = SharedMemoryRegions()
         sealer = TokenSealer(KeyFile(config.sequences.token_key_file), config.sequences.token_lifetime_s)
@@ -158,6 +177,9 @@ class InferenceApplication:
         self._admission = Admission(config.engine.cores, config.speech.max_load, config.speech.max_voices)
         models = SpeechModels(self._repository, config.speech.default_model)
         self._speech = SpeechServicer(models, VoiceTokens(sealer), self._admission, config.speech)
+        limits = ImageLimits(config.vision.max_image_bytes, config.vision.max_pixels)
+        way = ImageWay(self._images, limits, self._image_counts)
+        self._vision = VisionServicer(VisionModels(self._repository, config.vision.default_model), way, config.vision)
         served = (
             inference_service(
                 self._inference,
@@ -168,6 +190,7 @@ class InferenceApplication:
             sequence_service(SequenceServicer(self._repository, steps)),
             speech_service(self._speech),
             riva_service(RivaServicer(self._speech)),
+            vision_service(self._vision),
             health_service(self._health),
         )
         services = (*served, *reflection_services(served))

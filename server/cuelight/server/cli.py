@@ -79,6 +79,26 @@ _SERVE_FLAGS = (
         type=int,
         metavar="N",
     ),
+    flag(
+        "--vision-model",
+        "vision.default_model",
+        "model that names images where none is named (default: the only one)",
+        metavar="NAME",
+    ),
+    flag(
+        "--max-image-bytes",
+        "vision.max_image_bytes",
+        "largest image file taken (default: 16777216)",
+        type=int,
+        metavar="N",
+    ),
+    flag(
+        "--max-pixels",
+        "vision.max_pixels",
+        "largest picture decoded (default: 25000000)",
+        type=int,
+        metavar="N",
+    ),
     flag("--trace-folder", "log.trace_folder", "where traces go (default: the working directory)", metavar="DIR"),
 )
 
@@ -91,6 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _export(words[1:])
         if words[:1] == ["transcribe"]:
             return int(importlib.import_module("cuelight.client.transcribe_command").main(words[1:]))
+        if words[:1] == ["classify"]:
+            return int(importlib.import_module("cuelight.client.classify_command").main(words[1:]))
         if words[:1] == ["recommender"]:
             return _recommender(words[1:])
         arguments = _parser().parse_args(words)
@@ -127,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     token_key = commands.add_parser("token-key", help="print a new key for resume tokens, as a key file has it")
     token_key.add_argument("id", nargs="?", help="its name (default: today's date)")
     commands.add_parser("transcribe", add_help=False, help="turn speech into text (cuelight transcribe --help)")
+    commands.add_parser("classify", add_help=False, help="say what is on photos (cuelight classify --help)")
     commands.add_parser(
         "recommender", add_help=False, help="recommend what people will like (cuelight recommender --help)"
     )

@@ -21,6 +21,7 @@ __all__ = [
     "ServeConfig",
     "ServerConfig",
     "SpeechConfig",
+    "VisionConfig",
     "available_cores",
 ]
 
@@ -203,6 +204,30 @@ class SpeechConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class VisionConfig:
+    """What images are taken, and which model names them where none is named."""
+
+    default_model: str = ""
+    """Empty takes the only one that classifies images."""
+    max_image_bytes: int = 16 * 1024 * 1024
+    """The largest file taken."""
+    max_pixels: int = 25_000_000
+    """The largest picture decoded, or made by resizing: about 8 bytes of memory a pixel and thread."""
+    max_images: int = 64
+    """In one call."""
+    threads: int = field(default_factory=available_cores)
+    """That decode; default: affinity and container quota."""
+    max_waiting_images: int = 256
+    """Images that wait for one of them; one more is RESOURCE_EXHAUSTED."""
+    max_masks: int = 4096
+    """Of one explanation by RISE: so many runs of the model."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_image_bytes", "max_pixels", "max_images", "threads", "max_waiting_images", "max_masks"):
+            _check(getattr(self, name) >= 1, f"vision.{name}", getattr(self, name), "1 or more")
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     """What is logged and how; lines go to stderr."""
 
@@ -232,6 +257,7 @@ class ServeConfig:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     sequences: SequenceConfig = field(default_factory=SequenceConfig)
     speech: SpeechConfig = field(default_factory=SpeechConfig)
+    vision: VisionConfig = field(default_factory=VisionConfig)
     log: LogConfig = field(default_factory=LogConfig)
     tls: TlsFiles | None = None
 

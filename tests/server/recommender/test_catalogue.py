@@ -1,6 +1,7 @@
 """What a filter lets pass follows every change, as if the catalogue were made anew; and arrays that grow."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,6 +67,37 @@ def test_more_filters_than_are_kept_are_answered_all_the_same() -> None:
     for _ in range(2):
         for n in range(100):
             assert np.flatnonzero(catalogue.allowed(ItemFilter(ranges=(NumberRange("n", n, n),)))).tolist() == [n]
+
+
+@pytest.mark.parametrize("changes", [1, 2, 255, 256, 257, 600])
+def test_a_filter_catches_up_with_however_many_items_changed_since(changes: int) -> None:
+    catalogue = Catalogue([ItemAttributes(tags=("x",))] * 100)
+    conditions = ItemFilter(none_tags=("gone",))
+    assert catalogue.allowed(conditions).all()
+
+    catalogue.widen(700)
+    for place in range(changes):
+        catalogue.put(place, ItemAttributes(tags=("gone",)))
+    catalogue.put(650, ItemAttributes())
+
+    expected = [*range(changes, 100), 650]
+    assert np.flatnonzero(catalogue.allowed(conditions)).tolist() == expected
+    assert np.flatnonzero(catalogue.allowed(conditions)).tolist() == expected
+
+
+def test_filters_of_a_thousand_tags_are_those_of_one_item_at_a_time() -> None:
+    items = [ItemAttributes(tags=tuple(f"t{tag}" for tag in range(n, n + 5))) for n in range(50)]
+    many = tuple(f"t{tag}" for tag in range(0, 2000, 2))
+    catalogue = Catalogue(items)
+
+    for conditions in (
+        ItemFilter(any_tags=many[:10]),
+        ItemFilter(all_tags=("t7", "t8") * 500),
+        ItemFilter(all_tags=many),
+        ItemFilter(none_tags=many[5:]),
+        ItemFilter(any_tags=many, none_tags=("t3",) * 1000),
+    ):
+        assert catalogue.allowed(conditions).tolist() == [conditions.passes(item) for item in items]
 
 
 def test_what_grows_keeps_what_it_has_and_fills_the_rest() -> None:

@@ -1,5 +1,7 @@
 """`cuelight recommender evaluate` reproduces the accuracy that the formulas have on MovieLens 100K."""
 
+import math
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from cuelight.server.cli import main
 from cuelight.server.errors import ConfigError
 from cuelight.server.recommender.evaluation.evaluate_command import evaluate_folder
 from cuelight.server.recommender.importing.import_command import import_files
+from cuelight.server.recommender.importing.source import Source
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.store import Store
 
@@ -38,7 +41,7 @@ def movielens(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     except WeightsError as error:
         pytest.skip(str(error))
     data = tmp_path_factory.mktemp("movielens")
-    import_files(data, interactions, items, 4.0)
+    import_files(data, Source(interactions), Source(items), 4.0)
     return data
 
 
@@ -130,6 +133,102 @@ def test_nobody_likes_anything_is_said(small: Path, capsys: pytest.CaptureFixtur
     assert main(["recommender", "evaluate", "--data", str(small), "--min-value", "3"]) == 2
 
     assert "nobody likes anything" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("likes", "protocol", "said"),
+    [
+        (
+            4,
+            "per-user",
+            "per-user holds out one like of five of each user: expected somebody with 5 likes, got 4 at most",
+        ),
+        (
+            1,
+            "last-out",
+            "last-out holds out the latest like of each user: expected somebody with 2 likes, got 1 at most",
+        ),
+    ],
+)
+def test_nothing_to_hold_out_is_said_before_anything_is_fitted(
+    tmp_path: Path, likes: int, protocol: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    store.record([Event(f"{u} {i}", f"u{u}", f"i{i}", 1.0, float(i)) for u in range(3) for i in range(likes)])
+    store.close()
+
+    assert main(["recommender", "evaluate", "--data", str(tmp_path), "--protocol", protocol]) == 2
+
+    told = capsys.readouterr()
+    assert said in told.err
+    assert "fitting" not in told.err
+    assert told.out == ""
+
+
+def test_blends_stand_beside_the_models_that_are_not_skipped(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--skip", "als", "user_cosine", "item_cosine", "content_cosine", "--skip", "popularity"]
+    words += ["--blend", "ease=0.9", "content_cosine=0.1", "--blend", "ease=2"]
+
+    assert main(["recommender", "evaluate", "--data", str(small), *words]) == 0
+
+    told = capsys.readouterr()
+    rows = [re.split(r"  +", line)[:5] for line in told.out.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["ease", "hybrid", "0.9 ease + 0.1 content_cosine", "2 ease"]
+    assert rows[1][1:] == rows[2][1:]  # the weights that hybrid has
+    assert rows[0][1:] == rows[3][1:]
+    assert "left out: sequential: it foresees what comes next; --protocol last-out" in told.err
+
+
+def test_popularity_forgets_as_the_file_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten liked `old` long ago, three `new` lately, which is held out of `last`'s likes: second without a half-life."""
+    day_s = 86_400.0
+    liked = [(f"v{u}", item, day) for u in range(10) for item, day in (("old", 0.0), (f"x{u}", 200.0))]
+    liked += [(f"w{u}", item, day) for u in range(3) for item, day in (("new", 100.0), (f"y{u}", 200.0))]
+    liked += [("last", "q", 100.0), ("last", "new", 101.0)]
+    store = Store(tmp_path)
+    store.record([Event(f"{user} {item}", user, item, 1.0, day * day_s) for user, item, day in liked])
+    store.close()
+    (tmp_path / "recommender.toml").write_text(f"[models]\nhalf_life_s = {10 * day_s}\n")
+    words = ["--data", str(tmp_path), "--model", "popularity", "--protocol", "last-out"]
+
+    found = []
+    for more in ([], ["--config", str(tmp_path / "recommender.toml")]):
+        assert main(["recommender", "evaluate", *words, *more]) == 0
+        found.append(float(capsys.readouterr().out.splitlines()[2].split()[1]))
+
+    assert found[1] - found[0] == pytest.approx((1 - 1 / math.log2(3)) / 14, abs=1e-4)
+
+
+def test_the_file_reaches_evaluate_and_fit(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "recommender.toml"
+    file.write_text("[data]\nmax_liked_items = 3\n[models]\nhybrid = { popularity = 2 }\n")
+    words = ["--data", str(small), "--config", str(file), "--model"]
+
+    assert main(["recommender", "fit", *words, "ease"]) == 1
+    assert main(["recommender", "evaluate", *words, "ease"]) == 1
+    assert capsys.readouterr().err.count("data.max_liked_items is 3") == 2
+    assert main(["recommender", "evaluate", *words, "hybrid", "popularity"]) == 0
+    rows = [line.split()[1:5] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--blend", "ease"], '--blend: got "ease", expected MODEL=WEIGHT'),
+        (["--blend", "ease=much"], '--blend: got "ease=much", expected MODEL=WEIGHT'),
+        (["--blend", "hybrid=1"], '--blend: got "hybrid", expected some of popularity, item_cosine'),
+        (["--blend", "ease=1", "ease=2"], '--blend: got "ease" twice'),
+        (["--blend", "ease=inf"], "--blend: ease: got inf, expected a finite number"),
+        (["--model", "ease", "--skip", "ease"], "--skip: nothing is left to measure"),
+    ],
+)
+def test_what_cannot_be_measured_is_said(
+    small: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["recommender", "evaluate", "--data", str(small), *words]) == 2
+
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from cuelight.server.recommender.features import ItemAttributes, ItemFeatures
 from cuelight.server.recommender.importing.import_command import import_files
 from cuelight.server.recommender.importing.interactions import read_interactions
 from cuelight.server.recommender.importing.items import read_items
+from cuelight.server.recommender.importing.source import Source
 from cuelight.server.recommender.interaction_table import InteractionTable
 from cuelight.server.recommender.liking import liked_rows, min_value_of
 from cuelight.server.recommender.model_set import ModelSet
@@ -52,7 +53,7 @@ def there_and_back(data: Path, folder: Path, form: str, all_events: bool) -> Sto
     folder.mkdir()
     interactions, items = folder / f"interactions.{form}", folder / f"items.{form}"
     assert export_folder(data, interactions, items, all_events, False) == 0
-    assert import_files(folder / "again", interactions, items, 3.0) == 0
+    assert import_files(folder / "again", Source(interactions), Source(items), 3.0) == 0
     return Store(folder / "again", read_only=True)
 
 
@@ -147,8 +148,8 @@ def test_any_text_and_any_number_come_back(
 
     export_folder(folder / "data", interactions, known, True, False)
 
-    assert list(read_interactions(interactions).events()) == told
-    assert read_items(known).attributes == items_of(store)
+    assert list(read_interactions(Source(interactions)).events()) == told
+    assert read_items(Source(known)).attributes == items_of(store)
     store.close()
 
 
@@ -229,7 +230,7 @@ def test_embeddings_go_into_parquet_and_csv_leaves_those_alone_that_are_there(
 
     assert export_folder(data, None, tmp_path / "items.csv", False, False) == 0
     assert "embeddings    text: left out; a .parquet file has room for them" in capsys.readouterr().out
-    assert import_files(data, None, tmp_path / "items.csv", None) == 0
+    assert import_files(data, None, Source(tmp_path / "items.csv"), None) == 0
     kept = Store(data, read_only=True)
     assert kept.embeddings_of(item)["text"].tolist() == [1, 2.5]
     kept.close()

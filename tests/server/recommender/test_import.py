@@ -11,6 +11,7 @@ from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.importing.import_command import import_files
 from cuelight.server.recommender.importing.interactions import read_interactions
 from cuelight.server.recommender.importing.items import read_items
+from cuelight.server.recommender.importing.source import Source
 from cuelight.server.recommender.liking import min_value_of
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.store import Store
@@ -41,7 +42,7 @@ def write_ratings(folder: Path, form: str) -> Path:
 
 @pytest.mark.parametrize("form", ["ratings.parquet", "ratings.csv", *MOVIELENS])
 def test_every_format_tells_the_same_events(tmp_path: Path, form: str) -> None:
-    assert list(read_interactions(write_ratings(tmp_path, form)).events()) == EVENTS
+    assert list(read_interactions(Source(write_ratings(tmp_path, form))).events()) == EVENTS
 
 
 def test_columns_of_lists_of_numbers_are_embeddings(tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_columns_of_lists_of_numbers_are_embeddings(tmp_path: Path) -> None:
     columns = {"item": ["a", "b", "c", "a"], "year": [1, 2, 3, 4], "text": halves, "sound": fixed, "words": [["x"]] * 4}
     parquet.write_table(pyarrow.table(columns), tmp_path / "items.parquet")
 
-    import_files(tmp_path / "data", None, tmp_path / "items.parquet", None)
+    import_files(tmp_path / "data", None, Source(tmp_path / "items.parquet"), None)
 
     store = Store(tmp_path / "data")
     told = {item: store.embeddings_of(item) for item in "abc"}
@@ -66,7 +67,7 @@ def test_likes_alone_have_the_value_1_and_their_own_ids(tmp_path: Path) -> None:
     path = tmp_path / "likes.csv"
     path.write_text("user,item,event_id\nann,x,1\n")
 
-    assert list(read_interactions(path).events()) == [Event("1", "ann", "x", 1.0, 0.0)]
+    assert list(read_interactions(Source(path)).events()) == [Event("1", "ann", "x", 1.0, 0.0)]
 
 
 def test_items_have_titles_tags_and_numbers(tmp_path: Path) -> None:
@@ -79,23 +80,40 @@ def test_items_have_titles_tags_and_numbers(tmp_path: Path) -> None:
         + b"2|Heat (1995)|01-Jan-1995||http://b|0|0|0|0|0|1|0|0|0|0|0|0|0|0|0|0|0|0|0\n"
     )
 
-    assert read_items(tmp_path / "movies.csv").attributes == {
+    assert read_items(Source(tmp_path / "movies.csv")).attributes == {
         "1": ItemAttributes("Story, Toy (1995)", ("Comedy", "Drama"), {"year": 1995.0}),
         "2": ItemAttributes("Heat"),
     }
-    assert read_items(tmp_path / "movies.dat").attributes == {
-        "1": ItemAttributes("Café: Part 2 (1995)", ("Comedy", "Drama"))
+    assert read_items(Source(tmp_path / "movies.dat")).attributes == {
+        "1": ItemAttributes("Café: Part 2 (1995)", ("Comedy", "Drama"), {"year": 1995.0})
     }
-    films = read_items(tmp_path / "u.item").attributes
-    assert films["1"] == ItemAttributes("Café (1995)", ("Action", "Comedy"))
+    films = read_items(Source(tmp_path / "u.item")).attributes
+    assert films["1"] == ItemAttributes("Café (1995)", ("Action", "Comedy"), {"year": 1995.0})
     assert films["2"].tags == ("Comedy",)
+
+
+def test_the_year_behind_a_title_is_a_number_in_films_of_movielens_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    films, others = tmp_path / "films.csv", tmp_path / "others.csv"
+    films.write_text(
+        "movieId,title,genres\n1,Blade Runner 2049 (2017) (V),\n2,2001: A Space Odyssey (1968),\n3,None,\n"
+    )
+    others.write_text("item,title\nx,Songs of (1995)\n")
+
+    found = read_items(Source(films))
+
+    assert [item.numbers for item in found.attributes.values()] == [{"year": 2017.0}, {"year": 1968.0}, {}]
+    assert read_items(Source(others)).attributes["x"].numbers == {}
+    assert import_files(tmp_path / "data", None, Source(films), None) == 0
+    assert f"items         3 from {films}; year of 2 from their titles" in capsys.readouterr().out
 
 
 def test_what_is_imported_twice_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_ratings(tmp_path, "ratings.csv")
 
-    assert import_files(tmp_path / "data", path, None, 4.0) == 0
-    assert import_files(tmp_path / "data", path, None, None) == 0
+    assert import_files(tmp_path / "data", Source(path), None, 4.0) == 0
+    assert import_files(tmp_path / "data", Source(path), None, None) == 0
 
     assert "3 new, 0 known already" in capsys.readouterr().out.replace("0 new, 3 known", "")
     store = Store(tmp_path / "data", read_only=True)

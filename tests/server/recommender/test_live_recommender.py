@@ -13,6 +13,7 @@ from cuelight.server.recommender.catalogue import ItemFilter
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.live_recommender import LiveRecommender
+from cuelight.server.recommender.models_config import ModelsConfig
 from cuelight.server.recommender.shelves import Query, ShelfOptions
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.store import Store
@@ -24,11 +25,13 @@ MODELS = ("ease", "item_cosine", "user_cosine", "hybrid", "popularity")
 
 
 @asynccontextmanager
-async def running(folder: Path, load: bool = True) -> AsyncIterator[LiveRecommender]:
+async def running(
+    folder: Path, load: bool = True, models: ModelsConfig | None = None
+) -> AsyncIterator[LiveRecommender]:
     """Run a recommender; every test also proves that no background task died."""
     tasks = BackgroundTasks()
     await tasks.start()
-    recommender = LiveRecommender(folder, None, 4096, tasks.create, lambda: None)
+    recommender = LiveRecommender(folder, None, 4096, tasks.create, lambda: None, models=models)
     failure = asyncio.ensure_future(tasks.failure())
     try:
         await recommender.open()
@@ -54,6 +57,21 @@ def play(folder: Path, scenario: Callable[[LiveRecommender], Awaitable[None]]) -
 
 def tagged(item: int) -> ItemAttributes:
     return ItemAttributes(f"Song {item}", ("even" if item % 2 == 0 else "odd",))
+
+
+def test_what_models_are_fitted_with_is_what_shelves_are_made_with(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.record([Event(f"{u} old", f"u{u}", "old", 1.0, 0.0) for u in range(3)])
+    store.record([Event("new", "u9", "new", 1.0, 1000.0)])
+    store.close()
+
+    async def most_popular(models: ModelsConfig | None) -> list[str]:
+        async with running(tmp_path, models=models) as recommender:
+            shelf = await recommender.recommend(Query("nobody"), ShelfOptions(model="popularity"))
+            return [item.item for item in shelf.items]
+
+    assert asyncio.run(most_popular(None)) == ["old", "new"]
+    assert asyncio.run(most_popular(ModelsConfig(half_life_s=100.0))) == ["new", "old"]
 
 
 class Player:

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from cuelight.server.errors import ModelNotReady, Unavailable
+from cuelight.server.errors import Unavailable, Unsupported
 from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.live_recommender import LiveRecommender
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.store import Store
 from cuelight.server.recommender.trained.live_sequential import LiveSequential
-from cuelight.server.recommender.trained.manifest import Stamp, checkpoint_path, models_folder
+from cuelight.server.recommender.trained.manifest import Stamp, checkpoint_path, making_folder, models_folder
 from cuelight.server.recommender.trained.sequential_files import sequential_folder
 from cuelight.server.recommender.writes import ForgetUsers, Record
 from tests.server.recommender.test_live_recommender import running
@@ -75,9 +75,9 @@ def left_in(data: Path) -> list[str]:
 
 def test_without_one_the_command_that_makes_one_is_named(data: Path) -> None:
     async def scenario(recommender: LiveRecommender) -> None:
-        with pytest.raises(ModelNotReady, match='model "sequential": not trained; cuelight recommender train'):
+        with pytest.raises(Unsupported, match='model "sequential": not trained; cuelight recommender train'):
             await shelf(recommender, Query("u1"))
-        with pytest.raises(ModelNotReady, match="sequential"):
+        with pytest.raises(Unsupported, match="sequential"):
             await recommender.recommend(Query("u1"), ShelfOptions(blend={"ease": 1.0, "sequential": 1.0}))
         assert (await shelf(recommender, Query("nobody"))).cold
 
@@ -149,7 +149,7 @@ def test_it_goes_with_whom_it_knew_and_all_its_files_before_the_forgetting_retur
 
         assert left_in(data) == []
         assert "knew somebody who was forgotten" in await why_not(recommender)
-        with pytest.raises(ModelNotReady, match="knew somebody"):
+        with pytest.raises(Unsupported, match="knew somebody"):
             await shelf(recommender, Query("u0"))
         write_version(models_folder(data), ITEMS, Stamp(LAST_EVENT + 1, 2))
         await live(recommender).look()
@@ -167,7 +167,7 @@ def test_one_that_was_trained_meanwhile_on_somebody_forgotten_is_deleted_and_not
         await live(recommender).look()
 
         assert left_in(data) == []
-        with pytest.raises(ModelNotReady, match="sequential"):
+        with pytest.raises(Unsupported, match="sequential"):
             await shelf(recommender, Query("u0"))
 
     play(data, scenario)
@@ -181,7 +181,7 @@ def test_a_start_after_a_crash_deletes_what_the_forgetting_did_not_get_to(data: 
 
     async def scenario(recommender: LiveRecommender) -> None:
         assert left_in(data) == []
-        with pytest.raises(ModelNotReady, match="sequential"):
+        with pytest.raises(Unsupported, match="sequential"):
             await shelf(recommender, Query("u0"))
 
     play(data, scenario)
@@ -266,7 +266,7 @@ def test_one_that_cannot_be_used_says_why_and_what_served_serves_on(
     break_it(write_version(models_folder(data), ITEMS, STAMP))
 
     async def scenario(recommender: LiveRecommender) -> None:
-        with pytest.raises(ModelNotReady, match=says):
+        with pytest.raises(Unsupported, match=says):
             await shelf(recommender, Query("u0"))
         write_version(models_folder(data), ITEMS, STAMP)
         await live(recommender).look()
@@ -294,9 +294,14 @@ def test_what_a_deletion_or_a_training_that_was_cut_short_left_goes_too(data: Pa
     version = write_version(models_folder(data), ITEMS, STAMP)
     shutil.copytree(version, models_folder(data) / ".sequential-cut-short")
     version.rename(version.with_name(".1.deleted"))
+    making = making_folder(folder_of(data), STAMP)
+    (making / ".sequential-abc" / "last.onnx").parent.mkdir(parents=True)
 
     async def scenario(recommender: LiveRecommender) -> None:
+        await recommender.write(Record([Event("late", "latecomer", "i1", 1.0, 100.0)]))
+        await recommender.write(ForgetUsers(["latecomer"]))
         assert left_in(data) == [".1.deleted"]
+        assert making.is_dir(), "it has no stamp inside yet, and knew nobody who was forgotten"
         await recommender.write(ForgetUsers(["u3"]))
         assert left_in(data) == []
 
@@ -318,7 +323,7 @@ def test_files_that_cannot_be_deleted_fail_the_forgetting_alone(data: Path, monk
         )
         assert answers[0] == 1
         assert isinstance(answers[1], Unavailable)
-        with pytest.raises(ModelNotReady):
+        with pytest.raises(Unsupported):
             await shelf(recommender, Query("u0"))
         await recommender.write(Record([event]))
 
@@ -335,7 +340,7 @@ def test_files_that_cannot_be_deleted_keep_no_server_from_starting(data: Path, m
         raise PermissionError(f"{version}: not permitted")
 
     async def scenario(recommender: LiveRecommender) -> None:
-        with pytest.raises(ModelNotReady):
+        with pytest.raises(Unsupported):
             await shelf(recommender, Query("u0"))
         assert await recommender.write(Record([Event("later", "u0", "i1", 1.0, 100.0)])) == 1
 

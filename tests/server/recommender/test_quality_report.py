@@ -16,6 +16,7 @@ from cuelight.server.errors import ConfigError
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.importing.import_command import import_files
 from cuelight.server.recommender.importing.items import Items
+from cuelight.server.recommender.importing.source import Source
 from cuelight.server.recommender.quality.measure import Imported, measure
 from cuelight.server.recommender.quality.page import as_page
 from cuelight.server.recommender.quality.plots import find_plotter
@@ -128,17 +129,17 @@ def test_the_page_goes_where_a_flag_says(files: tuple[Path, Path], tmp_path: Pat
 
 def test_a_page_that_cannot_be_written_is_said(files: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no/page.html: cannot write the quality report: No such file"):
-        import_files(tmp_path / "data", None, files[1], None, tmp_path / "no" / "page.html")
+        import_files(tmp_path / "data", None, Source(files[1]), None, tmp_path / "no" / "page.html")
 
 
 def test_what_the_folder_knows_already_counts(
     files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import_files(tmp_path / "data", files[0], files[1], None)
+    import_files(tmp_path / "data", Source(files[0]), Source(files[1]), None)
     (tmp_path / "later.csv").write_text(f"user,item,time\nbob,1,{START_S}\n")
     capsys.readouterr()
 
-    import_files(tmp_path / "data", tmp_path / "later.csv", None, None)
+    import_files(tmp_path / "data", Source(tmp_path / "later.csv"), None, None)
 
     found = finding_rows(capsys.readouterr().out)
     assert "events with items not in the catalogue" not in found
@@ -151,7 +152,7 @@ def test_no_user_is_named_in_the_page_so_that_it_can_stay_when_one_is_forgotten(
     bot = "".join(f"zoe-bot,{i},5,{START_S}\n" for i in range(500))
     files[0].write_text(RATINGS + bot)
 
-    import_files(tmp_path / "data", files[0], files[1], None)
+    import_files(tmp_path / "data", Source(files[0]), Source(files[1]), None)
 
     page = (tmp_path / "data" / "quality.html").read_text()
     assert "users with far more events than others" in page
@@ -164,7 +165,7 @@ def test_events_that_are_refused_are_in_the_report(
     files[0].write_text(RATINGS + f"zoe-1,1,5,{START_S * 1000}\n")
 
     with pytest.raises(ConfigError, match=r"ratings.csv, line 50: time: .*; 1 rows are such"):
-        import_files(tmp_path / "data", files[0], None, None)
+        import_files(tmp_path / "data", Source(files[0]), None, None)
 
     found = finding_rows(capsys.readouterr().out)
     assert found["in the future"] == [
@@ -178,7 +179,7 @@ def test_without_matplotlib_the_page_has_tables_and_says_so(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
 
-    import_files(tmp_path / "data", files[0], files[1], None)
+    import_files(tmp_path / "data", Source(files[0]), Source(files[1]), None)
 
     assert 'tables alone; plots need matplotlib: pip install "cuelight[plots]"' in capsys.readouterr().out
     page = (tmp_path / "data" / "quality.html").read_text()

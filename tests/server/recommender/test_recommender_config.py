@@ -1,14 +1,18 @@
 """Settings of `cuelight recommender serve`: its own ports, the same rules."""
 
+import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
 
-from cuelight.server.config_file import read_toml, to_json
+from cuelight.server.config_file import merge, read_toml, to_json
 from cuelight.server.errors import ConfigError
 from cuelight.server.recommender.cli import main
 from cuelight.server.recommender.config import RecommenderConfig, build_recommender_config
+from cuelight.server.recommender.model_set import ModelSettings
+from cuelight.server.recommender.models_config import ModelsConfig
 from tests.server.test_cli import run_without
 
 
@@ -32,6 +36,22 @@ def test_toml_and_json_lead_to_the_same(tmp_path: Path) -> None:
     assert rebuilt.log.format == "json"
 
 
+def test_what_models_are_fitted_with_reaches_the_process_that_fits_them(tmp_path: Path) -> None:
+    file = tmp_path / "recommender.toml"
+    file.write_text("[data]\nfolder = 'd'\n[models]\nneighbours = 7\nals_alpha = 3\nhybrid = { als = 1, ease = 0.5 }\n")
+
+    config = build_recommender_config(read_toml(file, RecommenderConfig))
+    rebuilt = build_recommender_config(json.loads(to_json(config)))
+
+    assert (
+        rebuilt.models == config.models == ModelsConfig(neighbours=7, als_alpha=3.0, hybrid={"als": 1.0, "ease": 0.5})
+    )
+    assert rebuilt.models.half_life_s == math.inf
+    settings = ModelSettings.of(config.models, 9)
+    assert (settings.neighbours, settings.als_alpha, settings.max_liked_items) == (7, 3.0, 9)
+    assert settings.hybrid == {"als": 1.0, "ease": 0.5}
+
+
 @pytest.mark.parametrize(
     ("sections", "told"),
     [
@@ -40,6 +60,33 @@ def test_toml_and_json_lead_to_the_same(tmp_path: Path) -> None:
             {"data": {"folder": Path("d"), "min_value": float("nan")}},
             "data.min_value: got nan, expected a finite number",
         ),
+        *(
+            (
+                {"data": {"folder": Path("d")}, "models": {name: value}},
+                f"models.{name}: got {value}, expected {allowed}",
+            )
+            for name, value, allowed in (
+                ("half_life_s", 0.0, "more than 0 seconds, or inf"),
+                ("half_life_s", float("nan"), "more than 0 seconds, or inf"),
+                ("neighbours", 0, "1 or more"),
+                ("shrinkage", -1.0, "0 or more"),
+                ("ease_regularization", 0.0, "a number above 0"),
+                ("als_factors", 0, "1 or more"),
+                ("als_regularization", 0.0, "a number above 0"),
+                ("als_alpha", float("inf"), "a number above 0"),
+                ("als_iterations", 0, "1 or more"),
+            )
+        ),
+        ({"data": {"folder": Path("d")}, "models": {"hybrid": {}}}, "models.hybrid: got nothing, expected weights by"),
+        (
+            {"data": {"folder": Path("d")}, "models": {"hybrid": {"eas": 1}}},
+            'models.hybrid: got "eas", expected some of',
+        ),
+        ({"data": {"folder": Path("d")}, "models": {"hybrid": {"ease": "x"}}}, "models.hybrid.ease: expected a number"),
+        (
+            {"data": {"folder": Path("d")}, "models": {"neighbors": 3}},
+            "unknown key models.neighbors; keys are half_life_s",
+        ),
         ({"data": {"folder": Path("d")}, "engine": {"cores": 1}}, r"unknown section \[engine\]"),
         ({"data": {"folder": Path("d"), "size": 3}}, "unknown key data.size"),
     ],
@@ -47,6 +94,25 @@ def test_toml_and_json_lead_to_the_same(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused(sections: dict[str, dict[str, object]], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         build_recommender_config(sections)
+
+
+def test_the_file_that_the_documentation_shows_has_every_key_at_its_default(tmp_path: Path) -> None:
+    """Of `folder`, `min_value` and [tls], which have no default, the documentation speaks beside it."""
+    page = (Path(__file__).parents[3] / "docs" / "recommender.md").read_text()
+    shown = page.split("## The configuration file")[1].split("```toml\n")[1].split("```")[0]
+    (tmp_path / "recommender.toml").write_text(shown)
+
+    told = read_toml(tmp_path / "recommender.toml", RecommenderConfig)
+
+    data = {"folder": Path("d")}
+    assert build_recommender_config(merge(told, {"data": data, "log": {"trace_folder": Path()}})) == (
+        build_recommender_config({"data": data})
+    )
+    plain = build_recommender_config({"data": data})
+    for section in ("models", "server", "limits", "log"):
+        assert list(told[section]) == [field.name for field in dataclasses.fields(getattr(plain, section))]
+    assert set(told["data"]) == {field.name for field in dataclasses.fields(plain.data)} - {"folder", "min_value"}
+    assert set(told) == {"data", "models", "server", "limits", "log"}
 
 
 @pytest.mark.parametrize("command", ["serve", "import", "fit", "evaluate"])

@@ -77,7 +77,7 @@ def test_an_event_at_no_time_is_refused_by_name(time: Timestamp) -> None:
     event = pb.Interaction(event_id="e1", user_id="u", item_id="i", time=time)
 
     with pytest.raises(InvalidRequest, match='event "e1": time: expected years 1 to 9999 and 0 to 999999999 nanos'):
-        event_of(event, now_s=1e9)
+        event_of(event, now_s=1e9, plain_like=1.0)
 
 
 @pytest.mark.parametrize("weight", [1e308, 1e7, 1e-7, 5e-324, -1.0, math.nan, math.inf])

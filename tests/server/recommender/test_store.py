@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -222,12 +223,32 @@ def test_a_full_disk_is_said_and_nothing_is_half_kept(store: Store) -> None:
 def test_many_are_recorded_as_few_are(store: Store) -> None:
     store.record([event(1), event(2, "v", "j")])
 
-    assert store.record_many([event(2, "w"), event(3, "w", "k", None), event(3), event(4, "u", "j")]) == 2
+    assert store.take_in([event(2, "w"), event(3, "w", "k", None), event(3), event(4, "u", "j")]) == 2
 
     assert store.users == {"u": 0, "v": 1, "w": 2}
     assert [(told.id, told.item, told.value) for told in store.export_user("w")] == [("e3", "k", None)]
     with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
         store._connection.execute("INSERT INTO events VALUES (9, 'x', 99, 0, 1.0, 0.0)")
+
+
+def test_an_import_that_fails_on_the_way_leaves_nothing(store: Store) -> None:
+    store.upsert_items({"i": ItemAttributes("as it was")}, {"i": {"text": np.array([1.0, 2.0], np.float32)}})
+    store.set_setting("min_value", 4.0)
+
+    def events() -> Iterator[Event]:
+        yield event(1, "new user", "new item")
+        raise ValueError("a row later on")
+
+    with pytest.raises(ValueError, match="a row later on"):
+        store.take_in(events(), {"i": ItemAttributes("changed"), "j": ItemAttributes()}, None, {"min_value": 1.0})
+    with pytest.raises(InvalidRequest, match="expected 2 numbers"):
+        store.take_in([event(2)], {"k": ItemAttributes()}, {"k": {"text": np.ones(3, np.float32)}}, {"min_value": 2.0})
+
+    assert (store.count_events(), store.users, store.items) == (0, {}, {"i": 0})
+    assert store.attributes() == [ItemAttributes("as it was")]
+    assert store.setting("min_value") == 4.0
+    assert store.take_in([event(3)], {"j": ItemAttributes("J")}, None, {"min_value": 1.0}) == 1
+    assert (store.items, store.setting("min_value")) == ({"i": 0, "j": 1}, 1.0)
 
 
 def test_a_second_process_is_refused_and_told_which_has_the_folder(store: Store) -> None:

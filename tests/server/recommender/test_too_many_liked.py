@@ -77,6 +77,8 @@ def test_beyond_the_limit_what_can_serve_serves_on(store: Store, crossing: str) 
         assert isinstance(answer, Unsupported)
         assert WHY in answer.message
     assert isinstance(asked(models, blend={"ease": 1.0, "popularity": 1.0}), Unsupported)
+    [cold] = models.recommend([(Query("somebody new"), ShelfOptions("ease"))])
+    assert isinstance(cold, Shelf) and cold.cold, "it needs no model"
     with pytest.raises(Unsupported, match="max_liked_items"):
         models.similarity_of_items("i1", "i2")
     for served in ("popularity", "user_cosine", "content_cosine"):

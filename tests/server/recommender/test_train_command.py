@@ -1,10 +1,11 @@
 """`cuelight recommender train` and `evaluate --model sequential`: what they write, read and say."""
 
+import asyncio
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,16 @@ import pytest
 
 from cuelight.server.cli import main
 from cuelight.server.recommender.history import History
+from cuelight.server.recommender.live_recommender import LiveRecommender
+from cuelight.server.recommender.shelves import Query, ShelfOptions
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.store import Store
 from cuelight.server.recommender.trained.manifest import Stamp, kept_in, models_folder
 from cuelight.server.recommender.trained.sequential_files import open_sequential, sequential_folder
 from cuelight.server.recommender.trained.training_data import like_rows, training_data
+from cuelight.server.recommender.writes import ForgetUsers
 from tests.serve_process import environment
+from tests.server.recommender.test_live_recommender import play
 
 WORDS = ["--width", "8", "--length", "4", "--batch", "4", "--epochs", "2"]
 FILES = {"report.html", "report.json", "model.onnx", "last.onnx", "golden.npz", "item_vectors.npy", "trained.json"}
@@ -104,6 +109,56 @@ def test_somebody_who_is_forgotten_meanwhile_ends_the_training_and_nothing_is_le
     assert ended == 1
     assert "somebody was forgotten while training, and must not be in the model: train again" in capsys.readouterr().err
     assert list(folder.iterdir()) == []
+
+
+async def train_while(data: Path, doing: Callable[[], Awaitable[None]]) -> int:
+    """Train, and do something again and again meanwhile, the end included; return the exit code."""
+    training = asyncio.create_task(asyncio.to_thread(main, ["recommender", "train", "--data", str(data), *WORDS]))
+    while not training.done():
+        await doing()
+        await asyncio.sleep(0)
+    return await training
+
+
+def test_a_server_that_forgot_somebody_before_lets_a_training_beside_it_end(store: Store, tmp_path: Path) -> None:
+    store.close()
+
+    async def scenario(recommender: LiveRecommender) -> None:
+        await recommender.write(ForgetUsers(["person-4711"]))
+        assert recommender._sequential is not None
+
+        assert await train_while(tmp_path, recommender._sequential.look) == 0
+
+        await recommender._sequential.look()
+        shelf = await recommender.recommend(Query("u1"), ShelfOptions("sequential"))
+        assert shelf.model == "sequential"
+
+    play(tmp_path, scenario)
+    assert [path.name for path in models_folder(tmp_path).rglob("*") if path.is_dir()] == ["sequential", "1"]
+
+
+def test_who_is_forgotten_while_the_model_is_exported_is_the_reason_that_is_told(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.close()
+
+    async def scenario(recommender: LiveRecommender) -> None:
+        forgotten: list[int] = []
+
+        async def forget_once_it_is_exported() -> None:
+            if not forgotten and list(models_folder(tmp_path).glob(".sequential-*/*")):
+                forgotten.append(await recommender.write(ForgetUsers(["person-4711"])))
+                assert list(models_folder(tmp_path).glob(".sequential-*/*/")) == []
+
+        assert await train_while(tmp_path, forget_once_it_is_exported) == 1
+        assert forgotten == [1]
+
+    play(tmp_path, scenario)
+    told = capsys.readouterr().err
+    assert "somebody was forgotten while training, and must not be in the model: train again" in told
+    assert "No such file" not in told
+    assert list(sequential_folder(models_folder(tmp_path)).iterdir()) == []
+    assert [path.name for path in models_folder(tmp_path).iterdir()] == ["sequential"]
 
 
 @pytest.mark.parametrize(

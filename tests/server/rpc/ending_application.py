@@ -2,7 +2,8 @@
 FRONT HOW`.
 
 HOW is the reason of the end: `dies` (a background task raises), `unusable` (it finds the configuration unusable),
-`stuck` (a thread computes for ever, and the server is asked to leave).
+`stuck` (a thread computes for ever, and the server is asked to leave), `talks` (as `unusable`, after writing to stderr
+more than any pipe holds), `babbles` (on the envoy front: it tells the launcher what is no event).
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cuelight.server.errors import ConfigError
+from cuelight.server.rpc.control import CONTROL_FD_VARIABLE
 from cuelight.server.rpc.envoy_front import run_envoy
 from cuelight.server.rpc.front_config import FrontConfig
 from cuelight.server.rpc.grpcio_server import run_grpcio
@@ -21,6 +23,9 @@ from cuelight.server.rpc.ledger import CallLedger
 from cuelight.server.rpc.methods import Service
 
 ERRORS = {"dies": ValueError("the part is gone"), "unusable": ConfigError("no such thing: unicorns")}
+ERRORS["talks"] = ERRORS["unusable"]
+LONG_LINE_BYTES = 1 << 20
+LINES = 20_000
 
 
 class EndingApplication:
@@ -32,9 +37,15 @@ class EndingApplication:
         self._how = how
 
     async def start(self) -> None:
-        """Begin to compute for ever, where that is asked for."""
+        """Begin to compute for ever, write or tell, where that is asked for."""
         if self._how == "stuck":
             threading.Thread(target=threading.Event().wait).start()
+        if self._how == "talks":
+            sys.stderr.write("x" * LONG_LINE_BYTES + "\n")
+            for number in range(LINES):
+                sys.stderr.write(f"line {number}\n")
+        if self._how == "babbles":
+            os.write(int(os.environ[CONTROL_FD_VARIABLE]), b"blah\n")
 
     async def loaded(self) -> None:
         """Return at once."""

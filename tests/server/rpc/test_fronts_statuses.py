@@ -9,6 +9,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.wrappers_pb2 import BytesValue, Int64Value, StringValue
 
 from cuelight.server.rpc.status import INTERNAL_MESSAGE, STATUS_OF_ERROR
+from cuelight.server.rpc.status import MAX_MESSAGE_BYTES as MAX_STATUS_BYTES
 from tests.server.rpc.conftest import MAX_MESSAGE_BYTES, Probe, Server
 
 CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -45,6 +46,25 @@ def test_a_message_survives_the_wire(probe: Probe, message: str) -> None:
     caught = failure(probe, "Fail", StringValue(value=f"InvalidRequest:{message}"))
 
     assert caught.details() == message
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\n", "%"])
+@pytest.mark.parametrize("length", [15_000, 1_000_000])
+def test_a_message_of_any_length_reaches_the_caller_with_both_its_ends(probe: Probe, letter: str, length: int) -> None:
+    caught = failure(probe, "Fail", StringValue(value=f"InvalidRequest:first {letter * length} last"))
+
+    assert caught.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert len(caught.details().encode()) <= MAX_STATUS_BYTES
+    assert caught.details().startswith(f"first {letter * 100}")
+    assert caught.details().endswith(f"{letter * 100} last")
+    assert f"of {len(letter.encode()) * length + 11} bytes cut" in caught.details()
+
+
+@pytest.mark.parametrize("length", [1000, 7000])
+def test_a_long_name_of_a_method_is_unimplemented(probe: Probe, length: int) -> None:
+    caught = raw(probe, f"/probe.Probe/{'x' * length}", b"")
+
+    assert caught.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_an_unexpected_error_shows_a_fixed_text_and_a_request_id(probe: Probe) -> None:

@@ -56,6 +56,17 @@ def test_a_traceback_comes_with_the_line(formatter: logging.Formatter) -> None:
     assert "ValueError: boom" in formatter.format(failed)
 
 
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
+def test_what_is_very_long_loses_its_middle(formatter: logging.Formatter) -> None:
+    failed = record("begin " + "m" * 1_000_000 + " end", model="first " + "f" * 1_000_000 + " last")
+    failed.exc_info = (ValueError, ValueError("t" * 1_000_000 + " at last"), None)
+    line = formatter.format(failed)
+
+    assert len(line) < 64 * 1024
+    assert all(kept in line for kept in ("begin mmm", "mmm end", "first fff", "fff last", "ValueError: ttt", "at last"))
+    assert "of 1000010 bytes cut" in line
+
+
 @pytest.fixture
 def kept_logging() -> Iterator[None]:
     """Leave the process's logging as it was found."""

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from tests.serve_process import FRONTS, ROOT, environment
+from tests.serve_process import FRONTS, ROOT, WHY_NO_ENVOY, environment
+from tests.server.rpc.ending_application import LINES
 
 
 def end(front: str, how: str) -> "subprocess.CompletedProcess[str]":
@@ -36,6 +37,24 @@ def test_a_configuration_found_unusable_while_loading_ends_as_one_found_at_once(
     assert ended.returncode == 2
     assert ended.stderr.endswith("unusable: no such thing: unicorns\n")
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_whatever_is_written_to_stderr_the_server_goes_on(front: str) -> None:
+    ended = end(front, "talks")
+
+    assert ended.returncode == 2
+    assert "x" * (1 << 18) in ended.stderr
+    assert f"line {LINES - 1}\n" in ended.stderr
+    assert ended.stderr.count("\nline ") == LINES
+
+
+@pytest.mark.skipif(WHY_NO_ENVOY is not None, reason=str(WHY_NO_ENVOY))
+def test_a_launcher_that_no_longer_understands_its_worker_ends_loudly() -> None:
+    ended = end("envoy", "babbles")
+
+    assert ended.returncode == 1
+    assert "JSONDecodeError" in ended.stderr
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from cuelight.client.async_channel import AsyncChannel
 from cuelight.client.async_recommender import AsyncRecommenderClient
 from cuelight.client.async_speech import stream_speech
+from cuelight.client.async_vision import AsyncVisionClient
 from cuelight.client.audio_log import FINALIZE, Control
 from cuelight.client.channel import Channel, Tls
 from cuelight.client.errors import (
@@ -18,6 +19,17 @@ from cuelight.client.errors import (
     Unsupported,
 )
 from cuelight.client.experiments import Experiment, Exposure, ShownItem, UserExport, Variant
+from cuelight.client.images import (
+    EmbeddedImage,
+    ExplainOptions,
+    Explanation,
+    Frame,
+    FrameLabels,
+    ImageInfo,
+    ImageLabels,
+    Region,
+    VisionModel,
+)
 from cuelight.client.inference import InferenceClient
 from cuelight.client.interactions import Interaction, Recorded
 from cuelight.client.music import Beat, BeatPicker, BeatRules, beat_probabilities, detect_beats
@@ -51,12 +63,14 @@ from cuelight.client.transcripts import (
     Word,
 )
 from cuelight.client.vision import Classification, classify
+from cuelight.client.vision_service import VisionClient
 
 __all__ = [
     "FINALIZE",
     "Alternative",
     "AsyncChannel",
     "AsyncRecommenderClient",
+    "AsyncVisionClient",
     "AudioFormat",
     "Beat",
     "BeatPicker",
@@ -67,9 +81,16 @@ __all__ = [
     "Control",
     "CuelightClientError",
     "DeadlineExceeded",
+    "EmbeddedImage",
     "Endpointing",
     "Experiment",
+    "ExplainOptions",
+    "Explanation",
     "Exposure",
+    "Frame",
+    "FrameLabels",
+    "ImageInfo",
+    "ImageLabels",
     "InferenceClient",
     "Interaction",
     "InvalidRequest",
@@ -90,6 +111,7 @@ __all__ = [
     "RecommenderClient",
     "RecommenderModels",
     "Recorded",
+    "Region",
     "ResumePolicy",
     "ResumeToken",
     "RetryPolicy",
@@ -115,6 +137,8 @@ __all__ = [
     "Unsupported",
     "UserExport",
     "Variant",
+    "VisionClient",
+    "VisionModel",
     "VoiceActivity",
     "Word",
     "beat_probabilities",

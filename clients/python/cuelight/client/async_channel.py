@@ -1,7 +1,7 @@
 """One connection for asyncio, otherwise as `cuelight.client.channel`: the same limits, deadlines, retries, errors."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import grpc
@@ -82,6 +82,20 @@ class AsyncChannel:
                 await self._wait_after(error, attempts)
             finally:
                 call.cancel()
+
+    async def stream(
+        self, path: str, requests: AsyncIterator[Any], response_type: type, timeout_s: float | None = None
+    ) -> AsyncGenerator[Any, None]:
+        """Make a bidirectional call and yield its responses; as `Channel.stream`."""
+        method = self.grpc_channel.stream_stream(path, serialize, parser(response_type))
+        call = method(requests, timeout=timeout_s)
+        try:
+            async for response in call:
+                yield response
+        except grpc.RpcError as error:
+            raise error_from(error) from None
+        finally:
+            call.cancel()
 
     async def _answered(self, attempt: Callable[[], Awaitable[Any]], attempts: Attempts) -> Any:
         while True:

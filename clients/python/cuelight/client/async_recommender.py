@@ -19,6 +19,7 @@ from cuelight.client.recommendations import (
     shelf_from,
 )
 from cuelight.client.shelf_options import ItemFilter, ShelfOptions, Who
+from cuelight.client.unary_call import Call
 from cuelight.recommender.v1 import recommender_pb2 as pb
 
 __all__ = ["AsyncRecommenderClient"]
@@ -137,10 +138,10 @@ class AsyncRecommenderClient:
         """Return the models, and what they have learned."""
         return await self._answered(calls.models_call(), timeout_s)
 
-    async def _answered(self, call: calls.Call[Answer], timeout_s: float | None) -> Answer:
+    async def _answered(self, call: Call[Answer], timeout_s: float | None) -> Answer:
         return call.read(await self._channel.call(call.path, call.request, call.response_type, timeout_s))
 
-    async def _compared(self, made: Iterable[calls.Call[list[float]]], timeout_s: float | None) -> list[float]:
+    async def _compared(self, made: Iterable[Call[list[float]]], timeout_s: float | None) -> list[float]:
         similarities: list[float] = []
         for call in made:
             answered = await self._answered(call, timeout_s)

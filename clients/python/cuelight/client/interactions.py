@@ -25,8 +25,10 @@ def _new_event_id() -> str:
 class Interaction:
     """Something a user did with an item; by default a plain like. Of several the latest by `time_s` counts.
 
-    `value` is a rating or another measure: from the server's min_value on it is a like. `withdrawn` takes back what the
-    user said of the item before. `time_s` is Unix time; None is the time at which the server takes it.
+    `value` is a rating or another measure: from the server's min_value on it is a like. None is a plain like, which the
+    server keeps with the least value that counts when it comes: its min_value, or 1 where that is less; it is exported
+    with that. `withdrawn` takes back what the user said of the item before. `time_s` is Unix time; None is the time at
+    which the server takes it.
 
     `event_id` is made up where none is given. It is made once: the same Interaction may be recorded again, and counts
     once.
@@ -34,7 +36,7 @@ class Interaction:
 
     user_id: str
     item_id: str
-    value: float = 1.0
+    value: float | None = None
     withdrawn: bool = False
     time_s: float | None = None
     event_id: str = field(default_factory=_new_event_id)
@@ -67,7 +69,7 @@ def interaction_from(message: pb.Interaction) -> Interaction:
     return Interaction(
         message.user_id,
         message.item_id,
-        message.value if said == "value" else 1.0,
+        message.value if said == "value" else None,
         said == "withdrawn",
         message.time.ToMicroseconds() / 1e6 if message.HasField("time") else None,
         message.event_id,
@@ -88,7 +90,7 @@ def _message(interaction: Interaction) -> pb.Interaction:
     )
     if interaction.withdrawn:
         message.withdrawn = True
-    else:
+    elif interaction.value is not None:
         message.value = interaction.value
     return message
 

@@ -23,6 +23,7 @@ from cuelight.client.recommendations import (
     shelf_from,
 )
 from cuelight.client.shelf_options import ItemFilter, ShelfOptions, Who
+from cuelight.client.unary_call import Call
 from cuelight.recommender.v1 import recommender_pb2 as pb
 
 __all__ = ["RecommenderClient"]
@@ -157,8 +158,8 @@ class RecommenderClient:
         """Return the models, and what they have learned."""
         return self._answered(calls.models_call(), timeout_s)
 
-    def _answered(self, call: calls.Call[Answer], timeout_s: float | None) -> Answer:
+    def _answered(self, call: Call[Answer], timeout_s: float | None) -> Answer:
         return call.read(self._channel.call(call.path, call.request, call.response_type, timeout_s))
 
-    def _compared(self, made: Iterable[calls.Call[list[float]]], timeout_s: float | None) -> list[float]:
+    def _compared(self, made: Iterable[Call[list[float]]], timeout_s: float | None) -> list[float]:
         return [similarity for call in made for similarity in self._answered(call, timeout_s)]

@@ -1,10 +1,9 @@
 """The recommender's calls as values: path, request, and how the response is read. Both clients make the same ones."""
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import TypeVar
 
 from cuelight.client.experiments import Experiment, UserExport, experiments_from, user_export_from
 from cuelight.client.interactions import Recorded
@@ -24,12 +23,12 @@ from cuelight.client.recommendations import (
     users_from,
 )
 from cuelight.client.shelf_options import ItemFilter, ShelfOptions, Who, options_message, query_message
+from cuelight.client.unary_call import Call
 from cuelight.recommender.v1 import recommender_pb2 as pb
 
 __all__ = [
     "RECORD_PATH",
     "WATCH_PATH",
-    "Call",
     "delete_call",
     "experiments_call",
     "export_call",
@@ -54,18 +53,7 @@ _MAX_AT_ONCE = 1000
 _ITEMS_A_CALL = 5000
 _SEED_BITS = 53
 
-Answer = TypeVar("Answer")
 Piece = TypeVar("Piece")
-
-
-@dataclass(frozen=True, slots=True)
-class Call(Generic[Answer]):
-    """A unary call that does no harm when it is made again."""
-
-    path: str
-    request: Any
-    response_type: type
-    read: Callable[[Any], Answer]
 
 
 def recommend_calls(whom: Iterable[Who], options: ShelfOptions | None) -> Iterator[Call[list[Shelf]]]:

@@ -1,4 +1,8 @@
-"""Photos to labels. Decoding JPEG and PNG needs Pillow: `pip install cuelight[vision]`."""
+"""Photos to labels by tensors: decoded and prepared here, as the model's own description says.
+
+For servers that speak the Open Inference Protocol alone; to a Cuelight server, send the file with `VisionClient`.
+Decoding needs Pillow: `pip install cuelight[vision]`.
+"""
 
 import io
 from dataclasses import dataclass
@@ -20,6 +24,8 @@ class Classification:
 
     label: str
     probability: float
+    index: int = -1
+    """The class's place among the model's, from 0 on."""
 
 
 def classify(
@@ -39,11 +45,13 @@ def classify(
     """
     batch = prepare_image(image, client.described(model, "preprocessing"))
     labels = client.described(model, "labels")
-    (logits,) = client.infer(model, {"image": batch}).values()
+    embedding = client.describe(model).get("embedding")
+    outputs = client.infer(model, {"image": batch})
+    logits = next(array for name, array in outputs.items() if name != embedding)
     scores = np.exp(logits[0].astype(np.float64) - logits[0].max())
     probabilities = scores / scores.sum()
     best = np.argsort(-probabilities, kind="stable")[:top_k]
-    return [Classification(labels[index], float(probabilities[index])) for index in best]
+    return [Classification(labels[index], float(probabilities[index]), int(index)) for index in best]
 
 
 def prepare_image(image: bytes | str | Path | NDArray[np.uint8], how: dict[str, Any]) -> NDArray[np.float32]:
@@ -65,7 +73,7 @@ def prepare_image(image: bytes | str | Path | NDArray[np.uint8], how: dict[str, 
 
 def _decoded(image: bytes | str | Path | NDArray[np.uint8]) -> tuple[Any, Any]:
     try:
-        from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 (an extra of the base install)
+        from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415 (an extra of the base install)
     except ImportError as error:
         raise InvalidRequest("decoding images needs Pillow: pip install cuelight[vision]") from error
     if isinstance(image, np.ndarray):
@@ -73,6 +81,11 @@ def _decoded(image: bytes | str | Path | NDArray[np.uint8]) -> tuple[Any, Any]:
             raise InvalidRequest(f"expected pixels (height, width, 3) uint8, got {image.shape} {image.dtype}")
         return Image, Image.fromarray(image)
     try:
-        return Image, Image.open(io.BytesIO(image) if isinstance(image, bytes) else image).convert("RGB")
+        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
+            upright = ImageOps.exif_transpose(opened)
     except (UnidentifiedImageError, OSError) as error:
         raise InvalidRequest(f"cannot decode the image: {error}") from error
+    if "A" not in upright.getbands() and "transparency" not in upright.info:
+        return Image, upright.convert("RGB")
+    white = Image.new("RGBA", upright.size, (255, 255, 255, 255))
+    return Image, Image.alpha_composite(white, upright.convert("RGBA")).convert("RGB")

@@ -57,8 +57,14 @@ def foresight_of(trained: Trained) -> dict[str, Any]:
 
 
 def write(
-    trained: Trained, repository: Path, name: str, assets: Mapping[str, bytes], source: str, seed: int = 0
+    trained: Trained,
+    repository: Path,
+    name: str,
+    assets: Mapping[str, bytes],
+    source: str,
+    version: int | None = None,
+    seed: int = 0,
 ) -> Written:
-    """Export into `<repository>/<name>/`, as its next version, with further files. Raises: ExportError."""
-    export = export_model(export_spec(trained, name, assets, source), repository, repository, seed=seed)
+    """Export into `<repository>/<name>/`, by default as its next version, with further files. Raises: ExportError."""
+    export = export_model(export_spec(trained, name, assets, source), repository, repository, version, seed)
     return Written(export.path, export.size_bytes, table(export.report))

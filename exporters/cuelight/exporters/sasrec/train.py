@@ -17,8 +17,8 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
+from cuelight.exporters.sasrec.epochs import epochs
 from cuelight.exporters.sasrec.fit import Fit, Foresight, foresight
 from cuelight.exporters.sasrec.model import SasRec
 from cuelight.exporters.sasrec.rows import Likes, newest_first_out
@@ -55,7 +55,7 @@ def train(
     quiet: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> Trained:
-    """Train on likes of items 0 to `n_items`, with a progress bar unless `quiet`.
+    """Train on likes of items 0 to `n_items`, and show how far it is unless `quiet`.
 
     `checkpoint` is written after every epoch and gone on from where it is of the same likes and settings. `stop` is
     asked after every epoch; once it says so, the training ends there.
@@ -71,26 +71,24 @@ def train(
         found = kept.read()
         choosing = Fit(n_items, settings)
         best = _restored(choosing, found)
-        with _bar("choosing how long", settings.epochs, choosing.epoch, quiet) as bar:
+        with epochs("choosing how long", settings.epochs, choosing.epoch, quiet) as tell:
             while choosing.epoch < settings.epochs and not _given_up(choosing, best, settings):
                 loss = choosing.advance(known)
                 now = foresight(choosing.average, left_out)
                 if best is None or now.cross_entropy < best.foresight.cross_entropy:
                     best = _Best(choosing.epoch, now)
                 kept.write({"choosing": choosing.state(), "best": asdict(best)})
-                bar.set_postfix(loss=f"{loss:.3f}", left_out=f"{now.cross_entropy:.3f}", ndcg=f"{now.ndcg_10:.4f}")
-                bar.update()
+                tell({"loss": f"{loss:.3f}", "left_out": f"{now.cross_entropy:.3f}", "ndcg": f"{now.ndcg_10:.4f}"})
                 _check(stop)
         assert best is not None, "at least one epoch was trained"
         final = Fit(n_items, settings)
         if "final" in found:
             final.load(found["final"])
-        with _bar("training on everything", best.epoch, final.epoch, quiet) as bar:
+        with epochs("training on everything", best.epoch, final.epoch, quiet) as tell:
             while final.epoch < best.epoch:
                 loss = final.advance(likes)
                 kept.write({"choosing": choosing.state(), "best": asdict(best), "final": final.state()})
-                bar.set_postfix(loss=f"{loss:.3f}")
-                bar.update()
+                tell({"loss": f"{loss:.3f}"})
                 _check(stop)
     return Trained(final.average.eval(), settings, best.epoch, best.foresight, perf_counter() - started_s)
 
@@ -109,10 +107,6 @@ def _given_up(choosing: Fit, best: _Best | None, settings: TrainSettings) -> boo
 def _check(stop: Callable[[], bool]) -> None:
     if stop():
         raise InterruptedError("the training was stopped")
-
-
-def _bar(what: str, total: int, done: int, quiet: bool) -> "tqdm[Any]":
-    return tqdm(total=total, initial=done, desc=what, unit="epoch", disable=quiet)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ and counts in the next answer; a user who was forgotten is in no answer, no mode
 
 Every call can end with UNAVAILABLE (the models are being fitted, or the server shuts down) and RESOURCE_EXHAUSTED
 (more calls wait than fit; the status may carry a retry hint). A call for the model `item_cosine` or `ease`, by name,
-in a blend or in Similarity of items, ends with UNIMPLEMENTED where more items are liked than the server's limit.
+in a blend or in Similarity of items, ends with UNIMPLEMENTED where more items are liked than the server's limit; one
+for `sequential`, by name or in a blend, where it is not trained.
 """
 
 from collections import abc as _abc
@@ -161,19 +162,19 @@ class Filter(_message.Message):
     """Whether items that are not available may be on it too; default false."""
     @_builtins.property
     def any_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """At least one of these tags; empty for no condition."""
+        """At least one of these tags, 1000 at most; empty for no condition."""
 
     @_builtins.property
     def all_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """All of these tags."""
+        """All of these tags, 1000 at most."""
 
     @_builtins.property
     def none_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """None of these tags."""
+        """None of these tags, 1000 at most."""
 
     @_builtins.property
     def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Range]:
-        """Within these ranges."""
+        """Within these ranges, 100 at most."""
 
     def __init__(
         self,
@@ -491,7 +492,7 @@ class RecommendRequest(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Query]:
-        """For whom, 1 to 1000; scored together."""
+        """For whom, 1 to 1000; scored together. All shelves together have 100,000 items at most."""
 
     @_builtins.property
     def options(self) -> Global___ShelfOptions:
@@ -1054,7 +1055,9 @@ class RecordInteractionsRequest(_message.Message):
     INTERACTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def interactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interaction]:
-        """In any order. Without `said` an event is a plain like, of value 1."""
+        """In any order, 10000 at most; a call may have any number of messages. Without `said` an event is a plain like: it is
+        kept with the least value that counts when it comes, the server's min_value or 1, whichever is more. Where min_value is raised later, it no longer counts.
+        """
 
     def __init__(
         self,
@@ -1151,21 +1154,24 @@ class Item(_message.Message):
     item_id: _builtins.str
     """Its id."""
     title: _builtins.str
-    """Its title; words of it count for similarity."""
+    """Its title, 4096 bytes at most; words of it count for similarity."""
     unavailable: _builtins.bool
     """Whether it is learned from but never recommended; default false."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Its tags."""
+        """Its tags, 1000 at most."""
 
     @_builtins.property
     def numbers(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Numbers such as a year or a price, finite; for filters."""
+        """Numbers such as a year or a price, finite, 1000 at most; for filters. In all items together there may be 1000
+        different names of numbers; one that no item has any more counts until the server's next start.
+        """
 
     @_builtins.property
     def embeddings(self) -> _containers.MessageMap[_builtins.str, Global___Embedding]:
         """Vectors of its text, picture or sound by space, a name of the caller's choice of 1 to 64 bytes. All vectors of a
-        space are of one length, 1 to 4096. They count for the similarity of `content_cosine`; NearestItems finds them.
+        space are of one length, 1 to 4096. They count for the similarity of `content_cosine`; NearestItems finds them. In
+        all items together there may be 64 spaces.
         """
 
     def __init__(
@@ -1195,7 +1201,7 @@ class UpsertItemsRequest(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
-        """Each id once."""
+        """Each id once; 10000 at most."""
 
     def __init__(
         self,

@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class RecommenderServiceStub(object):
     """Recommendations and what they are made of.
+
+    Ids of users, items and events are 1 to 256 bytes of UTF-8. Names of models, experiments, boosts, tags and numbers
+    are 256 bytes at most. What is longer, or more than the limit of its field, is INVALID_ARGUMENT. A status message is
+    2000 bytes at most, the middle of a longer one cut.
     """
 
     def __init__(self, channel):
@@ -109,6 +113,10 @@ class RecommenderServiceStub(object):
 
 class RecommenderServiceServicer(object):
     """Recommendations and what they are made of.
+
+    Ids of users, items and events are 1 to 256 bytes of UTF-8. Names of models, experiments, boosts, tags and numbers
+    are 256 bytes at most. What is longer, or more than the limit of its field, is INVALID_ARGUMENT. A status message is
+    2000 bytes at most, the middle of a longer one cut.
     """
 
     def Recommend(self, request, context):
@@ -133,7 +141,7 @@ class RecommenderServiceServicer(object):
     def SimilarItems(self, request, context):
         """Returns the items that whoever likes a given one alone will like.
 
-        Errors: INVALID_ARGUMENT (a bad option), NOT_FOUND (no such item or model).
+        Errors: INVALID_ARGUMENT (a bad option or id), NOT_FOUND (no such item or model).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,7 +161,7 @@ class RecommenderServiceServicer(object):
     def SimilarUsers(self, request, context):
         """Returns the users whose likes are most alike, by cosine; users with nothing in common are left out.
 
-        Errors: INVALID_ARGUMENT (a bad n), NOT_FOUND (no such user).
+        Errors: INVALID_ARGUMENT (a bad n or id), NOT_FOUND (no such user).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,8 +180,8 @@ class RecommenderServiceServicer(object):
         """Records what users did. Acknowledged, by the one response after the last message, once everything is on the disk
         and learned. A stream that breaks may have recorded some of it: send all of it again, events count once.
 
-        Errors: INVALID_ARGUMENT (an id, value or time that cannot be; nothing of that message is recorded, earlier
-        messages are), RESOURCE_EXHAUSTED (the disk is full).
+        Errors: INVALID_ARGUMENT (an id, value or time that cannot be, too many events in a message; nothing of that one
+        is recorded, earlier ones are), RESOURCE_EXHAUSTED (the disk is full).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -182,8 +190,8 @@ class RecommenderServiceServicer(object):
     def UpsertItems(self, request, context):
         """Sets the attributes and embeddings of items, all of them anew; items that are not there come to be.
 
-        Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice; nothing of the call is
-        kept), RESOURCE_EXHAUSTED (the disk is full).
+        Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice, too much of anything;
+        nothing of the call is kept), RESOURCE_EXHAUSTED (the disk is full).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -201,7 +209,7 @@ class RecommenderServiceServicer(object):
     def GetItem(self, request, context):
         """Returns an item's attributes and embeddings.
 
-        Errors: NOT_FOUND (no such item).
+        Errors: INVALID_ARGUMENT (an id that cannot be), NOT_FOUND (no such item).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,7 +220,7 @@ class RecommenderServiceServicer(object):
         the data folder. Writes wait meanwhile, for as long as copying the database takes, and so do calls that read it:
         GetItem, ExportUser, ListModels, ListExperiments; shelves and searches do not. The model `als` is fitted anew
         without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of them, is deleted
-        and UNAVAILABLE until it is trained again.
+        and UNIMPLEMENTED until it is trained again.
 
         Errors: UNAVAILABLE (a backup or another reader holds the log, or a model's files cannot be deleted; forgotten, but
         call again), RESOURCE_EXHAUSTED (the disk has no room for the copy; likewise).
@@ -327,6 +335,10 @@ def add_RecommenderServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class RecommenderService(object):
     """Recommendations and what they are made of.
+
+    Ids of users, items and events are 1 to 256 bytes of UTF-8. Names of models, experiments, boosts, tags and numbers
+    are 256 bytes at most. What is longer, or more than the limit of its field, is INVALID_ARGUMENT. A status message is
+    2000 bytes at most, the middle of a longer one cut.
     """
 
     @staticmethod

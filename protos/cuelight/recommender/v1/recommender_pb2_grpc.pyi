@@ -8,7 +8,8 @@ and counts in the next answer; a user who was forgotten is in no answer, no mode
 
 Every call can end with UNAVAILABLE (the models are being fitted, or the server shuts down) and RESOURCE_EXHAUSTED
 (more calls wait than fit; the status may carry a retry hint). A call for the model `item_cosine` or `ease`, by name,
-in a blend or in Similarity of items, ends with UNIMPLEMENTED where more items are liked than the server's limit.
+in a blend or in Similarity of items, ends with UNIMPLEMENTED where more items are liked than the server's limit; one
+for `sequential`, by name or in a blend, where it is not trained.
 """
 
 from collections import abc as _abc
@@ -35,7 +36,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RecommenderServiceStub:
-    """Recommendations and what they are made of."""
+    """Recommendations and what they are made of.
+
+    Ids of users, items and events are 1 to 256 bytes of UTF-8. Names of models, experiments, boosts, tags and numbers
+    are 256 bytes at most. What is longer, or more than the limit of its field, is INVALID_ARGUMENT. A status message is
+    2000 bytes at most, the middle of a longer one cut.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -55,7 +61,7 @@ class RecommenderServiceStub:
     SimilarItems: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.SimilarItemsRequest, _recommender_pb2.SimilarItemsResponse]
     """Returns the items that whoever likes a given one alone will like.
 
-    Errors: INVALID_ARGUMENT (a bad option), NOT_FOUND (no such item or model).
+    Errors: INVALID_ARGUMENT (a bad option or id), NOT_FOUND (no such item or model).
     """
     NearestItems: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.NearestItemsRequest, _recommender_pb2.NearestItemsResponse]
     """Returns the items whose embeddings are nearest to those of several queries, by cosine. Exact where a space is small
@@ -67,7 +73,7 @@ class RecommenderServiceStub:
     SimilarUsers: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.SimilarUsersRequest, _recommender_pb2.SimilarUsersResponse]
     """Returns the users whose likes are most alike, by cosine; users with nothing in common are left out.
 
-    Errors: INVALID_ARGUMENT (a bad n), NOT_FOUND (no such user).
+    Errors: INVALID_ARGUMENT (a bad n or id), NOT_FOUND (no such user).
     """
     Similarity: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.SimilarityRequest, _recommender_pb2.SimilarityResponse]
     """Returns the cosine similarity of pairs of items or of users.
@@ -78,14 +84,14 @@ class RecommenderServiceStub:
     """Records what users did. Acknowledged, by the one response after the last message, once everything is on the disk
     and learned. A stream that breaks may have recorded some of it: send all of it again, events count once.
 
-    Errors: INVALID_ARGUMENT (an id, value or time that cannot be; nothing of that message is recorded, earlier
-    messages are), RESOURCE_EXHAUSTED (the disk is full).
+    Errors: INVALID_ARGUMENT (an id, value or time that cannot be, too many events in a message; nothing of that one
+    is recorded, earlier ones are), RESOURCE_EXHAUSTED (the disk is full).
     """
     UpsertItems: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.UpsertItemsRequest, _recommender_pb2.UpsertItemsResponse]
     """Sets the attributes and embeddings of items, all of them anew; items that are not there come to be.
 
-    Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice; nothing of the call is
-    kept), RESOURCE_EXHAUSTED (the disk is full).
+    Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice, too much of anything;
+    nothing of the call is kept), RESOURCE_EXHAUSTED (the disk is full).
     """
     DeleteItems: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.DeleteItemsRequest, _recommender_pb2.DeleteItemsResponse]
     """Deletes items with all feedback on them; ids that are not there are passed over.
@@ -95,14 +101,14 @@ class RecommenderServiceStub:
     GetItem: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.GetItemRequest, _recommender_pb2.GetItemResponse]
     """Returns an item's attributes and embeddings.
 
-    Errors: NOT_FOUND (no such item).
+    Errors: INVALID_ARGUMENT (an id that cannot be), NOT_FOUND (no such item).
     """
     ForgetUsers: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.ForgetUsersRequest, _recommender_pb2.ForgetUsersResponse]
     """Forgets users: their events, their ids, and what the models learned of them. On return no byte of theirs is left in
     the data folder. Writes wait meanwhile, for as long as copying the database takes, and so do calls that read it:
     GetItem, ExportUser, ListModels, ListExperiments; shelves and searches do not. The model `als` is fitted anew
     without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of them, is deleted
-    and UNAVAILABLE until it is trained again.
+    and UNIMPLEMENTED until it is trained again.
 
     Errors: UNAVAILABLE (a backup or another reader holds the log, or a model's files cannot be deleted; forgotten, but
     call again), RESOURCE_EXHAUSTED (the disk has no room for the copy; likewise).
@@ -119,7 +125,12 @@ class RecommenderServiceStub:
 
 @_typing.type_check_only
 class RecommenderServiceAsyncStub(RecommenderServiceStub):
-    """Recommendations and what they are made of."""
+    """Recommendations and what they are made of.
+
+    Ids of users, items and events are 1 to 256 bytes of UTF-8. Names of models, experiments, boosts, tags and numbers
+    are 256 bytes at most. What is longer, or more than the limit of its field, is INVALID_ARGUMENT. A status message is
+    2000 bytes at most, the middle of a longer one cut.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Recommend: _aio.UnaryUnaryMultiCallable[_recommender_pb2.RecommendRequest, _recommender_pb2.RecommendResponse]  # type: ignore[assignment]
@@ -136,7 +147,7 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     SimilarItems: _aio.UnaryUnaryMultiCallable[_recommender_pb2.SimilarItemsRequest, _recommender_pb2.SimilarItemsResponse]  # type: ignore[assignment]
     """Returns the items that whoever likes a given one alone will like.
 
-    Errors: INVALID_ARGUMENT (a bad option), NOT_FOUND (no such item or model).
+    Errors: INVALID_ARGUMENT (a bad option or id), NOT_FOUND (no such item or model).
     """
     NearestItems: _aio.UnaryUnaryMultiCallable[_recommender_pb2.NearestItemsRequest, _recommender_pb2.NearestItemsResponse]  # type: ignore[assignment]
     """Returns the items whose embeddings are nearest to those of several queries, by cosine. Exact where a space is small
@@ -148,7 +159,7 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     SimilarUsers: _aio.UnaryUnaryMultiCallable[_recommender_pb2.SimilarUsersRequest, _recommender_pb2.SimilarUsersResponse]  # type: ignore[assignment]
     """Returns the users whose likes are most alike, by cosine; users with nothing in common are left out.
 
-    Errors: INVALID_ARGUMENT (a bad n), NOT_FOUND (no such user).
+    Errors: INVALID_ARGUMENT (a bad n or id), NOT_FOUND (no such user).
     """
     Similarity: _aio.UnaryUnaryMultiCallable[_recommender_pb2.SimilarityRequest, _recommender_pb2.SimilarityResponse]  # type: ignore[assignment]
     """Returns the cosine similarity of pairs of items or of users.
@@ -159,14 +170,14 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     """Records what users did. Acknowledged, by the one response after the last message, once everything is on the disk
     and learned. A stream that breaks may have recorded some of it: send all of it again, events count once.
 
-    Errors: INVALID_ARGUMENT (an id, value or time that cannot be; nothing of that message is recorded, earlier
-    messages are), RESOURCE_EXHAUSTED (the disk is full).
+    Errors: INVALID_ARGUMENT (an id, value or time that cannot be, too many events in a message; nothing of that one
+    is recorded, earlier ones are), RESOURCE_EXHAUSTED (the disk is full).
     """
     UpsertItems: _aio.UnaryUnaryMultiCallable[_recommender_pb2.UpsertItemsRequest, _recommender_pb2.UpsertItemsResponse]  # type: ignore[assignment]
     """Sets the attributes and embeddings of items, all of them anew; items that are not there come to be.
 
-    Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice; nothing of the call is
-    kept), RESOURCE_EXHAUSTED (the disk is full).
+    Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice, too much of anything;
+    nothing of the call is kept), RESOURCE_EXHAUSTED (the disk is full).
     """
     DeleteItems: _aio.UnaryUnaryMultiCallable[_recommender_pb2.DeleteItemsRequest, _recommender_pb2.DeleteItemsResponse]  # type: ignore[assignment]
     """Deletes items with all feedback on them; ids that are not there are passed over.
@@ -176,14 +187,14 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     GetItem: _aio.UnaryUnaryMultiCallable[_recommender_pb2.GetItemRequest, _recommender_pb2.GetItemResponse]  # type: ignore[assignment]
     """Returns an item's attributes and embeddings.
 
-    Errors: NOT_FOUND (no such item).
+    Errors: INVALID_ARGUMENT (an id that cannot be), NOT_FOUND (no such item).
     """
     ForgetUsers: _aio.UnaryUnaryMultiCallable[_recommender_pb2.ForgetUsersRequest, _recommender_pb2.ForgetUsersResponse]  # type: ignore[assignment]
     """Forgets users: their events, their ids, and what the models learned of them. On return no byte of theirs is left in
     the data folder. Writes wait meanwhile, for as long as copying the database takes, and so do calls that read it:
     GetItem, ExportUser, ListModels, ListExperiments; shelves and searches do not. The model `als` is fitted anew
     without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of them, is deleted
-    and UNAVAILABLE until it is trained again.
+    and UNIMPLEMENTED until it is trained again.
 
     Errors: UNAVAILABLE (a backup or another reader holds the log, or a model's files cannot be deleted; forgotten, but
     call again), RESOURCE_EXHAUSTED (the disk has no room for the copy; likewise).
@@ -199,7 +210,12 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     """Returns the experiments that run and what came of each variant."""
 
 class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Recommendations and what they are made of."""
+    """Recommendations and what they are made of.
+
+    Ids of users, items and events are 1 to 256 bytes of UTF-8. Names of models, experiments, boosts, tags and numbers
+    are 256 bytes at most. What is longer, or more than the limit of its field, is INVALID_ARGUMENT. A status message is
+    2000 bytes at most, the middle of a longer one cut.
+    """
 
     @_abc_1.abstractmethod
     def Recommend(
@@ -232,7 +248,7 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommender_pb2.SimilarItemsResponse, _abc.Awaitable[_recommender_pb2.SimilarItemsResponse]]:
         """Returns the items that whoever likes a given one alone will like.
 
-        Errors: INVALID_ARGUMENT (a bad option), NOT_FOUND (no such item or model).
+        Errors: INVALID_ARGUMENT (a bad option or id), NOT_FOUND (no such item or model).
         """
 
     @_abc_1.abstractmethod
@@ -256,7 +272,7 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommender_pb2.SimilarUsersResponse, _abc.Awaitable[_recommender_pb2.SimilarUsersResponse]]:
         """Returns the users whose likes are most alike, by cosine; users with nothing in common are left out.
 
-        Errors: INVALID_ARGUMENT (a bad n), NOT_FOUND (no such user).
+        Errors: INVALID_ARGUMENT (a bad n or id), NOT_FOUND (no such user).
         """
 
     @_abc_1.abstractmethod
@@ -279,8 +295,8 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Records what users did. Acknowledged, by the one response after the last message, once everything is on the disk
         and learned. A stream that breaks may have recorded some of it: send all of it again, events count once.
 
-        Errors: INVALID_ARGUMENT (an id, value or time that cannot be; nothing of that message is recorded, earlier
-        messages are), RESOURCE_EXHAUSTED (the disk is full).
+        Errors: INVALID_ARGUMENT (an id, value or time that cannot be, too many events in a message; nothing of that one
+        is recorded, earlier ones are), RESOURCE_EXHAUSTED (the disk is full).
         """
 
     @_abc_1.abstractmethod
@@ -291,8 +307,8 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommender_pb2.UpsertItemsResponse, _abc.Awaitable[_recommender_pb2.UpsertItemsResponse]]:
         """Sets the attributes and embeddings of items, all of them anew; items that are not there come to be.
 
-        Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice; nothing of the call is
-        kept), RESOURCE_EXHAUSTED (the disk is full).
+        Errors: INVALID_ARGUMENT (an id, a number or an embedding that cannot be, an id twice, too much of anything;
+        nothing of the call is kept), RESOURCE_EXHAUSTED (the disk is full).
         """
 
     @_abc_1.abstractmethod
@@ -314,7 +330,7 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommender_pb2.GetItemResponse, _abc.Awaitable[_recommender_pb2.GetItemResponse]]:
         """Returns an item's attributes and embeddings.
 
-        Errors: NOT_FOUND (no such item).
+        Errors: INVALID_ARGUMENT (an id that cannot be), NOT_FOUND (no such item).
         """
 
     @_abc_1.abstractmethod
@@ -327,7 +343,7 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
         the data folder. Writes wait meanwhile, for as long as copying the database takes, and so do calls that read it:
         GetItem, ExportUser, ListModels, ListExperiments; shelves and searches do not. The model `als` is fitted anew
         without them and is UNAVAILABLE until it is. The model `sequential`, if it was trained on any of them, is deleted
-        and UNAVAILABLE until it is trained again.
+        and UNIMPLEMENTED until it is trained again.
 
         Errors: UNAVAILABLE (a backup or another reader holds the log, or a model's files cannot be deleted; forgotten, but
         call again), RESOURCE_EXHAUSTED (the disk has no room for the copy; likewise).

@@ -56,6 +56,7 @@ class RecommenderApplication:
             self._learned.notify,
             experiments.shares,
             config.data.max_liked_items,
+            config.models,
         )
         self._servicer = RecommenderServicer(self._recommender, self._learned, experiments)
         self._health = HealthServicer(self._is_ready, self._changes)

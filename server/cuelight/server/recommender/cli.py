@@ -6,13 +6,20 @@ Each command imports what it needs when it runs.
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cuelight.server.errors import ConfigError, CuelightError
 from cuelight.server.flags import FRONT_FLAGS, flag, sections_of
+from cuelight.server.recommender.blends import parse_blend
+from cuelight.server.recommender.importing.import_options import add_import_options, sources_of
+from cuelight.server.recommender.importing.source import Source
 from cuelight.server.recommender.model_names import FITTED_NAMES, MAX_LIKED_ITEMS, MODEL_NAMES
 from cuelight.server.version import server_version
+
+if TYPE_CHECKING:
+    from cuelight.server.recommender.config import RecommenderConfig
 
 __all__ = ["main"]
 
@@ -91,28 +98,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
-    parser.add_argument("--config", type=Path, metavar="FILE.toml", help="settings; flags win over it")
+    _add_config(parser, "settings; flags win over it")
     for setting in _SERVE_FLAGS:
         parser.add_argument(setting.flag, dest=setting.dest, help=setting.text, **setting.options)
 
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
-    parser.add_argument("--interactions", type=Path, metavar="FILE", help="CSV, Parquet or a MovieLens file")
-    parser.add_argument("--items", type=Path, metavar="FILE", help="the same; titles, tags and numbers of items")
-    parser.add_argument(
-        "--report", type=Path, metavar="FILE.html", help="page on the data's quality (default: DIR/quality.html)"
-    )
-    parser.add_argument(
-        "--movielens-100k", action="store_true", help="fetch and import MovieLens 100K (GroupLens: for research)"
-    )
-    parser.add_argument(
-        "--min-value",
-        type=float,
-        metavar="VALUE",
-        help="from here on a value is a like; kept with the data (default: 1)",
-    )
-    parser.add_argument("--cache-dir", type=Path, default=Path(".cache/weights"), help="where fetched files are kept")
+    add_import_options(parser)
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -134,6 +127,7 @@ def _add_backup(parser: argparse.ArgumentParser) -> None:
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
+    _add_config(parser, "the file that serve takes: its [models] and [data]")
     _add_models(parser, FITTED_NAMES)
 
 
@@ -146,7 +140,19 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_data(parser)
+    _add_config(parser, "the file that serve takes: its [models] and [data]; flags win over it")
     _add_models(parser, MODEL_NAMES)
+    parser.add_argument(
+        "--skip", nargs="+", action="extend", choices=MODEL_NAMES, default=[], help="leave out one or more of them"
+    )
+    parser.add_argument(
+        "--blend",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="MODEL=WEIGHT",
+        help="measure a blend too, such as ease=0.8 als=0.2; repeat for more",
+    )
     parser.add_argument(
         "--protocol",
         choices=["per-user", "last-out"],
@@ -164,28 +170,39 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data folder")
 
 
+def _add_config(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE.toml", help=text)
+
+
 def _add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="cores to train on (default: 1)")
 
 
 def _add_models(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
-    parser.add_argument("--model", action="append", choices=names, help="repeat for more (default: all)")
+    parser.add_argument(
+        *("--model", "--models"), nargs="+", action="extend", choices=names, help="one or more of them (default: all)"
+    )
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from cuelight.server.config_file import merge, read_toml  # noqa: PLC0415
-    from cuelight.server.recommender.config import RecommenderConfig, build_recommender_config  # noqa: PLC0415
     from cuelight.server.recommender.serve_command import serve_recommender  # noqa: PLC0415
 
+    return serve_recommender(_config(arguments, sections_of(_SERVE_FLAGS, arguments)), server_version())
+
+
+def _config(arguments: argparse.Namespace, above: Mapping[str, Any]) -> "RecommenderConfig":
+    """Return what the file says, with the data folder and what else was given on the command line above it."""
+    from cuelight.server.config_file import merge, read_toml  # noqa: PLC0415
+    from cuelight.server.recommender.config import RecommenderConfig, build_recommender_config  # noqa: PLC0415
+
     below = read_toml(arguments.config, RecommenderConfig) if arguments.config else {}
-    above = merge(sections_of(_SERVE_FLAGS, arguments), {"data": {"folder": arguments.data}})
-    return serve_recommender(build_recommender_config(merge(below, above)), server_version())
+    return build_recommender_config(merge(below, merge(above, {"data": {"folder": arguments.data}})))
 
 
 def _import(arguments: argparse.Namespace) -> int:
     from cuelight.server.recommender.importing.import_command import import_files  # noqa: PLC0415
 
-    interactions, items, min_value = arguments.interactions, arguments.items, arguments.min_value
+    (interactions, items), min_value = sources_of(arguments), arguments.min_value
     if arguments.movielens_100k:
         if interactions or items:
             raise ConfigError("--movielens-100k: comes alone, without --interactions and --items")
@@ -196,13 +213,13 @@ def _import(arguments: argparse.Namespace) -> int:
     return import_files(arguments.data, interactions, items, min_value, arguments.report)
 
 
-def _fetched_movielens(cache_dir: Path) -> tuple[Path, Path]:
+def _fetched_movielens(cache_dir: Path) -> tuple[Source, Source]:
     movielens = importlib.import_module("cuelight.exporters.movielens")
     try:
         interactions, items = movielens.fetch_movielens(cache_dir)
     except movielens.WeightsError as error:
         raise ConfigError(str(error)) from error
-    return interactions, items
+    return Source(interactions), Source(items)
 
 
 def _export(arguments: argparse.Namespace) -> int:
@@ -221,8 +238,11 @@ def _backup(arguments: argparse.Namespace) -> int:
 
 def _fit(arguments: argparse.Namespace) -> int:
     from cuelight.server.recommender.fit_command import fit_folder  # noqa: PLC0415
+    from cuelight.server.recommender.model_set import ModelSettings  # noqa: PLC0415
 
-    return fit_folder(arguments.data, arguments.model or FITTED_NAMES)
+    config = _config(arguments, {})
+    settings = ModelSettings.of(config.models, config.data.max_liked_items)
+    return fit_folder(arguments.data, arguments.model or FITTED_NAMES, settings, config.data.min_value)
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -247,14 +267,19 @@ def _experiments(arguments: argparse.Namespace) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from cuelight.server.recommender.evaluation.evaluate_command import evaluate_folder  # noqa: PLC0415
+    from cuelight.server.recommender.model_set import ModelSettings  # noqa: PLC0415
 
+    config = _config(arguments, {} if arguments.min_value is None else {"data": {"min_value": arguments.min_value}})
     return evaluate_folder(
         arguments.data,
         arguments.model,
         arguments.protocol,
-        arguments.min_value,
+        config.data.min_value,
         arguments.markdown,
         arguments.plot,
         arguments.seed,
         _threads(arguments),
+        arguments.skip,
+        [parse_blend("--blend", words) for words in arguments.blend],
+        ModelSettings.of(config.models, config.data.max_liked_items),
     )

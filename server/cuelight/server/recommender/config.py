@@ -1,4 +1,4 @@
-"""What `cuelight recommender serve` can be told."""
+"""What `cuelight recommender` can be told in a file."""
 
 import math
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ from cuelight.server.config_file import Sections, build, merge
 from cuelight.server.errors import ConfigError
 from cuelight.server.recommender.experiments.config import ExperimentConfig, check_distinct
 from cuelight.server.recommender.model_names import MAX_LIKED_ITEMS
+from cuelight.server.recommender.models_config import ModelsConfig
 from cuelight.server.rpc.tls import TlsFiles
 
 __all__ = ["DataConfig", "RecommenderConfig", "build_recommender_config"]
@@ -38,7 +39,7 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True)
 class RecommenderConfig:
-    """Everything `cuelight recommender serve` needs to know."""
+    """Everything `cuelight recommender serve` needs to know; `fit` and `evaluate` read `data` and `models` of it."""
 
     data: DataConfig
     server: ServerConfig = field(default_factory=ServerConfig)
@@ -46,6 +47,7 @@ class RecommenderConfig:
     log: LogConfig = field(default_factory=LogConfig)
     tls: TlsFiles | None = None
     experiments: tuple[ExperimentConfig, ...] = ()
+    models: ModelsConfig = field(default_factory=ModelsConfig)
 
     def __post_init__(self) -> None:
         check_distinct("experiments: name", [experiment.name for experiment in self.experiments])

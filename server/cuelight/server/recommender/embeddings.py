@@ -15,6 +15,7 @@ from cuelight.server.errors import InvalidRequest
 
 __all__ = [
     "MAX_LENGTH",
+    "MAX_SPACES",
     "MAX_SPACE_BYTES",
     "ItemEmbeddings",
     "SpaceVectors",
@@ -29,6 +30,9 @@ MAX_LENGTH = 4096
 """Numbers in a vector."""
 
 MAX_SPACE_BYTES = 64
+
+MAX_SPACES = 64
+"""In all items together."""
 
 _SURELY_NOT_0 = 1e-30
 """Of a sum of squares in float32: what is smaller, or too large for it, is looked at number by number."""

@@ -13,7 +13,7 @@ from cuelight.server.recommender.features import ItemAttributes, ItemFeatures
 from cuelight.server.recommender.history import NOBODY
 from cuelight.server.recommender.interaction_table import InteractionTable
 from cuelight.server.recommender.liking import liked_rows, min_value_of
-from cuelight.server.recommender.model_set import ModelSet
+from cuelight.server.recommender.model_set import ModelSet, ModelSettings
 from cuelight.server.recommender.store.store import Store
 from cuelight.server.table import format_table
 
@@ -22,15 +22,19 @@ __all__ = ["fit_folder"]
 _BYTES_PER_MIB = 1024 * 1024
 
 
-def fit_folder(data: Path, models: Sequence[str]) -> int:
+def fit_folder(
+    data: Path, models: Sequence[str], settings: ModelSettings | None = None, min_value: float | None = None
+) -> int:
     """Fit models and print the table; return the exit code. A server may serve from the folder meanwhile.
+
+    `min_value` stands in for the one that is kept with the data.
 
     Raises: ConfigError when the folder cannot be read.
     """
     store = Store(data, read_only=True)
     try:
         started_s = perf_counter()
-        rows = liked_rows(store, min_value_of(store))
+        rows = liked_rows(store, min_value_of(store) if min_value is None else min_value)
         embeddings = store.embeddings()
         attributes = [item or ItemAttributes() for item in store.attributes()]
         read_s = perf_counter() - started_s
@@ -40,7 +44,7 @@ def fit_folder(data: Path, models: Sequence[str]) -> int:
     keep_to_one_core()
 
     def new_models() -> ModelSet:
-        return ModelSet(InteractionTable(len(attributes), rows), features)
+        return ModelSet(InteractionTable(len(attributes), rows), features, settings)
 
     lines = [_line(name, new_models) for name in models]
     print(f"{len(rows)} users, {len(attributes)} items, {sum(map(len, rows))} likes, read in {read_s:.2f} s")

@@ -9,13 +9,22 @@ from numpy.typing import NDArray
 from cuelight.server.recommender.history import History
 from cuelight.server.recommender.store.store import Said, Store
 
-__all__ = ["LEAST_LIKED", "MIN_VALUE", "changed_row", "changed_unliked", "liked_rows", "min_value_of", "told_rows"]
+__all__ = [
+    "LEAST_LIKED",
+    "MIN_VALUE",
+    "changed_row",
+    "changed_unliked",
+    "liked_rows",
+    "min_value_of",
+    "plain_like",
+    "told_rows",
+]
 
 MIN_VALUE = "min_value"
 """The setting kept with the data: the value from which on an event is a like."""
 
 LEAST_LIKED = 1.0
-"""Where nothing is set: a plain like has the value 1, and so has the first star of a rating."""
+"""Where nothing is set: from the first star of a rating on. A plain like never has less than that."""
 
 _ONE_BY_ONE = 8
 """Up to so many words on items each is put in its place; more are sorted together."""
@@ -25,6 +34,14 @@ def min_value_of(store: Store) -> float:
     """Return the value from which on an event is a like."""
     kept = store.setting(MIN_VALUE)
     return LEAST_LIKED if kept is None else kept
+
+
+def plain_like(min_value: float) -> float:
+    """Return the value of an event that says nothing but that something is liked: the least that counts.
+
+    Raised later, `min_value` is above it, and the event is no like any more.
+    """
+    return max(LEAST_LIKED, min_value)
 
 
 def liked_rows(store: Store, min_value: float) -> list[History]:

@@ -234,8 +234,8 @@ class LiveModels:
         return answers
 
     def _cold_model(self, name: str, blend: dict[str, float]) -> Scorer:
-        """Return what scores for somebody of whom nothing is known, if what was asked for is there, ready or not."""
-        with suppress(ModelNotReady):
+        """Return what scores for somebody of whom nothing is known, if there is what was asked for, ready or not."""
+        with suppress(ModelNotReady, Unsupported):
             self._model(name, blend)
         return self._model(_COLD_MODEL, {})
 

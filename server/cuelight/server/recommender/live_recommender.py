@@ -30,10 +30,11 @@ from cuelight.server.recommender.background import keep_to_one_core, step_back
 from cuelight.server.recommender.experiments.exposure_log import ExposureLog
 from cuelight.server.recommender.experiments.outcomes import Outcomes
 from cuelight.server.recommender.follower import Follower
-from cuelight.server.recommender.liking import MIN_VALUE, min_value_of, told_rows
+from cuelight.server.recommender.liking import LEAST_LIKED, MIN_VALUE, min_value_of, plain_like, told_rows
 from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.model_names import MAX_LIKED_ITEMS
 from cuelight.server.recommender.model_set import ModelSettings
+from cuelight.server.recommender.models_config import ModelsConfig
 from cuelight.server.recommender.news import Loaded, News
 from cuelight.server.recommender.portions import PORTION_MS, expected_ms
 from cuelight.server.recommender.retrieval.live_retrieval import LiveRetrieval
@@ -71,11 +72,12 @@ class LiveRecommender:
         changed: Callable[[], None],
         shares: Mapping[str, Mapping[str, float]] | None = None,
         max_liked_items: int = MAX_LIKED_ITEMS,
+        models: ModelsConfig | None = None,
     ) -> None:
         """`shares` are those of the experiments that run: by variant, by experiment."""
         self._folder = folder
         self._min_value = min_value
-        self._settings = ModelSettings(max_liked_items=max_liked_items, reserves_counts=True)
+        self._settings = ModelSettings.of(models or ModelsConfig(), max_liked_items, reserves_counts=True)
         self._create_task = create_task
         self._changed = changed
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="recommender store")
@@ -106,6 +108,8 @@ class LiveRecommender:
         self._store: Store | None = None
         self._models: LiveModels | None = None
         self._sequential: LiveSequential | None = None
+        self.plain_like = LEAST_LIKED
+        """The value of a plain like; known once the models are fitted."""
         self.ready = False
 
     async def open(self) -> None:
@@ -117,6 +121,7 @@ class LiveRecommender:
         store = self._store
         assert store is not None, "load() before open()"
         loaded = await self._on(self._store_thread, partial(_loaded, store, self._min_value))
+        self.plain_like = plain_like(loaded.min_value)
         self._outcomes = await self._on(self._store_thread, partial(_outcomes, store, loaded.min_value, self._shares))
         models = await self._model_thread.run(partial(LiveModels, loaded, self._settings))
         keep_to_one_core()

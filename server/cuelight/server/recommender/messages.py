@@ -9,9 +9,10 @@ from cuelight.recommender.v1 import recommender_pb2 as pb
 from cuelight.server.errors import InvalidRequest
 from cuelight.server.recommender.boosts import DEFAULT_BOOST_NAME, Boost
 from cuelight.server.recommender.catalogue import ItemFilter, NumberRange
-from cuelight.server.recommender.embeddings import Vector, check_space, check_vector
+from cuelight.server.recommender.embeddings import MAX_SPACES, Vector, check_space, check_vector
 from cuelight.server.recommender.exploration import new_seed
 from cuelight.server.recommender.features import ItemAttributes
+from cuelight.server.recommender.limits import check_at_most, check_attributes, check_filter, check_name
 from cuelight.server.recommender.retrieval.questions import Nearest, NearestQuestion
 from cuelight.server.recommender.shelves import LEAST_WEIGHT, MOST_WEIGHT, Query, Shelf, ShelfOptions, check_n
 from cuelight.server.recommender.store.events import Event, check_event, check_id
@@ -53,8 +54,8 @@ def options_of(message: pb.ShelfOptions, default_model: str = "hybrid") -> Shelf
     if message.WhichOneof("by") == "blend" and not message.blend.weights:
         raise InvalidRequest("blend: expected weights of one model or more, got none")
     return ShelfOptions(
-        model=message.model or default_model,
-        blend=dict(message.blend.weights),
+        model=check_name("model", message.model) or default_model,
+        blend={check_name("blend", name): weight for name, weight in message.blend.weights.items()},
         n=check_n(message.n),
         conditions=_filter_of(message.filter),
         include_seen=message.include_seen,
@@ -82,13 +83,13 @@ def shelf_message(shelf: Shelf, key: VariantKey | None = None) -> pb.Shelf:
     return message
 
 
-def event_of(message: pb.Interaction, now_s: float) -> Event:
-    """Return an event. Raises: InvalidRequest."""
+def event_of(message: pb.Interaction, now_s: float, plain_like: float) -> Event:
+    """Return an event; one that is a plain like has that value. Raises: InvalidRequest."""
     time_s = _time_s(f'event "{message.event_id}": time', message.time) if message.HasField("time") else now_s
     said = message.WhichOneof("said")
     if said == "withdrawn" and not message.withdrawn:
         raise InvalidRequest(f'event "{message.event_id}": withdrawn: expected true, got false')
-    value = None if said == "withdrawn" else message.value if said == "value" else 1.0
+    value = None if said == "withdrawn" else message.value if said == "value" else plain_like
     return check_event(Event(message.event_id, message.user_id, message.item_id, value, time_s), now_s)
 
 
@@ -112,7 +113,8 @@ def time_message(time_s: float) -> Timestamp:
 
 def attributes_of(message: pb.Item) -> ItemAttributes:
     """Return an item's attributes. Raises: InvalidRequest."""
-    check_id("item_id", message.item_id)
+    check_attributes(check_id("item_id", message.item_id), message.title, message.tags, message.numbers)
+    check_at_most(f'item "{message.item_id}": embeddings', len(message.embeddings), MAX_SPACES)
     for name, number in message.numbers.items():
         if not math.isfinite(number):
             raise InvalidRequest(f'item "{message.item_id}": number "{name}": expected a finite number, got {number}')
@@ -135,7 +137,8 @@ def nearest_question_of(message: pb.NearestItemsRequest) -> NearestQuestion:
     """Return what is asked. Raises: InvalidRequest."""
     queries = tuple(_near_to(query, at) for at, query in enumerate(message.queries))
     conditions = _filter_of(message.filter) if message.HasField("filter") else _NO_CONDITIONS
-    return NearestQuestion(message.space, queries, check_n(message.n), conditions, exact=message.exact)
+    space = message.space and check_space(message.space)
+    return NearestQuestion(space, queries, check_n(message.n), conditions, exact=message.exact)
 
 
 def nearest_message(nearest: Nearest) -> pb.NearestItemsResponse:
@@ -163,6 +166,7 @@ def item_message(item: str, attributes: ItemAttributes, embeddings: Mapping[str,
 def _history_of(items: Iterable[pb.LikedItem]) -> dict[str, float]:
     history: dict[str, float] = {}
     for item in items:
+        check_id("history: item_id", item.item_id)
         weight = item.weight or 1.0
         if not LEAST_WEIGHT <= weight <= MOST_WEIGHT:
             raise InvalidRequest(
@@ -207,7 +211,7 @@ def _seed_of(message: pb.ShelfOptions) -> int:
 
 def _boost_of(message: pb.Boost) -> Boost:
     return Boost(
-        message.name or DEFAULT_BOOST_NAME,
+        check_name("boost", message.name) or DEFAULT_BOOST_NAME,
         tuple(message.item_ids),
         _filter_of(message.filter) if message.HasField("filter") else None,
         message.factor if message.HasField("factor") else 1.0,
@@ -216,6 +220,7 @@ def _boost_of(message: pb.Boost) -> Boost:
 
 
 def _filter_of(message: pb.Filter) -> ItemFilter:
+    check_filter(message.any_tags, message.all_tags, message.none_tags, len(message.ranges))
     return ItemFilter(
         tuple(message.any_tags),
         tuple(message.all_tags),
@@ -228,6 +233,7 @@ def _filter_of(message: pb.Filter) -> ItemFilter:
 def _range_of(message: pb.Range) -> NumberRange:
     least = message.min if message.HasField("min") else -math.inf
     greatest = message.max if message.HasField("max") else math.inf
+    check_name("range", message.name)
     if not least <= greatest:
         raise InvalidRequest(f'range "{message.name}": expected min up to max, got {least} and {greatest}')
     return NumberRange(message.name, least, greatest)

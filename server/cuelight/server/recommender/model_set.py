@@ -1,11 +1,9 @@
 """All models of one data folder, kept in step with one table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-import numpy as np
-
-from cuelight.server.errors import InvalidRequest, ModelNotFound, ModelNotReady, Unsupported
+from cuelight.server.errors import InvalidRequest, ModelNotFound, Unsupported
 from cuelight.server.recommender.features import ItemFeatures
 from cuelight.server.recommender.gram import Gram
 from cuelight.server.recommender.history import RowChange
@@ -20,6 +18,7 @@ from cuelight.server.recommender.models.popularity import Popularity
 from cuelight.server.recommender.models.scorer import Scorer
 from cuelight.server.recommender.models.sequential import Sequential
 from cuelight.server.recommender.models.user_cosine import UserCosine
+from cuelight.server.recommender.models_config import ModelsConfig
 from cuelight.server.recommender.shelves import MOST_WEIGHT
 
 __all__ = ["ModelSet", "ModelSettings"]
@@ -31,27 +30,20 @@ _BEYOND = (("als", 0.9), ("content_cosine", 0.1))
 
 
 @dataclass(frozen=True, slots=True)
-class ModelSettings:
-    """What the models are fitted with. The defaults are those of the accuracy table in the README."""
+class ModelSettings(ModelsConfig):
+    """What the models are fitted with, and how far."""
 
-    half_life_s: float = np.inf
-    """Of popularity."""
-    neighbours: int = 100
-    """Of both cosine models."""
-    shrinkage: float = 10.0
-    """Of both cosine models."""
-    ease_regularization: float = 500.0
-    als_factors: int = 32
-    als_regularization: float = 10.0
-    als_alpha: float = 2.0
-    als_iterations: int = 30
-    hybrid: tuple[tuple[str, float], ...] = (("ease", 0.9), ("content_cosine", 0.1))
-    """Models and their weights, where a request names none."""
     max_liked_items: int = MAX_LIKED_ITEMS
     """`item_cosine` and `ease` keep numbers of every pair of items that somebody likes; above so many items they are
     not available, and the blend is `als` and `content_cosine`."""
     reserves_counts: bool = False
     """Whether G has addresses for that many items from the start, so that it never moves while a server answers."""
+
+    @classmethod
+    def of(cls, models: ModelsConfig, max_liked_items: int, reserves_counts: bool = False) -> "ModelSettings":
+        """Return the settings of a configuration."""
+        told = {one.name: getattr(models, one.name) for one in fields(models)}
+        return cls(**told, max_liked_items=max_liked_items, reserves_counts=reserves_counts)
 
 
 class ModelSet:
@@ -69,8 +61,8 @@ class ModelSet:
     def get(self, name: str) -> Scorer:
         """Return a model, fitted.
 
-        Raises: ModelNotFound; ModelNotReady for one that is trained apart and not there; Unsupported when it cannot be
-        had of so many liked items.
+        Raises: ModelNotFound; Unsupported for one that is trained apart and not there, and when it cannot be had of so
+        many liked items.
         """
         if name not in MODEL_NAMES:
             raise ModelNotFound(f'model "{name}": there are {", ".join(MODEL_NAMES)}')
@@ -162,9 +154,9 @@ class ModelSet:
         return "content_cosine" if self._is_beyond() else "item_cosine"
 
     def check(self, name: str) -> None:
-        """Raises: ModelNotReady when a model of that name is withheld, Unsupported when too many items are liked."""
+        """Raises: Unsupported when a model of that name is withheld, or too many items are liked: no waiting helps."""
         if name in self._withheld:
-            raise ModelNotReady(f'model "{name}": {self._withheld[name]}')
+            raise Unsupported(f'model "{name}": {self._withheld[name]}')
         if name in _OF_LIKED_ITEMS:
             _ = self.gram
 

@@ -11,6 +11,7 @@ __all__ = ["PORTION_MS", "expected_ms", "portions"]
 
 PORTION_MS = 20.0
 _SHELF_MS = 0.5
+_ITEM_MS = 0.004
 _REASONS_MS = 0.2
 """Of one item, with a history of a hundred."""
 _DIVERSE_MS = 0.1
@@ -19,7 +20,7 @@ _DIVERSE_MS = 0.1
 
 def expected_ms(options: ShelfOptions) -> float:
     """Return about how long a shelf takes, on one core of an EPYC and with some thousand items."""
-    an_item_ms = _REASONS_MS * options.explain + _DIVERSE_MS * bool(options.diversity)
+    an_item_ms = _ITEM_MS + _REASONS_MS * options.explain + _DIVERSE_MS * bool(options.diversity)
     return _SHELF_MS + options.n * an_item_ms
 
 

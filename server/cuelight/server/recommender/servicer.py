@@ -8,6 +8,7 @@ from cuelight.recommender.v1 import recommender_pb2 as pb
 from cuelight.server.errors import InvalidRequest, ShuttingDown
 from cuelight.server.recommender.experiments.experiments import Experiments, OptionsByQuery
 from cuelight.server.recommender.experiments.messages import experiments_message, export_message
+from cuelight.server.recommender.limits import MAX_EVENTS_A_MESSAGE, MAX_ITEMS_A_CALL, check_at_most
 from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.live_recommender import LiveRecommender
 from cuelight.server.recommender.messages import (
@@ -33,6 +34,7 @@ from cuelight.server.rpc.methods import Service, service_from_descriptor
 __all__ = ["RecommenderServicer", "recommender_service"]
 
 _MAX_AT_ONCE = 1000
+_MAX_ITEMS = 100_000
 _EVENTS_A_WRITE = 500
 """So many are stored and learned at once; others' come in between."""
 
@@ -61,12 +63,12 @@ class RecommenderServicer:
         with self._recommender.exposures.watching_all(
             [query.user for query, key in zip(queries, keys, strict=True) if key is not None]
         ) as watched:
-            shelves = await self._shelves(queries, [how for how, _ in asked])
+            shelves = [shelf async for shelf in self._shelves(queries, asked)]
         forgotten = {watch.user for watch in watched if watch.forgotten}
-        for query, key, shelf in zip(queries, keys, shelves, strict=True):
+        for query, key, (shelf, _) in zip(queries, keys, shelves, strict=True):
             if query.user not in forgotten:
                 self._note(query, key, shelf)
-        return pb.RecommendResponse(shelves=map(shelf_message, shelves, keys))
+        return pb.RecommendResponse(shelves=[message for _, message in shelves])
 
     async def WatchRecommendations(
         self, request: pb.WatchRecommendationsRequest, context: RpcContext
@@ -92,7 +94,8 @@ class RecommenderServicer:
         """Return items like one; see the proto for its errors."""
         _check_no_user(request.options)
         options = options_of(request.options, default_model="")
-        shelf = await self._recommender.ask_models(lambda models: models.similar_items(request.item_id, options))
+        item = check_id("item_id", request.item_id)
+        shelf = await self._recommender.ask_models(lambda models: models.similar_items(item, options))
         return pb.SimilarItemsResponse(shelf=shelf_message(shelf))
 
     async def NearestItems(self, request: pb.NearestItemsRequest, context: RpcContext) -> pb.NearestItemsResponse:
@@ -102,9 +105,9 @@ class RecommenderServicer:
 
     async def SimilarUsers(self, request: pb.SimilarUsersRequest, context: RpcContext) -> pb.SimilarUsersResponse:
         """Return users like one; see the proto for its errors."""
-        n = check_n(request.n)
-        found = await self._recommender.ask_models(lambda models: models.similar_users(request.user_id, n))
-        users = (pb.SimilarUser(user_id=user, similarity=similarity) for user, similarity in found)
+        n, user = check_n(request.n), check_id("user_id", request.user_id)
+        found = await self._recommender.ask_models(lambda models: models.similar_users(user, n))
+        users = (pb.SimilarUser(user_id=other, similarity=similarity) for other, similarity in found)
         return pb.SimilarUsersResponse(users=users)
 
     async def Similarity(self, request: pb.SimilarityRequest, context: RpcContext) -> pb.SimilarityResponse:
@@ -121,8 +124,9 @@ class RecommenderServicer:
         """Record events and acknowledge all of them at the end; see the proto for its errors."""
         told = recorded = 0
         async for request in requests:
+            check_at_most("interactions", len(request.interactions), MAX_EVENTS_A_MESSAGE)
             now_s = time.time()
-            events = [event_of(message, now_s) for message in request.interactions]
+            events = [event_of(message, now_s, self._recommender.plain_like) for message in request.interactions]
             for start in range(0, len(events), _EVENTS_A_WRITE):
                 recorded += await self._recommender.write(Record(events[start : start + _EVENTS_A_WRITE]))
             told += len(events)
@@ -130,6 +134,7 @@ class RecommenderServicer:
 
     async def UpsertItems(self, request: pb.UpsertItemsRequest, context: RpcContext) -> pb.UpsertItemsResponse:
         """Set attributes; see the proto for its errors."""
+        check_at_most("items", len(request.items), MAX_ITEMS_A_CALL)
         items = {message.item_id: attributes_of(message) for message in request.items}
         if len(items) < len(request.items):
             raise InvalidRequest("items: expected each item_id once, got one twice")
@@ -144,7 +149,7 @@ class RecommenderServicer:
 
     async def GetItem(self, request: pb.GetItemRequest, context: RpcContext) -> pb.GetItemResponse:
         """Return an item; see the proto for its errors."""
-        item = request.item_id
+        item = check_id("item_id", request.item_id)
         attributes, embeddings = await self._recommender.ask_models(lambda models: models.description_of(item))
         return pb.GetItemResponse(item=item_message(item, attributes, embeddings))
 
@@ -174,13 +179,20 @@ class RecommenderServicer:
         counts = await self._recommender.outcomes()
         return experiments_message(self._experiments.shares, counts)
 
-    async def _shelves(self, queries: Sequence[Query], options: Sequence[ShelfOptions]) -> list[Shelf]:
+    async def _shelves(
+        self, queries: Sequence[Query], asked: Sequence[tuple[ShelfOptions, VariantKey | None]]
+    ) -> AsyncIterator[tuple[Shelf, pb.Shelf]]:
+        """Yield shelves and their messages, a portion at a time: others are served in between."""
+        options = [how for how, _ in asked]
+        _check_items(sum(how.n for how in options))
         if len(queries) == 1:  # as most are: without a task for it
-            return [await self._recommender.recommend(queries[0], options[0])]
-        shelves: list[Shelf] = []
+            shelf = await self._recommender.recommend(queries[0], options[0])
+            yield shelf, shelf_message(shelf, asked[0][1])
+            return
         for part in portions(options):
-            shelves += await asyncio.gather(*map(self._recommender.recommend, queries[part], options[part]))
-        return shelves
+            shelves = await asyncio.gather(*map(self._recommender.recommend, queries[part], options[part]))
+            for shelf, (_, key) in zip(shelves, asked[part], strict=True):
+                yield shelf, shelf_message(shelf, key)
 
     def _note(self, query: Query, key: VariantKey | None, shelf: Shelf) -> None:
         if key is not None and query.user is not None:
@@ -195,11 +207,15 @@ class RecommenderServicer:
 def _similarity(models: LiveModels, pair: pb.Pair) -> float:
     match pair.WhichOneof("of"):
         case "items":
-            return models.similarity_of_items(pair.items.first_id, pair.items.second_id)
+            return models.similarity_of_items(*_ids_of("item_id", pair.items))
         case "users":
-            return models.similarity_of_users(pair.users.first_id, pair.users.second_id)
+            return models.similarity_of_users(*_ids_of("user_id", pair.users))
         case _:
             raise InvalidRequest("pair: expected items or users, got neither")
+
+
+def _ids_of(what: str, pair: pb.IdPair) -> tuple[str, str]:
+    return check_id(what, pair.first_id), check_id(what, pair.second_id)
 
 
 def _check_no_user(options: pb.ShelfOptions) -> None:
@@ -210,6 +226,11 @@ def _check_no_user(options: pb.ShelfOptions) -> None:
         raise InvalidRequest("exclude_seen_since: expected none, an item has seen nothing")
     if options.experiment:
         raise InvalidRequest(f'experiment: expected none, an item has no variant, got "{options.experiment}"')
+
+
+def _check_items(count: int) -> None:
+    if count > _MAX_ITEMS:
+        raise InvalidRequest(f"queries: expected shelves of {_MAX_ITEMS} items together at most, got {count}")
 
 
 def _check_count(name: str, count: int) -> None:

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from cuelight.server.rpc.envoy_admin import answers_sent, listening_port
 from cuelight.server.rpc.envoy_config import envoy_config
 from cuelight.server.rpc.front_config import FrontConfig, check_port_free, port_taken
 from cuelight.server.rpc.lifecycle import STOP_S
+from cuelight.server.rpc.line_cutter import LineCutter
 from cuelight.server.rpc.work_folder import work_folder
 
 __all__ = ["run_envoy"]
@@ -34,6 +36,9 @@ __all__ = ["run_envoy"]
 _log = logging.getLogger("cuelight.lifecycle")
 
 _STDERR_TAIL_LINES = 30
+_STDERR_CHUNK_BYTES = 1 << 16
+_STDERR_LINE_BYTES = 1 << 18
+"""A line of the log with all its fields at their longest is shorter; a native library's may be of any length."""
 _CONTROL_LINE_BYTES = 1 << 24
 _EXIT_TIMEOUT_S = 5.0
 
@@ -66,14 +71,15 @@ class _Launcher:
     """One Envoy process. Owned by the launcher's event loop.
 
     Whatever happens (a line from the worker, a signal, the end of Envoy) comes through one queue, and `_live` walks the
-    states by what it takes from there.
+    states by what it takes from there. So does the death of the task that watches Envoy, and is raised there: with
+    nobody to read what it writes, the application would stand still at its next lines.
     """
 
     def __init__(self, front: FrontConfig, grace_s: float, announce: Announce) -> None:
         self._front = front
         self._grace_s = grace_s
         self._announce = announce
-        self._happenings: asyncio.Queue[_Happening] = asyncio.Queue()
+        self._happenings: asyncio.Queue[_Happening | BaseException] = asyncio.Queue()
         self._stderr_tail: deque[str] = deque(maxlen=_STDERR_TAIL_LINES)
 
     async def run(self, factory: str, config_json: str) -> int:
@@ -88,6 +94,7 @@ class _Launcher:
                 process = await self._spawn(directory, admin_socket, theirs)
             reader, writer = await asyncio.open_connection(sock=ours, limit=_CONTROL_LINE_BYTES)
             watching = loop.create_task(self._watch(process, reader))
+            watching.add_done_callback(self._watched)
             try:
                 start = {"factory": factory, "config_json": config_json}
                 _tell(writer, {"command": "start", "max_message_bytes": self._front.max_message_bytes, **start})
@@ -95,7 +102,7 @@ class _Launcher:
             finally:
                 with suppress(ProcessLookupError):
                     process.kill()
-                await watching
+                await asyncio.wait([watching])
                 writer.close()
 
     async def _spawn(self, directory: Path, admin_socket: Path, line: socket.socket) -> asyncio.subprocess.Process:
@@ -115,8 +122,22 @@ class _Launcher:
         )
 
     async def _watch(self, process: asyncio.subprocess.Process, line: asyncio.StreamReader) -> None:
-        await asyncio.gather(self._take_events(line), self._pass_on_stderr(process))
+        async with asyncio.TaskGroup() as watching:
+            watching.create_task(self._take_events(line))
+            watching.create_task(self._pass_on_stderr(process))
         self._happenings.put_nowait(_Ended(await process.wait()))
+
+    def _watched(self, watching: "asyncio.Task[None]") -> None:
+        error = None if watching.cancelled() else watching.exception()
+        if error is not None:
+            self._happenings.put_nowait(error)
+
+    async def _happening(self) -> _Happening:
+        """Return what happens next. Raises: what the task that watches Envoy died of."""
+        happening = await self._happenings.get()
+        if isinstance(happening, BaseException):
+            raise happening
+        return happening
 
     async def _take_events(self, line: asyncio.StreamReader) -> None:
         while text := await line.readline():
@@ -124,12 +145,19 @@ class _Launcher:
 
     async def _pass_on_stderr(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None
-        while text := await process.stderr.readline():
-            self._stderr_tail.append(text.decode(errors="replace"))
-            sys.stderr.write(self._stderr_tail[-1])
+        lines = LineCutter(_STDERR_LINE_BYTES)
+        while chunk := await process.stderr.read(_STDERR_CHUNK_BYTES):
+            self._pass_on(lines.feed(chunk))
+        self._pass_on(lines.end())
+
+    def _pass_on(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._stderr_tail.append(line)
+            with suppress(OSError):  # whoever read our own stderr is gone; the calls go on, as on the other front
+                sys.stderr.write(line)
 
     async def _live(self, process: asyncio.subprocess.Process, line: asyncio.StreamWriter, admin_socket: Path) -> int:
-        match await self._happenings.get():
+        match await self._happening():
             case {"event": "ready", "description": description}:
                 self._announce.listening(await listening_port(admin_socket), description)
                 return await self._serve(process, line, admin_socket)
@@ -147,7 +175,7 @@ class _Launcher:
     async def _serve(self, process: asyncio.subprocess.Process, line: asyncio.StreamWriter, admin_socket: Path) -> int:
         code = 0
         while True:
-            match await self._happenings.get():
+            match await self._happening():
                 case int(number):
                     _log.info("%s: finishing what is in flight", signal.Signals(number).name)
                     break
@@ -171,7 +199,7 @@ class _Launcher:
     async def _drain(self, process: asyncio.subprocess.Process, line: asyncio.StreamWriter, admin_socket: Path) -> int:
         _tell(line, {"command": "drain", "grace_s": self._grace_s})
         while True:
-            match await self._happenings.get():
+            match await self._happening():
                 case int(number):
                     _log.warning("%s again: leaving at once", signal.Signals(number).name)
                     return 128 + number
@@ -190,7 +218,7 @@ class _Launcher:
         process.terminate()
         with suppress(TimeoutError):
             async with asyncio.timeout(_EXIT_TIMEOUT_S):
-                while not isinstance(await self._happenings.get(), _Ended):
+                while not isinstance(await self._happening(), _Ended):
                     pass
 
     def _died(self, ended: _Ended) -> int:

@@ -3,7 +3,8 @@
     text    2026-01-31T09:30:00.123Z INFO    cuelight.rpc: call failed: ... request_id=4f2a code=NOT_FOUND
     json    {"time": "...", "level": "INFO", "logger": "cuelight.rpc", "message": "...", "request_id": "4f2a", ...}
 
-Control characters that came from a caller are escaped, so that no request can forge a line.
+Control characters that came from a caller are escaped, so that no request can forge a line; whatever is very long loses
+its middle, so that none can fill the log.
 """
 
 import json
@@ -15,11 +16,15 @@ from typing import Any, TextIO
 
 from cuelight.server.config import LogConfig
 from cuelight.server.errors import ConfigError
+from cuelight.server.rpc.cut_text import cut_middle
 from cuelight.server.rpc.log_limit import CallLineLimit
 
 __all__ = ["JsonFormatter", "LogOutput", "TextFormatter"]
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_MESSAGE_BYTES = 16 * 1024
+_FIELD_BYTES = 1024
+_TRACEBACK_BYTES = 32 * 1024
 _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -28,10 +33,10 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, followed by the traceback where the record has one."""
-        fields = "".join(f" {key}={_escaped(str(value))}" for key, value in _extra(record))
-        line = f"{_time(record)} {record.levelname:7} {record.name}: {_escaped(record.getMessage())}{fields}"
+        fields = "".join(f" {key}={_escaped(_cut(str(value)))}" for key, value in _extra(record))
+        line = f"{_time(record)} {record.levelname:7} {record.name}: {_escaped(_message(record))}{fields}"
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            line += "\n" + cut_middle(self.formatException(record.exc_info), _TRACEBACK_BYTES)
         return line
 
 
@@ -44,11 +49,11 @@ class JsonFormatter(logging.Formatter):
             "time": _time(record),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
-            **dict(_extra(record)),
+            "message": _message(record),
+            **{key: _cut(value) if isinstance(value, str) else value for key, value in _extra(record)},
         }
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = cut_middle(self.formatException(record.exc_info), _TRACEBACK_BYTES)
         return json.dumps(line, default=str)
 
 
@@ -103,6 +108,14 @@ def _time(record: logging.LogRecord) -> str:
 
 def _extra(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
     return ((key, value) for key, value in record.__dict__.items() if key not in _STANDARD_FIELDS)
+
+
+def _message(record: logging.LogRecord) -> str:
+    return cut_middle(record.getMessage(), _MESSAGE_BYTES)
+
+
+def _cut(field: str) -> str:
+    return cut_middle(field, _FIELD_BYTES)
 
 
 def _escaped(text: str) -> str:

@@ -13,8 +13,9 @@ from enum import IntEnum
 
 from cuelight.server import errors
 from cuelight.server.rpc.context import Metadata
+from cuelight.server.rpc.cut_text import cut_middle
 
-__all__ = ["INTERNAL_MESSAGE", "STATUS_OF_ERROR", "Status", "StatusCode", "status_of"]
+__all__ = ["INTERNAL_MESSAGE", "MAX_MESSAGE_BYTES", "STATUS_OF_ERROR", "Status", "StatusCode", "status_of"]
 
 
 class StatusCode(IntEnum):
@@ -59,6 +60,10 @@ STATUS_OF_ERROR: dict[type[errors.CuelightError], StatusCode] = {
     errors.InferenceFailed: StatusCode.INTERNAL,
 }
 
+MAX_MESSAGE_BYTES = 2000
+"""Of a status, in UTF-8. It travels percent-encoded, three bytes for one at worst, among metadata that clients of gRPC
+take 8 KiB of by default: beyond that they fail calls on their own. Source: gRPC core, GRPC_ARG_MAX_METADATA_SIZE."""
+
 INTERNAL_MESSAGE = "internal error; the server's log has the details under this request id"
 
 
@@ -75,12 +80,12 @@ class Status:
 def status_of(error: BaseException) -> Status:
     """Return the status that `error` ends a call with.
 
-    An error outside the table is unexpected: the caller sees a fixed text, and the front logs the traceback.
+    An error outside the table is unexpected: the caller sees a fixed text, and the front logs the traceback. A message
+    that is too long, such as one that quotes what the caller sent, loses its middle.
     """
-    if isinstance(error, errors.InferenceFailed):
-        return Status(StatusCode.INTERNAL, error.message)
     if isinstance(error, errors.CuelightError):
-        return Status(STATUS_OF_ERROR[type(error)], error.message, _retry_pushback(error))
+        message = cut_middle(error.message, MAX_MESSAGE_BYTES)
+        return Status(STATUS_OF_ERROR[type(error)], message, _retry_pushback(error))
     if isinstance(error, asyncio.CancelledError):
         return Status(StatusCode.CANCELLED, "the call was cancelled")
     return Status(StatusCode.INTERNAL, INTERNAL_MESSAGE, unexpected=True)

@@ -1,7 +1,7 @@
 """`cuelight recommender evaluate`: models side by side on what a data folder holds."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,11 +9,12 @@ from cuelight.server.errors import ConfigError
 from cuelight.server.recommender.evaluation.from_store import EvaluationData, evaluation_data
 from cuelight.server.recommender.evaluation.protocol import evaluate
 from cuelight.server.recommender.evaluation.report import as_markdown, as_table, check_picture, plot
-from cuelight.server.recommender.evaluation.split import Split, leave_last_out, per_user_split
+from cuelight.server.recommender.evaluation.split import HELD_OUT_OF, Split, leave_last_out, per_user_split
 from cuelight.server.recommender.liking import min_value_of
 from cuelight.server.recommender.model_names import MODEL_NAMES
+from cuelight.server.recommender.model_set import ModelSettings
 from cuelight.server.recommender.store.store import Store
-from cuelight.server.recommender.trained.exporters_link import why_no_training
+from cuelight.server.recommender.trained.exporters_link import sasrec, why_no_training
 from cuelight.server.recommender.trained.for_evaluation import trained_on
 
 __all__ = ["PROTOCOLS", "evaluate_folder"]
@@ -30,17 +31,25 @@ def evaluate_folder(
     picture: Path | None,
     seed: int = 0,
     threads: int = 1,
+    skip: Sequence[str] = (),
+    blends: Sequence[Mapping[str, float]] = (),
+    settings: ModelSettings | None = None,
 ) -> int:
-    """Measure models and print the table; return the exit code. A server may serve from the folder meanwhile.
+    """Measure models, then blends, and print the table; return the exit code. A server may serve meanwhile.
 
-    Without `models` all of them, but for what cannot be trained here; `seed` and `threads` are those of training.
+    Without `models` all of them, but for what cannot be trained here or foresees nothing in this protocol; `skip`
+    leaves out some. `seed` and `threads` are those of training.
 
-    Raises: ConfigError when the folder cannot be read, the picture not be drawn, nobody likes anything, or a model that
-    was named needs torch.
+    Raises: ConfigError when the folder cannot be read, the picture not be drawn, nobody likes anything, nothing can be
+    held out, or a model that was named needs torch.
     """
     if picture is not None:
         check_picture(picture)
-    names = _all_there_are() if models is None else models
+    names = _chosen(models, protocol, skip)
+    if not names and not blends:
+        raise ConfigError("--skip: nothing is left to measure")
+    if "sequential" in {*names, *(name for blend in blends for name in blend)}:
+        sasrec()
     store = Store(data, read_only=True)
     try:
         found = evaluation_data(store, min_value_of(store) if min_value is None else min_value)
@@ -48,20 +57,27 @@ def evaluate_folder(
         store.close()
     if not found.liked:
         raise ConfigError(f"{data}: nobody likes anything; see --min-value")
+    split = _split(found, protocol)
+    if not any(len(held_out) for held_out in split.held_out):
+        raise ConfigError(f"{data}: {_nothing_held_out(found, protocol)}")
     train = partial(trained_on, told={"seed": seed}, threads=threads)
-    figures = evaluate(_split(found, protocol), found.features, names, progress=_say, train=train)
+    figures = evaluate(split, found.features, names, settings, _say, train, blends)
     print(as_markdown(figures) if markdown else as_table(figures))
     if picture is not None:
         plot(figures, picture)
     return 0
 
 
-def _all_there_are() -> Sequence[str]:
+def _chosen(models: Sequence[str] | None, protocol: str, skip: Sequence[str]) -> Sequence[str]:
+    wanted = [name for name in models or MODEL_NAMES if name not in skip]
+    if models is not None or "sequential" not in wanted:
+        return wanted
     missing = why_no_training()
-    if not missing:
-        return MODEL_NAMES
-    print(f"left out: sequential: {missing}", file=sys.stderr, flush=True)
-    return [name for name in MODEL_NAMES if name != "sequential"]
+    if protocol == "last-out" and not missing:
+        return wanted
+    why = missing or "it foresees what comes next; --protocol last-out, or --model sequential"
+    _print(f"left out: sequential: {why}")
+    return [name for name in wanted if name != "sequential"]
 
 
 def _split(found: EvaluationData, protocol: str) -> Split:
@@ -70,5 +86,15 @@ def _split(found: EvaluationData, protocol: str) -> Split:
     return leave_last_out(found.liked, found.n_items)
 
 
+def _nothing_held_out(found: EvaluationData, protocol: str) -> str:
+    most = max(map(len, found.liked))
+    held_out, needed = ("one like of five", HELD_OUT_OF) if protocol == "per-user" else ("the latest like", 2)
+    return f"{protocol} holds out {held_out} of each user: expected somebody with {needed} likes, got {most} at most"
+
+
 def _say(model: str) -> None:
-    print(f"fitting and ranking: {model}", file=sys.stderr, flush=True)
+    _print(f"fitting and ranking: {model}")
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

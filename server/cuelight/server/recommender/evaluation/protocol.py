@@ -1,6 +1,6 @@
 """Models side by side: each is fitted to what is known and ranks everything its users have not seen."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -15,7 +15,7 @@ from cuelight.server.recommender.model_set import ModelSet, ModelSettings
 from cuelight.server.recommender.models.scorer import Scorer
 from cuelight.server.recommender.ranking import top
 
-__all__ = ["Figures", "evaluate"]
+__all__ = ["Figures", "blend_name", "evaluate"]
 
 _NDCG_DEPTH = 10
 _RECALL_DEPTH = 20
@@ -53,25 +53,34 @@ def evaluate(
     settings: ModelSettings | None = None,
     progress: Callable[[str], None] = lambda name: None,
     train: Callable[[InteractionTable], Scorer] | None = None,
+    blends: Sequence[Mapping[str, float]] = (),
 ) -> list[Figures]:
-    """Fit and measure each of the models by name; `progress` is told each name before its turn.
+    """Fit and measure each of the models by name, then blends by weight; `progress` is told each before its turn.
 
-    `train` makes the model `sequential` of what is known; without it that one cannot be measured.
+    `train` makes the model `sequential` of what is known, once; without it that one cannot be measured.
 
-    Raises: ModelNotFound; ModelNotReady for one that nobody trains; what `train` raises.
+    Raises: ModelNotFound; Unsupported for one that nobody trains; InvalidRequest for a blend that cannot be; what
+    `train` raises.
     """
     figures = []
-    for name in names:
+    sequential: Scorer | None = None
+    for name, weights in [*((name, None) for name in names), *((blend_name(blend), blend) for blend in blends)]:
         progress(name)
         started_s = perf_counter()
         models = ModelSet(split.known, features, settings)
-        if name == "sequential" and train is not None:
-            models.put(name, train(split.known))
-        model = models.get(name)
+        if train is not None and "sequential" in (models.parts(name) if weights is None else weights):
+            sequential = sequential or train(split.known)
+            models.put("sequential", sequential)
+        model = models.get(name) if weights is None else models.blend(weights)
         model.scores([split.known.row(0)])
         fit_s = perf_counter() - started_s
         figures.append(_measured(name, model, split, features, fit_s))
     return figures
+
+
+def blend_name(weights: Mapping[str, float]) -> str:
+    """Return what a blend is called in tables: 0.8 ease + 0.2 als."""
+    return " + ".join(f"{weight:g} {model}" for model, weight in weights.items())
 
 
 def _measured(name: str, model: Scorer, split: Split, features: ItemFeatures, fit_s: float) -> Figures:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from cuelight.server.recommender.history import History
 from cuelight.server.recommender.interaction_table import InteractionTable
 
-__all__ = ["Split", "leave_last_out", "per_user_split"]
+__all__ = ["HELD_OUT_OF", "Split", "leave_last_out", "per_user_split"]
 
 _SEED = 42
-_HELD_OUT_OF = 5
+HELD_OUT_OF = 5
+"""Of so many likes of a user one is held out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +31,7 @@ class Split:
 def per_user_split(liked: Sequence[History], n_items: int, seed: int = _SEED) -> Split:
     """Hold out one in five of each user's items: the first n // 5 of a permutation, one generator for all users."""
     generator = np.random.default_rng(seed)
-    chosen = [generator.permutation(len(row))[: len(row) // _HELD_OUT_OF] for row in liked]
+    chosen = [generator.permutation(len(row))[: len(row) // HELD_OUT_OF] for row in liked]
     return _split("per-user 80/20", liked, n_items, chosen)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cuelight.server.errors import ConfigError
+from cuelight.server.recommender.blends import check_blend
 from cuelight.server.recommender.model_names import MODEL_NAMES
 
 __all__ = ["BoostConfig", "ExperimentConfig", "FilterConfig", "RangeConfig", "VariantConfig", "check_distinct"]
@@ -132,9 +133,4 @@ def _check_models(where: str, model: str, blend: Mapping[str, float]) -> None:
         raise ConfigError(f"{where}: got model and blend, expected one of them")
     if model and model not in MODEL_NAMES:
         raise ConfigError(f'{where}: model: got "{model}", expected one of {", ".join(MODEL_NAMES)}')
-    for name, weight in blend.items():
-        if name not in MODEL_NAMES or name == "hybrid":
-            allowed = ", ".join(one for one in MODEL_NAMES if one != "hybrid")
-            raise ConfigError(f'{where}: blend: got "{name}", expected some of {allowed}')
-        if not math.isfinite(weight):
-            raise ConfigError(f"{where}: blend: {name}: got {weight}, expected a finite number")
+    check_blend(f"{where}: blend", blend)

@@ -8,6 +8,7 @@ from cuelight.recommender.v1 import recommender_pb2 as pb
 from cuelight.server.errors import NotFound
 from cuelight.server.recommender.experiments.assignment import assigned
 from cuelight.server.recommender.experiments.config import ExperimentConfig, VariantConfig
+from cuelight.server.recommender.limits import check_name
 from cuelight.server.recommender.messages import options_of
 from cuelight.server.recommender.shelves import Query, ShelfOptions
 from cuelight.server.recommender.store.exposures import VariantKey
@@ -47,7 +48,7 @@ class OptionsByQuery:
         self._plain = options_of(message)
         self._options: dict[VariantKey, ShelfOptions] = {}
         if message.experiment:
-            experiments.variant_of(message.experiment, "")
+            experiments.variant_of(check_name("experiment", message.experiment), "")
 
     def of(self, query: Query) -> tuple[ShelfOptions, VariantKey | None]:
         """Return the options and the variant of who asks; none for a history, and without an experiment.

@@ -1,4 +1,4 @@
-"""Files of interactions and items as columns of a table, whatever their format calls them.
+"""Files of interactions and items as columns of a table.
 
 *.parquet, *.parquet.brotli     columns by name
 *.csv, *.tsv, *.dat, u.data     text; MovieLens's files without a header are known by their names
@@ -6,98 +6,108 @@
 
 import csv
 import io
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cuelight.server.errors import ConfigError
-from cuelight.server.recommender.importing.text_file import TextFile, is_parquet, read_text_file
+from cuelight.server.recommender.importing.column_names import known_names
+from cuelight.server.recommender.importing.file_bytes import is_parquet, read_bytes
+from cuelight.server.recommender.importing.file_table import FileTable
+from cuelight.server.recommender.importing.row_places import RowPlaces
+from cuelight.server.recommender.importing.source import Source
+from cuelight.server.recommender.importing.text_file import TextFile, read_text_file
 
-__all__ = ["column", "needed_column", "read_table"]
+__all__ = ["read_table"]
 
-_NAMES: Mapping[str, tuple[str, ...]] = {
-    "user": ("user_id", "userid", "user"),
-    "item": ("item_id", "itemid", "item", "movie_id", "movieid", "track_id", "trackid"),
-    "value": ("value", "rating", "score"),
-    "time": ("time_s", "timestamp", "time"),
-    "event": ("event_id", "eventid"),
-    "withdrawn": ("withdrawn",),
-    "title": ("title", "movie_title", "name"),
-    "tags": ("tags", "genres", "genre"),
-    "tag list": ("tags_json",),
-    "numbers": ("numbers",),
-    "named numbers": ("numbers_json",),
-    "available": ("available",),
-}
-"""What we call a column, and what files call it, in lower case. JSON stands in for lists and maps."""
-
-_JSON = ("tag list", "named numbers")
-_AS_WRITTEN = frozenset(name for what in ("user", "item", "event", "title", "tags", *_JSON) for name in _NAMES[what])
+_AS_WRITTEN = ("user", "item", "event", "title", "tags", "tag list", "named numbers")
 """Text even where it looks like a number: `007` and `7` are two ids."""
 
 
-def read_table(path: Path) -> Any:
-    """Return the file as a pyarrow.Table of one row at least. Raises: ConfigError when it cannot be read."""
+def read_table(source: Source) -> FileTable:
+    """Return the file as a table of one row at least. Raises: ConfigError when it cannot be read."""
     try:
         import pyarrow  # noqa: PLC0415
         from pyarrow import parquet  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ConfigError('import needs pyarrow: pip install "cuelight[recommender]"') from error
     try:
-        table = parquet.read_table(path) if is_parquet(path) else _parsed(read_text_file(path), path)
+        if is_parquet(source.path):
+            packed = source.path.name.endswith(".gz")
+            arrow = parquet.read_table(pyarrow.BufferReader(read_bytes(source.path)) if packed else source.path)
+            table = FileTable(source, arrow, RowPlaces(source))
+        else:
+            table = _parsed(read_text_file(source), source)
     except (OSError, pyarrow.ArrowException) as error:
-        raise ConfigError(f"{path}: cannot read it: {error}") from error
-    if not table.num_rows:
-        raise ConfigError(f"{path}: expected rows, the file has columns alone")
+        raise ConfigError(f"{source}: cannot read it: {error}") from error
+    if not table.arrow.num_rows and table.left_out() is None:
+        raise ConfigError(f"{source}: expected rows, the file has columns alone")
     return table
 
 
-def column(table: Any, what: str) -> Any:
-    """Return a column, a pyarrow.ChunkedArray, by our word for it; None where the table has no such column."""
-    found = [name for name in table.column_names if name.strip().lower() in _NAMES[what]]
-    return table.column(table.column_names.index(found[0])) if found else None
-
-
-def needed_column(table: Any, what: str, path: Path) -> Any:
-    """Return a column as `column` does. Raises: ConfigError where the table has no such column."""
-    found = column(table, what)
-    if found is None:
-        line = "" if is_parquet(path) else ", line 1"
-        raise ConfigError(
-            f"{path}{line}: expected a column for the {what}, got {', '.join(table.column_names)}; "
-            f"it may be called {', '.join(_NAMES[what])}"
-        )
-    return found
-
-
-def _parsed(text: TextFile, path: Path) -> Any:
+def _parsed(text: TextFile, source: Source) -> FileTable:
     import pyarrow  # noqa: PLC0415
     from pyarrow import csv as arrow_csv  # noqa: PLC0415
 
-    as_written = {name: pyarrow.string() for name in text.names if name.strip().lower() in _AS_WRITTEN}
+    texts = known_names(source.columns, *_AS_WRITTEN)
+    as_written = {name: pyarrow.string() for name in text.names if name.strip().lower() in texts}
+    passed_over: list[Any] = []
+
+    def pass_over(row: Any) -> str:
+        passed_over.append(row)
+        return "skip"
+
     try:
-        return arrow_csv.read_csv(
+        arrow = arrow_csv.read_csv(
             io.BytesIO(text.data),
             read_options=arrow_csv.ReadOptions(column_names=None if text.has_header else text.names),
             parse_options=arrow_csv.ParseOptions(
-                delimiter=text.delimiter, quote_char='"' if text.has_header else False, newlines_in_values=True
+                delimiter=text.delimiter,
+                quote_char='"' if text.has_header else False,
+                newlines_in_values=True,
+                invalid_row_handler=pass_over if source.most_bad_rows else None,
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types=as_written, strings_can_be_null=True, quoted_strings_can_be_null=False
+                column_types=as_written,
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+                decimal_point=text.decimal,
             ),
         )
     except pyarrow.ArrowInvalid as error:
-        raise ConfigError(_odd_row(text, path) or f"{path}: cannot read it: {error}") from error
+        raise ConfigError(_odd_row(text, source) or f"{source}: cannot read it: {error}") from error
+    if passed_over:
+        return _without_odd_rows(text, source, arrow)
+    return FileTable(source, arrow, RowPlaces(source), decimal=text.decimal)
 
 
-def _odd_row(text: TextFile, path: Path) -> str | None:
+def _odd_row(text: TextFile, source: Source) -> str | None:
     """Say which row has another number of cells than there are columns, if any has."""
     last_line = 0
     try:
         for line, cells in text.rows():
             if len(cells) != len(text.names):
-                return f"{path}, line {line:,}: cannot read it: expected {len(text.names)} cells, got {len(cells)}"
+                return f"{source}, line {line:,}: {_odd_cells(text, cells)}"
             last_line = line
     except csv.Error as error:
-        return f"{path}: cannot read it after line {last_line:,}: {error}"
+        return f"{source}: cannot read it after line {last_line:,}: {error}"
     return None
+
+
+def _odd_cells(text: TextFile, cells: list[str]) -> str:
+    said = f"cannot read it: expected {len(text.names)} cells, got {len(cells)}"
+    more = len(cells) > len(text.names) and text.delimiter == ","
+    return f"{said}; a decimal comma, or a comma in a text without quotes?" if more else said
+
+
+def _without_odd_rows(text: TextFile, source: Source, arrow: Any) -> FileTable:
+    """Return the table that was read past rows with too many or too few cells, with the rows it consists of."""
+    kept, lost = [], []
+    for number, (line, cells) in enumerate(text.rows(), -1 if text.has_header else 0):
+        if number >= 0 and len(cells) == len(text.names):
+            kept.append(number)
+        elif number >= 0:
+            lost.append((number, line, _odd_cells(text, cells)))
+    if len(kept) != arrow.num_rows:
+        raise ConfigError(f"{source}: cannot tell where its rows end; are quotes missing?")
+    return FileTable(source, arrow, RowPlaces(source, np.array(kept, np.int64)), lost, text.decimal)

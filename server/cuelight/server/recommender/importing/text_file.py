@@ -1,15 +1,19 @@
-"""Text files of rows: what separates their cells, whether a header names them, and in which line a row stands."""
+"""Text files of rows: what separates their cells, and whether a header names them."""
 
 import csv
 import io
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cuelight.server.errors import ConfigError
+from cuelight.server.recommender.importing.column_names import known_names
+from cuelight.server.recommender.importing.delimiters import decimal_mark, find_delimiter
+from cuelight.server.recommender.importing.file_bytes import bare_name, read_bytes
+from cuelight.server.recommender.importing.source import Source
 
-__all__ = ["TextFile", "is_parquet", "places_of", "read_text_file", "where"]
+__all__ = ["TextFile", "read_text_file"]
 
 _GENRES = (
     *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"),
@@ -28,8 +32,6 @@ Source: the README files of GroupLens's MovieLens 100K, 1M and 10M."""
 _UNIT_SEPARATOR = "\x1f"
 """Stands for `::`, as parsers take one character alone; ASCII's own character for this purpose."""
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
@@ -41,6 +43,8 @@ class TextFile:
     names: tuple[str, ...]
     has_header: bool
     """With a header comes the quoting of CSV; MovieLens's files without one have none."""
+    decimal: str
+    """Before the decimals of a number."""
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the line a row starts in, from 1 on, and its cells; the header is a row, an empty line is none."""
@@ -55,50 +59,29 @@ class TextFile:
             line = reader.line_num + 1
 
 
-def is_parquet(path: Path) -> bool:
-    """Tell by its name whether a file is Parquet: *.parquet, *.parquet.brotli."""
-    return ".parquet" in path.name
-
-
-def read_text_file(path: Path) -> TextFile:
-    """Return a file's text. Raises: ConfigError when it is empty or its encoding broken, OSError."""
-    data = path.read_bytes().removeprefix(_BYTE_ORDER_MARK)
+def read_text_file(source: Source) -> TextFile:
+    """Return a file's text. Raises: ConfigError when it is empty, of another format or its encoding broken, OSError."""
+    data = read_bytes(source.path)
     if not data.strip():
-        raise ConfigError(f"{path}: expected rows, the file is empty")
-    layout = next((found for pattern, found in _WITHOUT_HEADER.items() if re.fullmatch(pattern, path.name)), None)
+        raise ConfigError(f"{source}: expected rows, the file is empty")
+    name = bare_name(source.path)
+    layout = next((found for pattern, found in _WITHOUT_HEADER.items() if re.fullmatch(pattern, name)), None)
     if layout is None:
-        data = _as_utf_8(data, path)
-        delimiter = "\t" if path.suffix == ".tsv" else ","
-        return TextFile(data, delimiter, _header(data, delimiter), True)
+        return _with_header(_as_utf_8(data, source.path), source)
     delimiter, names = layout
+    delimiter = source.delimiter or delimiter
     data = _from_movielens(data)
     if len(delimiter) > 1:
         data, delimiter = data.replace(delimiter.encode(), _UNIT_SEPARATOR.encode()), _UNIT_SEPARATOR
-    return TextFile(data, delimiter, names, False)
+    return TextFile(data, delimiter, names, False, ".")
 
 
-def where(path: Path, row: int) -> str:
-    """Return where a row of data (from 0 on) is: the file and the line, or the row of a file that has no lines."""
-    return f"{path}, {places_of(path, (row,))[row]}"
-
-
-def places_of(path: Path, rows: Collection[int]) -> dict[int, str]:
-    """Return `line 17`, or `row 17` of a file that has no lines, for rows of data (from 0 on)."""
-    if is_parquet(path):
-        return {row: f"row {row + 1:,}" for row in rows}
-    wanted, text = set(rows), read_text_file(path)
-    numbered = enumerate(text.rows(), -1 if text.has_header else 0)
-    places: dict[int, str] = {}
-    while len(places) < len(wanted):
-        row, (line, _) = next(numbered)
-        if row in wanted:
-            places[row] = f"line {line:,}"
-    return places
-
-
-def _header(data: bytes, delimiter: str) -> tuple[str, ...]:
+def _with_header(data: bytes, source: Source) -> TextFile:
     [first_line] = re.findall(rb"\A[\r\n]*([^\r\n]*)", data)
-    return tuple(next(csv.reader([first_line.decode()], delimiter=delimiter)))
+    header = first_line.decode()
+    delimiter = source.delimiter or find_delimiter(header, known_names(source.columns), bare_name(source.path))
+    names = tuple(next(csv.reader([header], delimiter=delimiter)))
+    return TextFile(data, delimiter, names, True, decimal_mark(data, delimiter))
 
 
 def _as_utf_8(data: bytes, path: Path) -> bytes:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuelight.server.recommender.features import ItemAttributes
+from cuelight.server.recommender.importing.file_table import LeftOut
 from cuelight.server.recommender.importing.interactions import Interactions
 from cuelight.server.recommender.importing.items import Items
 from cuelight.server.recommender.quality.catalogue_gaps import CatalogueGaps, find_catalogue_gaps, find_unknown_items
@@ -66,6 +67,9 @@ def measure(imported: Imported, now_s: float) -> Report:
 
 def _figures(imported: Imported, spread: Spread | None, gaps: CatalogueGaps) -> Iterator[Figure]:
     told = imported.interactions
+    for left_out in _left_out(imported):
+        yield Figure("left out", f"{left_out.count:,} of {left_out.total:,} rows, which cannot be read; the first:")
+        yield from (Figure("", why) for why in left_out.first)
     if told is not None and spread is not None:
         yield Figure("events", f"{len(told):,} of {len(told.user_ids):,} users with {len(told.item_ids):,} items")
         yield Figure("pairs", f"{spread.pairs:,} of a user and an item: {spread.density:.3%} of all")
@@ -85,6 +89,9 @@ def _findings(
     imported: Imported, spread: Spread | None, gaps: CatalogueGaps, unknown: NDArray[np.bool_], now_s: float
 ) -> Iterator[Finding]:
     told = imported.interactions
+    for left_out in _left_out(imported):
+        advice = "left out, as --skip-bad-rows says: mend them, and import again"
+        yield Finding(Level.CHECK, "rows that cannot be read", left_out.count, left_out.total, advice)
     if told is not None and spread is not None:
         yield from duplicate_findings(told)
         yield from time_findings(told, now_s)
@@ -104,6 +111,12 @@ def _charts(imported: Imported, spread: Spread | None, gaps: CatalogueGaps, now_
         yield top_chart(spread.item_events)
     if gaps.items:
         yield attribute_chart(gaps)
+
+
+def _left_out(imported: Imported) -> Iterator[LeftOut]:
+    for told in (imported.interactions, imported.items):
+        if told is not None and told.left_out is not None:
+            yield told.left_out
 
 
 def _sorted(findings: Iterator[Finding]) -> tuple[Finding, ...]:

@@ -1,9 +1,8 @@
 """The report in a terminal."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
-from cuelight.server.recommender.importing.text_file import places_of
+from cuelight.server.recommender.importing.row_places import RowPlaces
 from cuelight.server.recommender.quality.report import Finding, Report
 from cuelight.server.table import format_table
 
@@ -30,10 +29,10 @@ def finding_cells(finding: Finding, places: Mapping[int, str]) -> tuple[str, ...
     return finding.level.value, finding.what, f"{finding.count:,}", share, first, finding.advice
 
 
-def places_of_findings(report: Report, path: Path | None) -> dict[int, str]:
-    """Return where the rows named by findings are in the file of interactions."""
+def places_of_findings(report: Report, places: RowPlaces | None) -> dict[int, str]:
+    """Return where the rows named by findings are in the file of interactions; None where there is none."""
     rows = {finding.row for finding in report.findings if finding.row is not None}
-    return places_of(path, rows) if rows and path is not None else {}
+    return places.of(rows) if rows and places is not None else {}
 
 
 def _percent(share: float) -> str:

@@ -15,6 +15,7 @@ from cuelight.server.recommender.retrieval.space import GRAPH_FROM, GraphWork, S
 
 __all__ = ["Spaces"]
 
+_NAMES_SHOWN = 10
 _ANY_EVEN_UNAVAILABLE = ItemFilter(include_unavailable=True)
 
 
@@ -138,7 +139,8 @@ class Spaces:
         return space
 
     def _names(self) -> str:
-        return ", ".join(f'"{name}"' for name in sorted(self._spaces))
+        first, others = sorted(self._spaces)[:_NAMES_SHOWN], len(self._spaces) - _NAMES_SHOWN
+        return ", ".join(f'"{name}"' for name in first) + (f" and {others} more" if others > 0 else "")
 
     def _space_for(self, name: str, length: int) -> Space:
         space = self._spaces.get(name)

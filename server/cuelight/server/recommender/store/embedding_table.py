@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from cuelight.server.errors import InvalidRequest
-from cuelight.server.recommender.embeddings import SpaceVectors, Vector
+from cuelight.server.recommender.embeddings import MAX_SPACES, SpaceVectors, Vector
 
 __all__ = ["EmbeddingTable"]
 
@@ -16,6 +16,7 @@ _ROWS_AT_ONCE = 16384
 _DELETE = "DELETE FROM embeddings WHERE space IN (SELECT number FROM spaces) AND item = ?"
 _ADD_SPACE = "INSERT INTO spaces (name) VALUES (?) ON CONFLICT DO NOTHING"
 _LENGTH = f"SELECT length(vector) / {_NUMBER_BYTES} FROM embeddings WHERE space = ? LIMIT 1"
+_DROP_EMPTY_SPACES = "DELETE FROM spaces WHERE NOT EXISTS (SELECT 1 FROM embeddings WHERE space = number)"
 _COUNTS = "SELECT name, number, count(*) FROM spaces JOIN embeddings ON space = number GROUP BY number ORDER BY name"
 
 
@@ -29,11 +30,12 @@ class EmbeddingTable:
         """Set all embeddings of items anew: place, id and vectors by space of each.
 
         The length of a space is that of the vectors which stay in it, or else of the first that comes. Raises:
-        InvalidRequest naming the item and the space where a vector has another one.
+        InvalidRequest naming the item and the space where a vector has another one, or where a space is one too many.
         """
         told = list(items)
         self.delete(place for place, _, _ in told)
-        names = dict.fromkeys(space for _, _, vectors in told for space in vectors)
+        names = {space: item for _, item, vectors in reversed(told) for space in vectors}
+        self._check_room(names)
         numbers = {name: self._number_of(name) for name in names}
         lengths = {name: self._length_of(number) for name, number in numbers.items()}
         rows = []
@@ -77,6 +79,24 @@ class EmbeddingTable:
             vectors[start:end] = np.frombuffer(b"".join(vector for _, vector in rows), _STORED).reshape(-1, length)
             start = end
         return SpaceVectors(places, vectors)
+
+    def _check_room(self, names: Mapping[str, str]) -> None:
+        """Refuse spaces, given with an item of each, for which there is no room; those that are empty make some."""
+        there = self._there()
+        if names.keys() <= there.keys() or len(names.keys() | there.keys()) <= MAX_SPACES:
+            return
+        self._connection.execute(_DROP_EMPTY_SPACES)
+        there = self._there()
+        new = [space for space in names if space not in there]
+        if new and len(there) + len(new) > MAX_SPACES:
+            space = new[max(MAX_SPACES - len(there), 0)]
+            raise InvalidRequest(
+                f'item "{names[space]}": embeddings: space "{space}": expected {MAX_SPACES} spaces in all items at '
+                "most, got one more"
+            )
+
+    def _there(self) -> dict[str, None]:
+        return dict.fromkeys(name for (name,) in self._connection.execute("SELECT name FROM spaces"))
 
     def _number_of(self, space: str) -> int:
         self._connection.execute(_ADD_SPACE, (space,))

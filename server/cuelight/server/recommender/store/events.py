@@ -21,7 +21,7 @@ class Event:
     user: str
     item: str
     value: float | None
-    """A rating, or 1 for a plain like; None takes back what the user said of the item before."""
+    """A rating, or the least that counts for a plain like; None takes back what the user said of the item before."""
     time_s: float
     """Unix time."""
 

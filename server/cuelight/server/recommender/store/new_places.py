@@ -7,6 +7,7 @@ from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.store.attribute_text import text_of
 from cuelight.server.recommender.store.event_rows import Row
 from cuelight.server.recommender.store.events import Event
+from cuelight.server.recommender.store.number_names import NumberNames
 
 __all__ = ["NewPlaces"]
 
@@ -19,12 +20,20 @@ _NEW_ITEM = (
 class NewPlaces:
     """Places by id as they will be once the transaction is committed; new ids get one when they are asked for."""
 
-    def __init__(self, connection: sqlite3.Connection, users: Mapping[str, int], items: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        users: Mapping[str, int],
+        items: Mapping[str, int],
+        number_names: NumberNames,
+    ) -> None:
         self._connection = connection
         self._users = users
         self._items = items
+        self._number_names = number_names
         self.new_users: dict[str, int] = {}
         self.new_items: dict[str, int] = {}
+        self.new_number_names: set[str] = set()
         self.forgotten: frozenset[str] = frozenset()
 
     def row(self, event: Event) -> Row:
@@ -44,6 +53,14 @@ class NewPlaces:
         if place is None:
             place = self.new_items[item] = self._inserted(_NEW_ITEM, (item, text_of(ItemAttributes())))
         return place
+
+    def described(self, item: str, attributes: ItemAttributes) -> tuple[str, int]:
+        """Return an item's attributes as the table holds them, and its place.
+
+        Raises: InvalidRequest when its numbers have too many new names.
+        """
+        self._number_names.check(item, attributes.numbers, self.new_number_names)
+        return text_of(attributes), self.item(item)
 
     def _inserted(self, statement: str, values: tuple[str, ...]) -> int:
         [(place,)] = self._connection.execute(statement, values).fetchall()

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cuelight.server.errors import ConfigError, CuelightError, Overloaded, Unavailable, UserNotFound
 from cuelight.server.recommender.embeddings import SpaceVectors, Vector
 from cuelight.server.recommender.features import ItemAttributes
-from cuelight.server.recommender.store.attribute_text import attributes_of_text, text_of
+from cuelight.server.recommender.store.attribute_text import attributes_of_text
 from cuelight.server.recommender.store.connection import open_database, why_no_room
 from cuelight.server.recommender.store.embedding_table import EmbeddingTable
 from cuelight.server.recommender.store.event_rows import EventRows, Pair, Said
@@ -31,6 +31,7 @@ from cuelight.server.recommender.store.exposures import Exposed, ExposureRows, V
 from cuelight.server.recommender.store.folder_lock import FolderLock
 from cuelight.server.recommender.store.forgettings import count_forgettings, forgotten_since, note_forgetting
 from cuelight.server.recommender.store.new_places import NewPlaces
+from cuelight.server.recommender.store.number_names import NumberNames
 from cuelight.server.recommender.store.outcomes import ALL, Outcome, count_exposures, count_outcomes
 
 __all__ = ["DATABASE_NAME", "Pair", "Recorded", "Said", "Store"]
@@ -79,6 +80,7 @@ class Store:
             raise
         self._events = EventRows(self._connection)
         self._embeddings = EmbeddingTable(self._connection)
+        self._number_names = NumberNames(self._read_attributes)
         self.users = dict(self._connection.execute("SELECT id, place FROM users"))
         """Places by id. Read only, as `items`."""
         self.exposures = ExposureRows(self._connection)
@@ -102,13 +104,24 @@ class Store:
             said = self._events.add([places.row(event) for event, new in zip(events, kept, strict=True) if new])
         return Recorded(kept, said, places.new_users, places.new_items)
 
-    def record_many(self, events: Iterable[Event]) -> int:
-        """Keep events as `record` does, and return only how many were new: for imports.
+    def take_in(
+        self,
+        events: Iterable[Event] = (),
+        items: Mapping[str, ItemAttributes] | None = None,
+        embeddings: Mapping[str, Mapping[str, Vector]] | None = None,
+        settings: Mapping[str, float] | None = None,
+    ) -> int:
+        """Keep all that an import brings, or nothing of it, and return how many of the events were new.
 
-        Best called with hundreds of thousands at once, for each transaction writes almost every page of the indexes.
-        Raises: Overloaded as `record`.
+        Events as `record` does, items and embeddings as `upsert_items`, settings as `set_setting`; one transaction,
+        for each writes almost every page of the indexes. Raises: InvalidRequest as `upsert_items`, Overloaded as
+        `record`, and what `events` raises.
         """
         with self._events.many(), self._transaction() as places:
+            for name, value in (settings or {}).items():
+                self._set(name, value)
+            if items is not None:
+                self._upsert(places, items, embeddings)
             return self._events.add_many(places.row(event) for event in events)
 
     def upsert_items(
@@ -117,13 +130,11 @@ class Store:
         """Set the attributes and embeddings (by item and space) of items, all of them anew; durable on return.
 
         Without `embeddings` those that are there stay. Returns the places of new ones. Raises: InvalidRequest when a
-        vector is not as long as its space's, Overloaded as `record`; nothing of it is kept then.
+        vector is not as long as its space's, or there are too many names of numbers or spaces, Overloaded as `record`;
+        nothing of it is kept then.
         """
         with self._transaction() as places:
-            rows = [(text_of(attributes), places.item(item)) for item, attributes in items.items()]
-            self._connection.executemany("UPDATE items SET attributes = ? WHERE place = ?", rows)
-            if embeddings is not None:
-                self._embeddings.replace((places.item(item), item, embeddings.get(item, {})) for item in items)
+            self._upsert(places, items, embeddings)
         return places.new_items
 
     def delete_items(self, ids: Iterable[str]) -> frozenset[Pair]:
@@ -220,9 +231,8 @@ class Store:
 
     def attributes(self) -> list[ItemAttributes | None]:
         """Return what is known of every item, by place; None where it was deleted, or never there."""
-        known: list[ItemAttributes | None] = [None] * (max(self.items.values(), default=-1) + 1)
-        for place, text in self._connection.execute("SELECT place, attributes FROM items"):
-            known[place] = attributes_of_text(text)
+        known = self._read_attributes()
+        self._number_names.saw(known)
         return known
 
     def embeddings(self) -> dict[str, SpaceVectors]:
@@ -260,7 +270,27 @@ class Store:
     def set_setting(self, name: str, value: float) -> None:
         """Keep a number with the data; durable on return."""
         with self._transaction():
-            self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+            self._set(name, value)
+
+    def _set(self, name: str, value: float) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    def _upsert(
+        self,
+        places: NewPlaces,
+        items: Mapping[str, ItemAttributes],
+        embeddings: Mapping[str, Mapping[str, Vector]] | None,
+    ) -> None:
+        rows = [places.described(item, attributes) for item, attributes in items.items()]
+        self._connection.executemany("UPDATE items SET attributes = ? WHERE place = ?", rows)
+        if embeddings is not None:
+            self._embeddings.replace((places.item(item), item, embeddings.get(item, {})) for item in items)
+
+    def _read_attributes(self) -> list[ItemAttributes | None]:
+        known: list[ItemAttributes | None] = [None] * (max(self.items.values(), default=-1) + 1)
+        for place, text in self._connection.execute("SELECT place, attributes FROM items"):
+            known[place] = attributes_of_text(text)
+        return known
 
     def _compact_at_the_start(self) -> None:
         """A server that does not start helps nobody: what cannot be done now stays due."""
@@ -281,7 +311,7 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[NewPlaces]:
         """Commit at the end, or undo all of it; places given within count once it is committed."""
-        places = NewPlaces(self._connection, self.users, self.items)
+        places = NewPlaces(self._connection, self.users, self.items, self._number_names)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             yield places
@@ -294,6 +324,8 @@ class Store:
             raise
         self.users.update(places.new_users)
         self.items.update(places.new_items)
+        if places.new_number_names:
+            self._number_names.add(places.new_number_names)
         for user in places.forgotten:
             del self.users[user]
 

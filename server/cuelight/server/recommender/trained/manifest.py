@@ -2,8 +2,10 @@
 
     DIR/models/sequential/3/model.onnx, last.onnx, golden.npz, item_vectors.npy, trained.json, report.html, report.json
     DIR/models/sequential/training-100000-2.ckpt      a training under way: its stamp is in its name
+    DIR/models/.sequential-100000-2/                  a version in the making, which is put together there; likewise
 
-A version is renamed into place whole; the highest number is the newest.
+A version is renamed into place whole; the highest number is the newest. What has its stamp in its name tells from the
+first moment on whom it may know: a server that finds it leaves it alone, or deletes it with whom it knows.
 """
 
 import json
@@ -24,13 +26,16 @@ __all__ = [
     "checkpoint_path",
     "delete_version",
     "kept_in",
+    "making_folder",
     "models_folder",
     "read_manifest",
 ]
 
 MANIFEST_NAME = "trained.json"
 _SCHEMA = 1
+_DELETED = ".deleted"
 _CHECKPOINT = re.compile(r"training-(\d+)-(\d+)\.ckpt(\.new)?")
+_MAKING = re.compile(r"\.[^-]+-(\d+)-(\d+)(\.deleted)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ def kept_in(folder: Path) -> list[Kept]:
     """Return a model's versions, the newest first, and then what trainings keep; nothing where there is no folder."""
     versions = [path for path in folder.glob("*") if path.name.isdecimal() and path.is_dir()]
     trainings = [(path, match) for path in folder.glob("training-*") if (match := _CHECKPOINT.fullmatch(path.name))]
-    # A deletion, or an export, that was cut short.
+    # A version in the making; a deletion, or an export, that was cut short.
     leftovers = [*folder.glob(".*.deleted"), *folder.parent.glob(f".{folder.name}-*")]
     stamped = [
         *((path, _stamp_of(path)) for path in sorted(versions, key=lambda path: -int(path.name))),
@@ -101,6 +106,8 @@ def kept_in(folder: Path) -> list[Kept]:
 
 
 def _stamp_of(version: Path) -> Stamp:
+    if named := _MAKING.fullmatch(version.name):
+        return Stamp(int(named[1]), int(named[2]))
     try:
         return read_manifest(version).stamp
     except (OSError, ValueError):
@@ -126,14 +133,25 @@ def checkpoint_path(folder: Path, stamp: Stamp) -> Path:
     return folder / f"training-{stamp.last_event}-{stamp.forgettings}.ckpt"
 
 
+def making_folder(folder: Path, stamp: Stamp) -> Path:
+    """Return where a training puts a version of a model together: beside the model's folder, to be renamed from."""
+    return folder.with_name(f".{folder.name}-{stamp.last_event}-{stamp.forgettings}")
+
+
 def delete_version(version: Path) -> None:
-    """Delete a version, or whatever else is at the path; it is out of the way at once, and then gone."""
-    if version.is_dir():
-        hidden = version
-        if not version.name.startswith("."):
-            hidden = version.with_name(f".{version.name}.deleted")
-            shutil.rmtree(hidden, ignore_errors=True)
-            version.rename(hidden)
-        shutil.rmtree(hidden)
-    else:
+    """Delete a version, or whatever else is at the path; it is out of the way at once, and then gone.
+
+    Another process may delete the same meanwhile, and whoever still writes into it finds it no longer.
+    """
+    if not version.is_dir():
         version.unlink(missing_ok=True)
+        return
+    hidden = version
+    if not version.name.endswith(_DELETED):
+        hidden = version.with_name(f".{version.name.removeprefix('.')}{_DELETED}")
+        shutil.rmtree(hidden, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            version.rename(hidden)
+    while hidden.exists():
+        with suppress(FileNotFoundError):
+            shutil.rmtree(hidden)

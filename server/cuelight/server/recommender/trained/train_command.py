@@ -2,11 +2,13 @@
 
 A server may serve from the folder meanwhile, and picks the model up when it is there. The steps of a training are kept
 in `DIR/models/sequential/training-N-M.ckpt`, with the stamp of what it was read at, so that one that was cut short goes
-on, and so that a server that forgets somebody finds and deletes it.
+on, and so that a server that forgets somebody finds and deletes it. So it does with the version in the making, whatever
+step of its export that breaks: whatever fails once somebody was forgotten failed because of that, and is told as that.
 """
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from cuelight.server.recommender.trained.manifest import (
     checkpoint_path,
     delete_version,
     kept_in,
+    making_folder,
     models_folder,
 )
 from cuelight.server.recommender.trained.sequential_files import sequential_folder
@@ -44,9 +47,42 @@ def train_folder(data: Path, told: Mapping[str, Any], threads: int) -> int:
     checkpoint = checkpoint_path(folder, found.stamp)
     _delete(one.path for one in kept_in(folder) if not one.is_version and one.path != checkpoint)
     _say_what(data, found)
+    version = folder / str(1 + max((int(one.path.name) for one in kept_in(folder) if one.is_version), default=0))
+    with _nobody_forgotten(data, found, version, checkpoint):
+        trained = _trained(exporter, data, found, told, checkpoint, threads)
+        figures = exporter.foresight_of(trained)
+        written = _written(exporter, trained, found, figures, version)
+    _delete(one.path for one in kept_in(folder) if one.path != version)
+    print(written.parity)
+    print(_table(figures))
+    print(f"wrote {version} ({written.size_bytes / 1e6:.1f} MB); a server on {data} takes it up by itself")
+    return 0
+
+
+@contextmanager
+def _nobody_forgotten(data: Path, found: TrainingData, *made: Path) -> Iterator[None]:
+    """Delete what the body has made where somebody was forgotten meanwhile, whether it ended well or not.
+
+    Raises: Unavailable then; otherwise what the body raises.
+    """
+    try:
+        yield
+    except Exception as error:  # torch and ONNX Runtime raise many types where a file vanishes under them
+        if not _outdated(data, found):
+            raise
+        _delete(made)
+        raise _forgotten() from error
+    if _outdated(data, found):
+        _delete(made)
+        raise _forgotten()
+
+
+def _trained(
+    exporter: Any, data: Path, found: TrainingData, told: Mapping[str, Any], checkpoint: Path, threads: int
+) -> Any:
     try:
         settings = exporter.check_settings(told)
-        trained = exporter.train_likes(
+        return exporter.train_likes(
             found.rows.items,
             found.rows.times_s,
             len(found.items),
@@ -57,30 +93,23 @@ def train_folder(data: Path, told: Mapping[str, Any], threads: int) -> int:
         )
     except ValueError as error:
         raise ConfigError(f"train: {error}") from error
-    except InterruptedError as error:
-        _delete([checkpoint])
-        raise _forgotten() from error
-    figures = exporter.foresight_of(trained)
-    written = _written(exporter, trained, found, figures, folder)
-    if _outdated(data, found):
-        _delete([written.path, checkpoint])
-        raise _forgotten()
-    _delete(one.path for one in kept_in(folder) if one.path != written.path)
-    print(written.parity)
-    print(_table(figures))
-    print(f"wrote {written.path} ({written.size_bytes / 1e6:.1f} MB); a server on {data} takes it up by itself")
-    return 0
 
 
-def _written(exporter: Any, trained: Any, found: TrainingData, figures: Mapping[str, Any], folder: Path) -> Any:
-    """Write the model beside the others, by a rename, as the newest."""
+def _written(exporter: Any, trained: Any, found: TrainingData, figures: Mapping[str, Any], version: Path) -> Any:
+    """Write the model apart, in a folder that tells its stamp by its name, and rename it into place."""
     settings = trained.settings.as_dict()
     manifest = Manifest(found.stamp, found.items, settings["length"], found.min_value, settings, figures)
     assets = {MANIFEST_NAME: manifest.as_json()}
+    making = making_folder(version.parent, found.stamp)
     try:
-        return exporter.write(trained, folder.parent, _NAME, assets, _SOURCE)
+        written = exporter.write(trained, making, _NAME, assets, _SOURCE, int(version.name))
+        version.parent.mkdir(exist_ok=True)
+        written.path.rename(version)
     except exporter.ExportError as error:
         raise CuelightError(str(error)) from error
+    finally:
+        _delete([making])
+    return written
 
 
 def _read(data: Path) -> TrainingData:

@@ -1,7 +1,7 @@
 """Which models recognize speech: those of the repository that brought a recognizer with them."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cuelight.server.errors import InvalidRequest, ModelNotFound
 from cuelight.server.inference.model_version import Companion, ModelVersion
@@ -26,6 +26,7 @@ class VersionSource(Protocol):
         ...
 
 
+@runtime_checkable
 class SpeechCompanion(Companion, Protocol):
     """What is loaded beside a model that recognizes speech."""
 
@@ -57,8 +58,8 @@ class SpeechModels:
 
     def recognizer_of(self, version: ModelVersion) -> Recognizer | None:
         """Return a version's recognizer; None where it has none."""
-        companion: SpeechCompanion | None = version.companion  # type: ignore[assignment]
-        return None if companion is None else companion.recognizer(version, self.vad)
+        companion = version.companion
+        return companion.recognizer(version, self.vad) if isinstance(companion, SpeechCompanion) else None
 
     def vad(self, name: str = "") -> ModelVersion:
         """Return the model that tells speech from silence. Raises: ModelNotFound where there is none."""

@@ -1,0 +1,75 @@
+"""A map drawn over its image, as a PNG: what speaks for the class glows, what the model was not shown is darkened."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cuelight.server.vision.preprocessing import Region
+
+__all__ = ["Overlay", "overlay_png"]
+
+_ANCHORS = (
+    (0.0, (0, 0, 80)),
+    (0.25, (80, 0, 160)),
+    (0.5, (220, 30, 80)),
+    (0.75, (255, 140, 0)),
+    (1.0, (255, 255, 120)),
+)
+"""From least to most: dark blue, violet, red, orange, yellow; brightness grows all the way, so it reads in gray too."""
+_STRONGEST = 0.75
+"""How much of the picture the strongest place covers."""
+_DARKENED = 0.35
+
+Pixels = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """What to draw: a map, (rows, columns), of which only what is above `zero` is shown, and where it lies."""
+
+    values: Pixels
+    zero: float
+    region: Region
+    size: int
+    """The longer side of the drawing, in pixels; a smaller picture keeps its own."""
+
+
+def overlay_png(picture: Image.Image, overlay: Overlay) -> bytes:
+    """Return the picture, RGB, with the map over it as PNG."""
+    scale = min(1.0, overlay.size / max(picture.size))
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    base = np.asarray(picture.resize(size, Image.Resampling.BILINEAR), np.float32)
+    glow, shown = _laid_out(overlay, scale, size)
+    gray = base.mean(axis=2, keepdims=True)
+    muted = 0.5 * base + 0.5 * gray
+    strength = (_STRONGEST * glow)[..., None]
+    lit = muted * (1 - strength) + _colors(glow) * strength
+    drawn = np.where(shown[..., None], lit, base * _DARKENED)
+    file = io.BytesIO()
+    Image.fromarray(np.rint(drawn.clip(0, 255)).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _laid_out(overlay: Overlay, scale: float, size: tuple[int, int]) -> tuple[Pixels, NDArray[np.bool_]]:
+    """Return the map, 0 to 1, at the size of the drawing, and which of its pixels the model was shown."""
+    region = overlay.region
+    left, top = round(region.left * scale), round(region.top * scale)
+    width, height = max(1, round(region.width * scale)), max(1, round(region.height * scale))
+    above = np.maximum(overlay.values - overlay.zero, 0)
+    highest = float(above.max())
+    relative = (above / highest if highest > 0 else above).astype(np.float32)
+    whole = Image.fromarray(relative).resize((width, height), Image.Resampling.BICUBIC)
+    box = (-left, -top, size[0] - left, size[1] - top)
+    glow = np.asarray(whole.crop(box), np.float32).clip(0, 1)
+    shown = np.asarray(Image.new("1", (width, height), 1).crop(box), bool)
+    return glow, shown
+
+
+def _colors(values: Pixels) -> Pixels:
+    """Return the colours of values from 0 to 1, (height, width, 3)."""
+    at = [place for place, _ in _ANCHORS]
+    channels = [np.interp(values, at, [color[channel] for _, color in _ANCHORS]) for channel in range(3)]
+    return np.stack(channels, axis=-1).astype(np.float32)

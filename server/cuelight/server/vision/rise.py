@@ -1,0 +1,70 @@
+"""RISE: random masks over the image, and the mean probability under those that leave a place visible.
+
+Rules of arrays, without model or clock; deterministic by seed. Source: Petsiuk, Das, Saenko, "RISE: Randomized Input
+Sampling for Explanation of Black-box Models", 2018, equation 6 and section 3.2: a grid of 7 x 7 cells, each visible
+with a probability of 0.5, enlarged bilinearly and shifted by a random part of a cell.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+__all__ = ["RiseMap", "RiseMasks", "masked"]
+
+_CELLS = 7
+_VISIBLE = 0.5
+_PLACE = 8
+"""Pixels of the prepared image to a place of the map, along each axis."""
+
+Pixels = NDArray[np.float32]
+
+
+class RiseMasks:
+    """Draws masks, (count, height, width) float32 from 0 (covered) to 1. Owned by one explanation."""
+
+    def __init__(self, height: int, width: int, seed: int) -> None:
+        self._height = height
+        self._width = width
+        self._random = np.random.default_rng(seed)
+
+    def draw(self, count: int) -> Pixels:
+        """Return the next masks: the same for the same seed, however they are cut into draws."""
+        return np.stack([self._one() for _ in range(count)])
+
+    def _one(self) -> Pixels:
+        cell_height, cell_width = -(-self._height // _CELLS), -(-self._width // _CELLS)
+        cells = (self._random.random((_CELLS + 1, _CELLS + 1)) < _VISIBLE).astype(np.float32)
+        down, across = self._random.integers(cell_height), self._random.integers(cell_width)
+        size = ((_CELLS + 1) * cell_width, (_CELLS + 1) * cell_height)
+        large = np.asarray(Image.fromarray(cells).resize(size, Image.Resampling.BILINEAR))
+        mask: Pixels = large[down : down + self._height, across : across + self._width]
+        return mask
+
+
+class RiseMap:
+    """Adds up masks by their probabilities. Owned by one explanation."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self._sum = np.zeros((height, width))
+        self._visible = np.zeros((height, width))
+
+    def add(self, masks: Pixels, probabilities: NDArray[np.float64]) -> None:
+        """Count masks, each with the class's probability under it."""
+        self._sum += np.tensordot(probabilities, masks.astype(np.float64), 1)
+        self._visible += masks.sum(axis=0, dtype=np.float64)
+
+    def values(self) -> Pixels:
+        """Return the mean probability where each place is visible, (rows, columns)."""
+        height, width = self._sum.shape
+        means = np.divide(self._sum, self._visible, out=np.zeros_like(self._sum), where=self._visible > 0)
+        places = (max(1, round(width / _PLACE)), max(1, round(height / _PLACE)))
+        return np.asarray(Image.fromarray(means.astype(np.float32)).resize(places, Image.Resampling.BOX))
+
+
+def masked(pixels: Pixels, masks: Pixels, channels_first: bool) -> Pixels:
+    """Return the image under each mask: what is covered takes the image's own mean colour."""
+    axes = (1, 2) if channels_first else (0, 1)
+    mean = pixels.mean(axis=axes, keepdims=True)
+    shown = masks[:, None] if channels_first else masks[..., None]
+    covered: Pixels = mean + (pixels - mean)[None] * shown
+    return covered

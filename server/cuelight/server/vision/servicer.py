@@ -1,0 +1,146 @@
+"""VisionService: images named, turned into vectors and explained; live frames named."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from cuelight.server.config import VisionConfig
+from cuelight.server.errors import InferenceFailed, InvalidRequest, Overloaded, Unsupported
+from cuelight.server.rpc.context import RpcContext
+from cuelight.server.rpc.methods import Service, service_from_descriptor
+from cuelight.server.vision.classification import normalized
+from cuelight.server.vision.explanation import Explainer, check_options
+from cuelight.server.vision.frames import FrameCall
+from cuelight.server.vision.image_calls import ImageWay, error_of, for_each
+from cuelight.server.vision.models import UsableModel, VisionModels
+from cuelight.vision.v1 import vision_pb2 as pb
+
+__all__ = ["VisionServicer", "vision_service"]
+
+_TOP_K = 5
+_FRAME_TOP_K = 1
+_MAX_WAITING_FRAMES = 16
+
+
+def vision_service(servicer: "VisionServicer") -> Service:
+    """Return the table that the fronts mount."""
+    return service_from_descriptor(pb.DESCRIPTOR.services_by_name["VisionService"], servicer)
+
+
+class VisionServicer:
+    """Owns the open streams of frames, to tell them of the end; lives on the event loop."""
+
+    def __init__(self, models: VisionModels, way: ImageWay, config: VisionConfig) -> None:
+        self._models = models
+        self._way = way
+        self._config = config
+        self._streams: set[FrameCall] = set()
+
+    async def Classify(self, request: pb.ClassifyRequest, context: RpcContext) -> pb.ClassifyResponse:
+        """Name what is on images; see the proto for its errors."""
+        self._check_count(len(request.images))
+        top_k, deadline_s = _top_k(request.top_k, _TOP_K), context.deadline()
+        with self._models.using(request.model, request.model_version) as model:
+            results = await for_each(
+                request.images,
+                lambda image: self._way.classify(model, image, top_k, deadline_s),
+                lambda error: pb.ClassifiedImage(error=error),
+            )
+            return pb.ClassifyResponse(model=model.version.name, model_version=model.version.version, results=results)
+
+    async def Embed(self, request: pb.EmbedRequest, context: RpcContext) -> pb.EmbedResponse:
+        """Turn images into vectors; see the proto for its errors."""
+        self._check_count(len(request.images))
+        deadline_s = context.deadline()
+        with self._models.using(request.model, request.model_version) as model:
+            if not model.facts.embedding:
+                raise Unsupported(f'model "{model.version.name}": {model.facts.why_no_embedding}')
+            results = await for_each(
+                request.images,
+                lambda image: self._embedded(model, image, request.normalize, deadline_s),
+                lambda error: pb.EmbeddedImage(error=error),
+            )
+            return pb.EmbedResponse(
+                model=model.version.name,
+                model_version=model.version.version,
+                dimension=model.facts.embedding_dimension,
+                results=results,
+            )
+
+    async def Explain(self, request: pb.ExplainRequest, context: RpcContext) -> pb.ExplainResponse:
+        """Show which parts of an image speak for a class; see the proto for its errors."""
+        check_options(request, self._config.max_masks)
+        with self._models.using(request.model, request.model_version) as model:
+            explainer = Explainer(self._way, model, request, self._config.max_masks, context.deadline())
+            return await explainer.explain()
+
+    async def ClassifyFrames(
+        self, requests: AsyncIterator[pb.ClassifyFramesRequest], context: RpcContext
+    ) -> AsyncGenerator[pb.ClassifyFramesResponse, None]:
+        """Name what is on live frames; see the proto for its errors."""
+        first = await anext(requests, None)
+        if first is None or first.WhichOneof("request") != "config":
+            came = "nothing" if first is None else first.WhichOneof("request") or "an empty message"
+            raise InvalidRequest(f"expected config as the first message, got {came}")
+        config, top_k = first.config, _top_k(first.config.top_k, _FRAME_TOP_K)
+        if not 0 <= config.max_waiting <= _MAX_WAITING_FRAMES:
+            raise InvalidRequest(f"max_waiting: got {config.max_waiting}, expected 1 to {_MAX_WAITING_FRAMES}, or 0")
+        self._models.find(config.model, config.model_version)
+        call = FrameCall(config.max_waiting or 1, self._count_dropped)
+        responses = call.answers(requests, lambda frame: self._frame(config, top_k, frame))
+        self._streams.add(call)
+        self._way.counts.frame_streams += 1
+        try:
+            async for response in responses:
+                self._way.counts.frames_answered += 1
+                yield response
+        finally:
+            self._way.counts.frame_streams -= 1
+            self._streams.discard(call)
+            await responses.aclose()
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: RpcContext) -> pb.ListModelsResponse:
+        """Return the models that classify images."""
+        default = self._models.default_or_none()
+        response = pb.ListModelsResponse()
+        for version, companion in self._models.all():
+            model = response.models.add(name=version.name, version=version.version, unusable=companion.unusable)
+            model.is_default = version.name == default
+            if not companion.unusable:
+                facts = companion.facts(version.name)
+                model.class_count, model.embedding_dimension = len(facts.labels), facts.embedding_dimension
+                model.height, model.width = facts.preprocessing.height, facts.preprocessing.width
+        return response
+
+    def hand_over(self) -> None:
+        """Let every stream of frames end: the server shuts down, and they can go on elsewhere."""
+        for call in self._streams:
+            call.hand_over()
+
+    async def _frame(self, config: pb.FramesConfig, top_k: int, frame: pb.Frame) -> pb.ClassifyFramesResponse:
+        with self._models.using(config.model, config.model_version) as model:
+            response = pb.ClassifyFramesResponse(model=model.version.name, model_version=model.version.version)
+            try:
+                response.result.CopyFrom(await self._way.classify(model, frame.image, top_k, None))
+            except (InvalidRequest, InferenceFailed, Overloaded) as error:
+                response.result.error.CopyFrom(error_of(error, f"frame {frame.id}: "))
+            return response
+
+    def _count_dropped(self) -> None:
+        self._way.counts.frames_dropped += 1
+
+    async def _embedded(
+        self, model: UsableModel, image: pb.Image, normalize: bool, deadline_s: float | None
+    ) -> pb.EmbeddedImage:
+        prepared = await self._way.prepare(image, model.facts)
+        outputs = await self._way.run(model, prepared.pixels, deadline_s)
+        (vector,) = outputs[model.facts.embedding]
+        return pb.EmbeddedImage(vector=normalized(vector) if normalize else vector, info=prepared.picture.info())
+
+    def _check_count(self, count: int) -> None:
+        if not 1 <= count <= self._config.max_images:
+            raise InvalidRequest(f"images: got {count}, expected 1 to {self._config.max_images}")
+
+
+def _top_k(asked: int, default: int) -> int:
+    if asked < 0:
+        raise InvalidRequest(f"top_k: got {asked}, expected 1 or more, or 0 for {default}")
+    return asked or default
