@@ -1,8 +1,10 @@
 """The report on quality as people meet it: in the terminal, and as a page that needs nothing beside it."""
 
+import base64
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,10 +19,11 @@ from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.importing.import_command import import_files
 from cuelight.server.recommender.importing.items import Items
 from cuelight.server.recommender.importing.source import Source
+from cuelight.server.recommender.quality.charts import values_chart
 from cuelight.server.recommender.quality.measure import Imported, measure
 from cuelight.server.recommender.quality.page import as_page
 from cuelight.server.recommender.quality.plots import find_plotter
-from cuelight.server.recommender.quality.report import Chart, Figure, Finding, Level, Report
+from cuelight.server.recommender.quality.report import Chart, Figure, Finding, Level, Mark, Report
 from cuelight.server.recommender.quality.terminal import as_text, finding_cells
 from cuelight.server.recommender.quality.time_order import YEAR_1995_S
 from tests.server.recommender.told import Row, told
@@ -125,6 +128,19 @@ def test_the_page_goes_where_a_flag_says(files: tuple[Path, Path], tmp_path: Pat
 
     assert "Quality of movies.csv" in (tmp_path / "page.html").read_text()
     assert not (tmp_path / "data" / "quality.html").exists()
+
+
+def test_the_page_of_each_import_stays(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    for _ in range(3):
+        import_files(data, Source(files[0]), None, None)
+    import_files(data, None, Source(files[1]), None)
+
+    assert "quality.html (before: quality-3.html)" in capsys.readouterr().out
+    titles = {path.name: "movies.csv" in path.read_text() for path in data.glob("*.html")}
+    assert titles == {"quality.html": True, **{f"quality-{n}.html": False for n in (1, 2, 3)}}
 
 
 def test_a_page_that_cannot_be_written_is_said(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -281,6 +297,59 @@ def test_neither_times_nor_a_catalogue() -> None:
 
     assert {"no times", "events without a catalogue"} <= names(report)
     assert [chart.title for chart in report.charts] == ["Values", "Events a user", "Events an item", "Popularity"]
+
+
+@pytest.mark.parametrize(("event_ids", "counts"), [(None, "the first one counts"), (["1", "2", "3"], "the last one")])
+def test_without_times_it_is_said_which_of_two_values_counts(event_ids: list[str] | None, counts: str) -> None:
+    rows = [("a", "x", 1.0, 0.0), ("a", "y", 1.0, 0.0), ("a", "x", 2.0, 0.0)]
+    data = Imported("x.csv", told(rows, event_ids, has_times=False), None, {}, frozenset(), 1.0)
+
+    found = {finding.what: finding for finding in measure(data, NOW_S).findings}
+
+    assert "another value at the same time" not in found
+    assert f"; 1 rows give a user's item another value than one before: {counts}" in found["no times"].advice
+    assert found["no times"].row == 2
+
+
+@pytest.mark.parametrize(
+    ("times", "shown"),
+    [
+        ((1.6e12, 1.65e12), "2020-09-13 to 2022-04-15, if they are milliseconds; seconds are expected"),
+        ((1.6e9, 1.65e9), "2020-09-13 to 2022-04-15"),
+        ((1.6e9, 1e18), "2020-09-13 to 1e+18 (as seconds no day of the years 1 to 9999)"),
+    ],
+)
+def test_the_period_is_said_in_days_that_there_are(times: tuple[float, float], shown: str) -> None:
+    rows = [("a", item, 1.0, time) for item, time in zip("xy", times, strict=True)]
+
+    figures = {figure.name: figure.text for figure in measure(imported(rows, {}), NOW_S).figures}
+
+    assert figures["time"] == shown
+
+
+@pytest.mark.parametrize(
+    ("values", "min_value", "at"),
+    [((1, 2, 3, 4, 5), 4.0, 3.0), ((1, 2, 3, 4, 5), 3.5, 3.0), ((1, 2), 9.0, 2.0), (tuple(range(21)), 5.0, 2.5)],
+)
+def test_the_chart_of_values_says_where_likes_begin(values: tuple[float, ...], min_value: float, at: float) -> None:
+    chart = values_chart(np.array(values, np.float64), min_value)
+
+    assert chart.mark == Mark(at, f"likes: from {min_value:g} on")
+    assert f"likes: from {min_value:g} on" in picture_of(chart)
+    assert f"<p>likes: from {min_value:g} on</p>" in as_page(Report("x", (), (), (chart,)), {}, None)
+
+
+def picture_of(chart: Chart) -> str:
+    plotter = find_plotter()
+    assert plotter is not None
+    return base64.b64decode(plotter(chart).split(",", 1)[1]).decode()
+
+
+def test_series_of_different_sizes_have_axes_of_their_own() -> None:
+    together = Chart("New", "from", ("a", "b"), {"users": (5.0, 1.0), "items": (6000.0, 1.0)})
+    apart = replace(together, apart=True)
+
+    assert [picture_of(chart).count('<g id="axes_') for chart in (together, apart)] == [1, 2]
 
 
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])

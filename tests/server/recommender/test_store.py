@@ -231,6 +231,14 @@ def test_many_are_recorded_as_few_are(store: Store) -> None:
         store._connection.execute("INSERT INTO events VALUES (9, 'x', 99, 0, 1.0, 0.0)")
 
 
+def test_the_first_items_ever_may_be_some_without_numbers_and_some_with(store: Store) -> None:
+    items = {"plain": ItemAttributes("Plain"), "dated": ItemAttributes("Dated", (), {"year": 1997.0})}
+
+    store.upsert_items(items)
+
+    assert store.attributes() == list(items.values())
+
+
 def test_an_import_that_fails_on_the_way_leaves_nothing(store: Store) -> None:
     store.upsert_items({"i": ItemAttributes("as it was")}, {"i": {"text": np.array([1.0, 2.0], np.float32)}})
     store.set_setting("min_value", 4.0)

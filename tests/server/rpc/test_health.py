@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health_pb2 as pb
 
 from cuelight.server.errors import NotFound, ShuttingDown
 from cuelight.server.rpc.changes import Changes
 from cuelight.server.rpc.health import HealthServicer, health_service
+from cuelight.server.rpc.methods import service_from_descriptor
 
 SERVING = pb.HealthCheckResponse.SERVING
 NOT_SERVING = pb.HealthCheckResponse.NOT_SERVING
@@ -117,3 +119,21 @@ def test_health_answers_while_the_server_drains() -> None:
 
     assert service.name == "grpc.health.v1.Health"
     assert all(method.while_draining for method in service.methods)
+
+
+def test_a_method_that_a_later_contract_adds_keeps_nobody_from_serving() -> None:
+    """The Health service of grpcio-health-checking 1.85 has `List`, older ones do not."""
+    file = descriptor_pb2.FileDescriptorProto(name="later.proto", package="later", syntax="proto3")
+    file.message_type.add(name="Anything")
+    later = file.service.add(name="Health")
+    for name in ("Check", "List", "Watch"):
+        later.method.add(name=name, input_type=".later.Anything", output_type=".later.Anything")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+
+    service = service_from_descriptor(pool.FindServiceByName("later.Health"), Board().health, left_out=("List",))
+
+    assert [method.name for method in service.methods] == ["Check", "Watch"]
+    mounted = health_service(Board().health)
+    assert {method.name for method in mounted.methods if method.while_draining} == {"Check", "Watch"}
+    assert {method.name for method in mounted.methods} == {"Check", "Watch"}

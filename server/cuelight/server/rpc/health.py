@@ -68,7 +68,10 @@ class HealthServicer:
 
 
 def health_service(servicer: HealthServicer) -> Service:
-    """Return the method table; health answers while the server drains."""
+    """Return the method table; health answers while the server drains.
+
+    `List` came into the contract between grpcio-health-checking 1.81.1 and 1.85.1, and is UNIMPLEMENTED here.
+    """
     return service_from_descriptor(
-        pb.DESCRIPTOR.services_by_name["Health"], servicer, while_draining=("Check", "Watch")
+        pb.DESCRIPTOR.services_by_name["Health"], servicer, while_draining=("Check", "Watch"), left_out=("List",)
     )

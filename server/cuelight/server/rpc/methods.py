@@ -103,11 +103,14 @@ class Service:
 
 
 def service_from_descriptor(
-    descriptor: ServiceDescriptor, servicer: object, while_draining: Collection[str] = ()
+    descriptor: ServiceDescriptor,
+    servicer: object,
+    while_draining: Collection[str] = (),
+    left_out: Collection[str] = (),
 ) -> Service:
     """Build the table of a proto service from the servicer's methods of the same names.
 
-    Raises: AttributeError when the servicer lacks a method of the proto.
+    Methods that are `left_out` are UNIMPLEMENTED. Raises: AttributeError when the servicer lacks any other.
     """
     methods = tuple(
         Method(
@@ -119,5 +122,6 @@ def service_from_descriptor(
             while_draining=method.name in while_draining,
         )
         for method in descriptor.methods
+        if method.name not in left_out
     )
     return Service(descriptor.full_name, methods)

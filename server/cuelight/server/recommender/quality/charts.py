@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from cuelight.server.recommender.quality.catalogue_gaps import CatalogueGaps
 from cuelight.server.recommender.quality.dates import date_of
 from cuelight.server.recommender.quality.growth import Growth
-from cuelight.server.recommender.quality.report import Chart
-from cuelight.server.recommender.quality.spread import share_of_top, value_counts
+from cuelight.server.recommender.quality.report import Chart, Mark
+from cuelight.server.recommender.quality.spread import places_below, share_of_top, value_counts
 
 __all__ = ["attribute_chart", "events_chart", "growth_charts", "top_chart", "values_chart"]
 
@@ -21,14 +21,15 @@ def growth_charts(growth: Growth) -> Iterator[Chart]:
     days = tuple(date_of(start_s) for start_s in growth.starts_s.tolist())
     yield Chart("Events over time", "from", days, {"events": _as_floats(growth.events)})
     new = {"new users": _as_floats(growth.new_users), "new items": _as_floats(growth.new_items)}
-    yield Chart("New users and items over time", "from", days, new)
+    yield Chart("New users and items over time", "from", days, new, apart=True)
 
 
-def values_chart(values: NDArray[np.float64]) -> Chart:
-    """Return how often each value comes."""
+def values_chart(values: NDArray[np.float64], min_value: float) -> Chart:
+    """Return how often each value comes, and from where on it is a like."""
     counts = value_counts(values)
     series = {"events": tuple(float(count) for _, count in counts)}
-    return Chart("Values", "value", tuple(name for name, _ in counts), series)
+    mark = Mark(places_below(values, min_value), f"likes: from {min_value:g} on")
+    return Chart("Values", "value", tuple(name for name, _ in counts), series, mark=mark)
 
 
 def events_chart(title: str, row_title: str, of: str, events: NDArray[np.int64]) -> Chart:

@@ -9,7 +9,7 @@ from cuelight.server.recommender.importing.interactions import Interactions
 from cuelight.server.recommender.importing.items import Items
 from cuelight.server.recommender.quality.catalogue_gaps import CatalogueGaps
 from cuelight.server.recommender.quality.dates import date_of
-from cuelight.server.recommender.quality.duplicates import find_duplicates
+from cuelight.server.recommender.quality.duplicates import Duplicates
 from cuelight.server.recommender.quality.outlier_users import MIN_EVENTS_TO_JUDGE, find_outlier_users
 from cuelight.server.recommender.quality.report import Finding, Level
 from cuelight.server.recommender.quality.spread import FEW_EVENTS, Spread
@@ -18,21 +18,25 @@ from cuelight.server.recommender.quality.time_order import find_time_order
 __all__ = ["catalogue_findings", "duplicate_findings", "spread_findings", "time_findings", "user_findings"]
 
 
-def duplicate_findings(told: Interactions) -> Iterator[Finding]:
+def duplicate_findings(told: Interactions, found: Duplicates) -> Iterator[Finding]:
     """Yield what rows say twice."""
-    found = find_duplicates(told)
-    counts = "the first one counts" if told.event_ids is None else "the last one counts"
     yield _of_rows(Level.NOTE, "repeated events", found.repeated, "nothing: they count once")
-    yield _of_rows(Level.CHECK, "another value at the same time", found.contradicting, f"{counts}; which is right?")
+    if told.has_times:
+        advice = f"{_which_counts(told)}; which is right?"
+        yield _of_rows(Level.CHECK, "another value at the same time", found.contradicting, advice)
     yield _of_rows(Level.NOTE, "said again at another time", found.changed, "nothing: the latest counts")
     yield _of_rows(Level.CHECK, "event ids used again", found.reused_ids, "dropped: give each event an id of its own")
 
 
-def time_findings(told: Interactions, now_s: float) -> Iterator[Finding]:
-    """Yield what is odd about times."""
+def time_findings(told: Interactions, duplicates: Duplicates, now_s: float) -> Iterator[Finding]:
+    """Yield what is odd about times; without any, also what they would have decided."""
     if not told.has_times:
         advice = "name a column time_s or timestamp: recency and last-out evaluation need it"
-        yield Finding(Level.CHECK, "no times", len(told), len(told), advice)
+        again = int(duplicates.contradicting.sum())
+        if again:
+            advice += f"; {again:,} rows give a user's item another value than one before: {_which_counts(told)}"
+        row = int(np.argmax(duplicates.contradicting)) if again else None
+        yield Finding(Level.CHECK, "no times", len(told), len(told), advice, row)
         return
     found = find_time_order(told, now_s)
     unit = "they are milliseconds: divide by 1,000" if found.in_milliseconds else "seconds of Unix time are expected"
@@ -97,6 +101,10 @@ def catalogue_findings(gaps: CatalogueGaps, unknown: NDArray[np.bool_], told: It
     if told is not None:
         twice = told.rows - len(told.attributes)
         yield Finding(Level.CHECK, "rows of items told of before", twice, told.rows, "the last one counts")
+
+
+def _which_counts(told: Interactions) -> str:
+    return "the first one counts" if told.event_ids is None else "the last one counts"
 
 
 def _of_rows(level: Level, what: str, rows: NDArray[np.bool_], advice: str) -> Finding:

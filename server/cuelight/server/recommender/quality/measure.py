@@ -19,6 +19,7 @@ from cuelight.server.recommender.quality.charts import (
     values_chart,
 )
 from cuelight.server.recommender.quality.dates import date_of
+from cuelight.server.recommender.quality.duplicates import find_duplicates
 from cuelight.server.recommender.quality.findings import (
     catalogue_findings,
     duplicate_findings,
@@ -29,7 +30,7 @@ from cuelight.server.recommender.quality.findings import (
 from cuelight.server.recommender.quality.growth import find_growth
 from cuelight.server.recommender.quality.report import Chart, Figure, Finding, Level, Report
 from cuelight.server.recommender.quality.spread import Spread, find_spread, share_of_top
-from cuelight.server.recommender.quality.time_order import YEAR_1995_S
+from cuelight.server.recommender.quality.time_order import MS_PER_S, YEAR_1995_S, are_milliseconds
 
 __all__ = ["Imported", "measure"]
 
@@ -59,13 +60,13 @@ def measure(imported: Imported, now_s: float) -> Report:
     spread = None if told is None else find_spread(told, imported.min_value)
     return Report(
         imported.title,
-        tuple(_figures(imported, spread, gaps)),
+        tuple(_figures(imported, spread, gaps, now_s)),
         _sorted(_findings(imported, spread, gaps, unknown, now_s)),
         tuple(chart for chart in _charts(imported, spread, gaps, now_s) if chart.rows),
     )
 
 
-def _figures(imported: Imported, spread: Spread | None, gaps: CatalogueGaps) -> Iterator[Figure]:
+def _figures(imported: Imported, spread: Spread | None, gaps: CatalogueGaps, now_s: float) -> Iterator[Figure]:
     told = imported.interactions
     for left_out in _left_out(imported):
         yield Figure("left out", f"{left_out.count:,} of {left_out.total:,} rows, which cannot be read; the first:")
@@ -77,7 +78,7 @@ def _figures(imported: Imported, spread: Spread | None, gaps: CatalogueGaps) -> 
         yield Figure("an item has", _middle(spread.item_events))
         yield Figure("top items", ", ".join(_top(spread, share) for share in (0.01, 0.1)))
         if told.has_times:
-            yield Figure("time", f"{date_of(told.times_s.min())} to {date_of(told.times_s.max())}")
+            yield Figure("time", _period(told.times_s, now_s))
         if told.has_values and len(told.stated):
             values = f"{told.stated.min():g} to {told.stated.max():g}, mean {spread.mean_value:.2f}"
             yield Figure("values", f"{values}; likes (from {imported.min_value:g} on): {spread.liked:.1%}")
@@ -93,8 +94,9 @@ def _findings(
         advice = "left out, as --skip-bad-rows says: mend them, and import again"
         yield Finding(Level.CHECK, "rows that cannot be read", left_out.count, left_out.total, advice)
     if told is not None and spread is not None:
-        yield from duplicate_findings(told)
-        yield from time_findings(told, now_s)
+        duplicates = find_duplicates(told)
+        yield from duplicate_findings(told, duplicates)
+        yield from time_findings(told, duplicates, now_s)
         yield from user_findings(told)
         yield from spread_findings(told, spread, imported.min_value)
     yield from catalogue_findings(gaps, unknown, imported.items)
@@ -105,7 +107,7 @@ def _charts(imported: Imported, spread: Spread | None, gaps: CatalogueGaps, now_
     if told is not None and spread is not None:
         if told.has_times:
             yield from growth_charts(find_growth(told, YEAR_1995_S, now_s))
-        yield values_chart(told.stated)
+        yield values_chart(told.stated, imported.min_value)
         yield events_chart("Events a user", "events", "users", spread.user_events)
         yield events_chart("Events an item", "events", "items", spread.item_events)
         yield top_chart(spread.item_events)
@@ -122,6 +124,14 @@ def _left_out(imported: Imported) -> Iterator[LeftOut]:
 def _sorted(findings: Iterator[Finding]) -> tuple[Finding, ...]:
     """By what matters most, each kind in the order it was found in."""
     return tuple(sorted((f for f in findings if f.count), key=lambda finding: _LEVELS.index(finding.level)))
+
+
+def _period(times_s: NDArray[np.float64], now_s: float) -> str:
+    first, last = float(times_s.min()), float(times_s.max())
+    if first > now_s and are_milliseconds(times_s, now_s):
+        days = f"{date_of(first / MS_PER_S)} to {date_of(last / MS_PER_S)}"
+        return f"{days}, if they are milliseconds; seconds are expected"
+    return f"{date_of(first)} to {date_of(last)}"
 
 
 def _middle(events: NDArray[np.int64]) -> str:

@@ -57,7 +57,8 @@ def _chart(chart: Chart, plotter: Plotter | None) -> str:
     columns = (chart.row_title, *chart.series)
     numbers = zip(*chart.series.values(), strict=True)
     cells = ((name, *(f"{value:,.6g}" for value in of)) for name, of in zip(chart.rows, numbers, strict=True))
-    table = _table(columns, (_row(row, range(1, len(columns))) for row in cells))
+    marked = f"<p>{escape(chart.mark.text)}</p>" if chart.mark else ""
+    table = f"{_table(columns, (_row(row, range(1, len(columns))) for row in cells))}{marked}"
     title = escape(chart.title)
     if plotter is None:
         return f"<section><h3>{title}</h3>{table}</section>"

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,14 @@ def find_plotter() -> Plotter | None:
         return None
 
     def plot(chart: Chart) -> str:
-        figure = Figure(figsize=(7, 3), layout="constrained")
-        _draw(chart, figure.subplots())
+        figure = Figure(figsize=(7, 4 if chart.apart else 3), layout="constrained")
+        if chart.apart:
+            panels = figure.subplots(len(chart.series), 1, sharex=True)
+            for axes, name in zip(panels, chart.series, strict=True):
+                _draw(replace(chart, series={name: chart.series[name]}), axes)
+                axes.label_outer()
+        else:
+            _draw(chart, figure.subplots())
         picture = io.BytesIO()
         with rc_context({"svg.fonttype": "none", "svg.hashsalt": chart.title}):  # the same chart, the same bytes
             figure.savefig(picture, format="svg", metadata={"Date": None})
@@ -47,7 +54,9 @@ def _draw(chart: Chart, axes: Any) -> None:
     axes.set_xlabel(chart.row_title)
     axes.spines[["top", "right"]].set_visible(False)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
-    if len(chart.series) > 1:
-        axes.legend(frameon=False)
-    else:
+    if chart.mark is not None:
+        axes.axvline(chart.mark.at - 0.5, color="black", linestyle="--", linewidth=1, label=chart.mark.text)
+    if len(chart.series) == 1:
         axes.set_ylabel(next(iter(chart.series)))
+    if len(chart.series) > 1 or chart.mark is not None:
+        axes.legend(frameon=False)

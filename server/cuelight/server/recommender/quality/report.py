@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Chart", "Figure", "Finding", "Level", "Report"]
+__all__ = ["Chart", "Figure", "Finding", "Level", "Mark", "Report"]
 
 
 class Level(StrEnum):
@@ -44,6 +44,15 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A line between rows of a chart."""
+
+    at: float
+    """So many rows are before it; a fraction is within a row that is a range."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
     """Numbers to draw, each series with a number a row."""
 
@@ -51,6 +60,9 @@ class Chart:
     row_title: str
     rows: tuple[str, ...]
     series: Mapping[str, tuple[float, ...]]
+    apart: bool = False
+    """Whether each series has axes of its own: they are of different sizes."""
+    mark: Mark | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from cuelight.server.errors import ConfigError
@@ -81,9 +82,22 @@ def report_quality(
         places = places_of_findings(report, told.places if told else None)
     print(as_text(report, places))
     plotter = find_plotter()
+    before = None if page else _set_aside(data / PAGE_NAME)
     page = page or data / PAGE_NAME
     _write(page, as_page(report, places, plotter))
-    print(f"report        {page}" + ("" if plotter else f" (tables alone; {HOW_TO_GET_PLOTS})"))
+    said = ([] if plotter else [f"tables alone; {HOW_TO_GET_PLOTS}"]) + ([f"before: {before.name}"] if before else [])
+    print(f"report        {page}" + (f" ({'; '.join(said)})" if said else ""))
+
+
+def _set_aside(page: Path) -> Path | None:
+    """Give the page of the import before a number, so that it stays, and return its name; None where there is none."""
+    if not page.exists():
+        return None
+    kept = next(aside for n in count(1) if not (aside := page.with_stem(f"{page.stem}-{n}")).exists())
+    try:
+        return page.rename(kept)
+    except OSError as error:
+        raise ConfigError(f"{page}: cannot rename the quality report: {error.strerror}") from error
 
 
 def _write(page: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cuelight.server.recommender.importing.interactions import Interactions
 from cuelight.server.recommender.quality.duplicates import first_alike
 
-__all__ = ["FEW_EVENTS", "Spread", "find_spread", "share_of_top", "value_counts"]
+__all__ = ["FEW_EVENTS", "Spread", "find_spread", "places_below", "share_of_top", "value_counts"]
 
 FEW_EVENTS = 5
 """With fewer a user or an item is as good as cold. Source: the 5-core that evaluations of recommenders filter to."""
@@ -61,3 +61,12 @@ def value_counts(values: NDArray[np.float64]) -> tuple[tuple[str, int], ...]:
     counts, edges = np.histogram(values, _BINS)
     ranges = [f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges.tolist())]
     return tuple(zip(ranges, counts.tolist(), strict=True))
+
+
+def places_below(values: NDArray[np.float64], bound: float) -> float:
+    """Return how many of the places of `value_counts` are below a bound; in a range, the share of it that is."""
+    different = np.unique(values)
+    if len(different) <= _MAX_VALUES:
+        return float((different < bound).sum())
+    low, high = float(different[0]), float(different[-1])
+    return float(np.clip(_BINS * (bound - low) / (high - low), 0, _BINS))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from cuelight.server.recommender.importing.interactions import Interactions
 from cuelight.server.recommender.store.events import FUTURE_TOLERANCE_S
 
-__all__ = ["YEAR_1995_S", "Gap", "TimeOrder", "find_time_order"]
+__all__ = ["MS_PER_S", "YEAR_1995_S", "Gap", "TimeOrder", "are_milliseconds", "find_time_order"]
 
 YEAR_1995_S = 788_918_400.0
 """1995-01-01 UTC: hardly anything that people did online was kept before, so an earlier time is likely a mistake."""
@@ -19,7 +19,7 @@ _EXPECTED_IN_A_GAP = 100
 _LEAST_GAP_S = 86_400.0
 """Shorter ones are nights."""
 
-_MS_PER_S = 1000.0
+MS_PER_S = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,6 @@ def find_time_order(told: Interactions, now_s: float) -> TimeOrder:
     """Look at the times of the rows."""
     times_s = told.times_s
     future = times_s > now_s + FUTURE_TOLERANCE_S
-    as_ms = times_s[future] / _MS_PER_S
     sensible = ~future & (times_s >= YEAR_1995_S)
     return TimeOrder(
         future,
@@ -60,9 +59,15 @@ def find_time_order(told: Interactions, now_s: float) -> TimeOrder:
         (times_s >= 0) & (times_s < YEAR_1995_S),
         _going_back(told),
         _same_second(told),
-        bool(len(as_ms)) and bool(np.all((as_ms >= YEAR_1995_S) & (as_ms <= now_s + FUTURE_TOLERANCE_S))),
+        are_milliseconds(times_s[future], now_s),
         _gaps(np.sort(times_s[sensible])),
     )
+
+
+def are_milliseconds(times: NDArray[np.float64], now_s: float) -> bool:
+    """Return whether all times make sense as milliseconds, if there are any."""
+    as_ms = times / MS_PER_S
+    return bool(len(as_ms)) and bool(np.all((as_ms >= YEAR_1995_S) & (as_ms <= now_s + FUTURE_TOLERANCE_S)))
 
 
 def _going_back(told: Interactions) -> NDArray[np.bool_]:
