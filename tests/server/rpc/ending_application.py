@@ -25,9 +25,9 @@ from cuelight.server.rpc.methods import Service
 
 ERRORS = {"dies": ValueError("the part is gone"), "unusable": ConfigError("no such thing: unicorns")}
 ERRORS["talks"] = ERRORS["unusable"]
-AT_THE_START = " at the start"
 LONG_LINE_BYTES = 1 << 20
 LINES = 20_000
+AT_THE_START = " at the start"
 
 
 class EndingApplication:

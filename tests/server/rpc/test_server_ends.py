@@ -40,24 +40,6 @@ def test_a_configuration_found_unusable_while_loading_ends_as_one_found_at_once(
 
 
 @pytest.mark.parametrize("front", FRONTS)
-def test_a_configuration_found_unusable_at_the_start_is_said_in_one_line(front: str) -> None:
-    ended = end(front, "unusable at the start")
-
-    assert ended.returncode == 2
-    assert ended.stderr == "unusable: no such thing: unicorns\n"
-
-
-@pytest.mark.parametrize("front", FRONTS)
-def test_what_fails_at_the_start_is_said_once_with_its_traceback(front: str) -> None:
-    ended = end(front, "dies at the start")
-
-    assert ended.returncode == 1
-    assert "Traceback" in ended.stderr
-    assert ended.stderr.rstrip().endswith("ValueError: the part is gone")
-    assert ended.stderr.count("the part is gone") == 1
-
-
-@pytest.mark.parametrize("front", FRONTS)
 def test_whatever_is_written_to_stderr_the_server_goes_on(front: str) -> None:
     ended = end(front, "talks")
 
@@ -73,6 +55,24 @@ def test_a_launcher_that_no_longer_understands_its_worker_ends_loudly() -> None:
 
     assert ended.returncode == 1
     assert "JSONDecodeError" in ended.stderr
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_a_configuration_found_unusable_at_the_start_is_said_in_one_line(front: str) -> None:
+    ended = end(front, "unusable at the start")
+
+    assert ended.returncode == 2
+    assert ended.stderr == "unusable: no such thing: unicorns\n"
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_what_fails_at_the_start_is_said_once_with_its_traceback(front: str) -> None:
+    ended = end(front, "dies at the start")
+
+    assert ended.returncode == 1
+    assert "Traceback" in ended.stderr
+    assert ended.stderr.rstrip().endswith("ValueError: the part is gone")
+    assert ended.stderr.count("the part is gone") == 1
 
 
 @pytest.mark.slow

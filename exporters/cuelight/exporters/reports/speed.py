@@ -13,7 +13,7 @@ from cuelight.exporters.sizes import example_of, trace_sizes
 from cuelight.exporters.spec import ExportSpec
 from cuelight.exporters.threads import open_on_one_thread
 
-__all__ = ["Speed", "SpeedRow", "measure_speed"]
+__all__ = ["Speed", "SpeedRow", "in_turns", "measure_speed"]
 
 _BATCHES = (1, 4, 16)
 _ROUNDS = 5
@@ -57,7 +57,7 @@ def measure_speed(spec: ExportSpec, module: nn.Module, model: Path, seed: int) -
         feeds = {name: tensor.numpy() for name, tensor in tensors.items() if name in taken}
         arguments = tuple(tensors.values())
         with torch.inference_mode():
-            theirs, ours = _in_turns(lambda a=arguments: module(*a), lambda f=feeds: session.run(None, f))  # type: ignore[misc]
+            theirs, ours = in_turns(lambda a=arguments: module(*a), lambda f=feeds: session.run(None, f))  # type: ignore[misc]
         rows.append(SpeedRow(batch, ours, theirs))
         if max(ours, theirs) > _TOO_LONG_S:
             break
@@ -65,7 +65,7 @@ def measure_speed(spec: ExportSpec, module: nn.Module, model: Path, seed: int) -
     return Speed(tuple(rows), f"{_processor()}, PyTorch {torch.__version__}", axes)
 
 
-def _in_turns(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
+def in_turns(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
     """Return the time of a call of each in its fastest round; they take turns, so that a busy machine disturbs both."""
     for run in (first, second):
         run()  # what is slow the first time alone

@@ -28,8 +28,42 @@ class Table:
 
 def tables(report: Report) -> list[Table]:
     """Return a report's tables, in the order to be read; a model published as files has no parity and no speed."""
-    made = {"parity": (_parity, _sizes), "speed": (_speed,), "graph": (_graph,), "golden": (_golden,), "cuda": (_cuda,)}
+    made = {
+        "quantization": (_quantization,),
+        "parity": (_parity, _sizes),
+        "speed": (_speed,),
+        "graph": (_graph,),
+        "golden": (_golden,),
+        "cuda": (_cuda,),
+    }
     return [make(report) for section, makers in made.items() if section in report for make in makers]
+
+
+def _quantization(report: Report) -> Table:
+    made = report["quantization"]
+    excluded = ", ".join(made["excluded"]) or "none"
+    text = (
+        f"{made['method']}, beside the FP32 file it was made from, on one thread in turns. {made['accuracy']}: it may "
+        f"lose {made['may_lose']:g}. Nodes left in FP32: {excluded}."
+    )
+    rows = [
+        (made["accuracy"], f"{made['before']:.4f}", f"{made['after']:.4f}", f"{made['after'] - made['before']:+.4f}"),
+        ("bytes", f"{made['bytes_before']:,}", f"{made['bytes_after']:,}", _times(made, "bytes_before", "bytes_after")),
+        *(
+            (
+                f"ms, batch {row['batch']}",
+                f"{1e3 * row['fp32_s']:.3f}",
+                f"{1e3 * row['quantized_s']:.3f}",
+                _times(row, "fp32_s", "quantized_s"),
+            )
+            for row in made["speed"]
+        ),
+    ]
+    return Table("Quantization", text, ("", "FP32", made["method"], ""), tuple(rows), frozenset({1, 2, 3}))
+
+
+def _times(row: dict[str, Any], before: str, after: str) -> str:
+    return f"{row[before] / row[after]:.2f} times less"
 
 
 def _parity(report: Report) -> Table:

@@ -471,8 +471,8 @@ class Shelf(_message.Message):
     model_version: _builtins.int
     """What the model has learned: the number of the last event."""
     cold: _builtins.bool
-    """Whether nothing is known of what this user likes, or nothing that tells this model anything of the items that may be
-    on the shelf, so that it is what everybody likes.
+    """Whether nothing is known of what this user likes, or nothing that tells this model anything of the items that may
+    be on the shelf, so that it is what everybody likes.
     """
     seed: _builtins.int
     """What was drawn with; 0 without exploration."""
@@ -1074,7 +1074,8 @@ class RecordInteractionsRequest(_message.Message):
     @_builtins.property
     def interactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interaction]:
         """In any order, 10000 at most; a call may have any number of messages. Without `said` an event is a plain like: it is
-        kept with the least value that counts when it comes, the server's min_value or 1, whichever is more. Where min_value is raised later, it no longer counts.
+        kept with the least value that counts when it comes, the server's min_value or 1, whichever is more. Where
+        min_value is raised later, it no longer counts.
         """
 
     def __init__(

@@ -88,11 +88,11 @@ class ShelfMaker:
             final = boosted(scores, rules.boosts)
             best = self._best(final, allowed, options)
         shelf, explored = self._explored(best, final, allowed, asker, options)
-        reasons = self._reasons(model, asker.history, shelf, scores, rules, options) if options.explain else repeat(())
-        shown = (final[shelf] + 0.0).tolist()  # which makes 0 of -0
+        reasons = self._reasons(model, asker.history, shelf, scores, rules.boosts, options) if options.explain else None
         items = tuple(
-            Recommendation(self._items.id_at(place), score, why, place in explored)
-            for place, score, why in zip(shelf.tolist(), shown, reasons, strict=False)
+            # Adding 0 makes 0 of -0.
+            Recommendation(self._items.id_at(place), score + 0.0, why, place in explored)
+            for place, score, why in zip(shelf.tolist(), final[shelf].tolist(), reasons or repeat(()), strict=False)
         )
         seed = options.seed if options.exploration else 0
         return Shelf(items, model.name, self._version, cold, seed)
@@ -146,24 +146,24 @@ class ShelfMaker:
         history: History,
         shelf: NDArray[np.int64],
         scores: NDArray[np.float64],
-        rules: _Rules,
+        boosts: Sequence[BoostRule],
         options: ShelfOptions,
     ) -> list[tuple[ShownReason, ...]]:
         """Return the reasons of every item on a shelf, whose `scores` (items,) are those before the boosts."""
         told = zip(shelf.tolist(), scores[shelf].tolist(), model.reasons(history, shelf), strict=True)
-        most = options.max_reasons
-        return [self._shown_reasons(place, score, reasons, rules.boosts, most) for place, score, reasons in told]
+        return [self._shown_reasons(place, score, why, boosts, options.max_reasons) for place, score, why in told]
 
     def _shown_reasons(
-        self, place: int, score: float, reasons: Sequence[Reason], boosts: Sequence[BoostRule], most: int
+        self, place: int, score: float, told: Sequence[Reason], boosts: Sequence[BoostRule], most: int
     ) -> tuple[ShownReason, ...]:
         id_at = self._items.id_at
+        reasons = list(told)
         moved = shares_of_boosts(score, place, boosts)
         if moved:
-            more = (Reason(share, feature=name) for name, share in moved.items())
-            reasons = sorted((*reasons, *more), key=lambda reason: -reason.share)
-        told = _largest(reasons, most) if 0 < most < len(reasons) else reasons
-        return tuple(_shown((share, None if item is None else id_at(item), feature)) for share, item, feature in told)
+            reasons += [Reason(share, feature=name) for name, share in moved.items()]
+            reasons.sort(key=lambda reason: -reason.share)
+        kept = _largest(reasons, most) if 0 < most < len(reasons) else reasons
+        return tuple(_shown((share, None if item is None else id_at(item), feature)) for share, item, feature in kept)
 
 
 def _largest(reasons: Sequence[Reason], most: int) -> list[Reason]:

@@ -23,11 +23,11 @@ __all__ = [
 ]
 
 MAX_N = 1000
+MAX_EXCLUDED = 10_000
 MAX_EXPLAINED = 100
 """Items of a shelf with reasons, of which each has as many as the history has items."""
 MAX_DIVERSE = 200
 """Items of a diverse shelf: it is chosen from five times as many, which are compared in pairs."""
-MAX_EXCLUDED = 10_000
 LEAST_WEIGHT, MOST_WEIGHT = 1e-6, 1e6
 """Of items in a history that comes with a call, and of models in a blend: sums of products of these stay exact."""
 _DEFAULT_N = 10

@@ -63,7 +63,7 @@ class EmbeddingTable:
         return {name: np.frombuffer(vector, _STORED).astype(np.float32) for name, vector in found}
 
     def load(self) -> dict[str, SpaceVectors]:
-        """Return all vectors by space. Raises: Damaged when those of a space are not of one length."""
+        """Return all vectors by space. Raises: Damaged when those of a space are not of one length, or no vectors."""
         return {
             name: self._loaded(name, number, count)
             for name, number, count in self._connection.execute(_COUNTS).fetchall()
@@ -81,6 +81,8 @@ class EmbeddingTable:
             end = start + len(rows)
             places[start:end] = [place for place, _ in rows]
             vectors[start:end] = np.frombuffer(b"".join(vector for _, vector in rows), _STORED).reshape(-1, length)
+            if not (np.isfinite(vectors[start:end]).all() and vectors[start:end].any(axis=1).all()):
+                raise Damaged(f'embeddings: space "{name}": expected finite numbers, not all of a vector 0')
             start = end
         return SpaceVectors(places, vectors)
 

@@ -10,6 +10,7 @@ Source: SQLite, Write-Ahead Logging; PRAGMA synchronous, secure_delete; VACUUM.
 """
 
 import logging
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -270,9 +271,13 @@ class Store:
         return self._events.count()
 
     def setting(self, name: str) -> float | None:
-        """Return a number that was kept with the data, None where there is none."""
+        """Return a number that was kept with the data, None where there is none. Raises: Damaged when it is none."""
         found = self._connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
-        return None if found is None else float(found[0])
+        if found is None:
+            return None
+        if not isinstance(found[0], float) or not math.isfinite(found[0]):
+            raise Damaged(f"settings: {name}: expected a finite number, got {found[0]!r}")
+        return found[0]
 
     def set_setting(self, name: str, value: float) -> None:
         """Keep a number with the data; durable on return."""

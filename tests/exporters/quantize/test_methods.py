@@ -1,0 +1,84 @@
+"""The conversions, one by one: what they turn into 8 or 16 bits, and what they leave."""
+
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from cuelight.exporters.export import export_model
+from cuelight.exporters.quantize.methods import METHODS, candidates, convert, prepare
+from cuelight.exporters.spec import Arrays
+from tests.exporters.quantize.small_models import CNN, cnn_inputs
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    return export_model(CNN, folder, folder).path / "model.onnx"
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def prepared(exported: Path, method: str, tmp_path: Path) -> Path:
+    prepare(method, exported, tmp_path / "prepared.onnx")
+    return tmp_path / "prepared.onnx"
+
+
+def calibration() -> list[Arrays]:
+    generator = torch.Generator().manual_seed(3)
+    return [{name: tensor.numpy() for name, tensor in cnn_inputs(generator, 1).items()} for _ in range(16)]
+
+
+def outputs_of(model: Path, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    (scores,) = ort.InferenceSession(str(model)).run(None, {"image": images})
+    found: NDArray[np.float32] = scores
+    return found
+
+
+def test_a_converted_file_is_smaller_and_close(prepared: Path, tmp_path: Path, method: str) -> None:
+    images = cnn_inputs(torch.Generator().manual_seed(4), 32)["image"].numpy()
+    target = tmp_path / "converted.onnx"
+
+    convert(method, prepared, target, calibration())
+
+    want, got = outputs_of(prepared, images), outputs_of(target, images)
+    assert got.dtype == np.float32
+    assert 0 < np.sqrt(np.mean((got - want) ** 2) / np.mean(want**2)) < 0.05
+    # Of a CNN, int8-dynamic converts the dense layer alone.
+    assert target.stat().st_size < prepared.stat().st_size * (0.8 if method == "int8-dynamic" else 0.7)
+
+
+def test_a_file_with_every_node_left_alone_computes_the_same(prepared: Path, tmp_path: Path, method: str) -> None:
+    images = cnn_inputs(torch.Generator().manual_seed(4), 3)["image"].numpy()
+    nodes = candidates(method, prepared)
+
+    convert(method, prepared, tmp_path / "same.onnx", calibration(), nodes)
+
+    assert len(nodes) >= (1 if method == "int8-dynamic" else 2)
+    # With fp16, what goes from node to node is rounded to 11 bits all the same, here four times.
+    tolerance = 4 * 2**-11 if method == "fp16" else 0
+    got, want = outputs_of(tmp_path / "same.onnx", images), outputs_of(prepared, images)
+    np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * np.abs(want).max())
+
+
+def test_bf16_weights_are_rounded_to_the_nearest_half_to_even(exported: Path, tmp_path: Path) -> None:
+    convert("bf16", exported, tmp_path / "bf16.onnx", [])
+
+    before = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(exported).graph.initializer}
+    after = {tensor.name: tensor for tensor in onnx.load(tmp_path / "bf16.onnx").graph.initializer}
+    kept = [name for name in before if f"{name}.bf16" in after]
+    assert len(kept) >= 2
+    for name in kept:
+        raw = np.frombuffer(after[f"{name}.bf16"].raw_data, ml_dtypes.bfloat16).reshape(before[name].shape)
+        np.testing.assert_array_equal(raw, before[name].astype(ml_dtypes.bfloat16))
