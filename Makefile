@@ -10,7 +10,7 @@ REPOSITORY := models
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
 
-demo: setup  ## export the trained models, serve them, call them with a photo, a recording and music; recommend films
+demo: setup  ## export the trained models, serve them, call them with a photo, a recording, music and texts; recommend films
 	$(BIN)/cuelight export all --if-missing --repository $(REPOSITORY)
 	$(BIN)/python clients/python/examples/demo.py --model-repository $(REPOSITORY)
 

@@ -131,7 +131,7 @@ class FakeRecommender(pb_grpc.RecommenderServiceServicer):
 
     def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         self._ask(request, context)
-        models = [pb.Model(name="ease", ready=True), pb.Model(name="als", ready=False)]
+        models = [pb.Model(name="ease", ready=True), pb.Model(name="als", detail="being fitted")]
         return pb.ListModelsResponse(models=models, version=7, users=3, items=2, events=5)
 
     def _ask(self, request: Any, context: Context) -> None:

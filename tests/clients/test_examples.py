@@ -80,8 +80,32 @@ def test_detect_beats(server: ServeProcess, samples: dict[str, Path]) -> None:
     assert "a click track of 20 clicks" in clicks
 
 
+def test_search_texts(server: ServeProcess, tmp_path: Path) -> None:
+    picture = tmp_path / "attention.png"
+
+    said, first, *_, words, _ = printed(
+        "search_texts.py", "--url", server.target, "--attention", str(picture)
+    ).splitlines()
+
+    assert "something relaxing" in said
+    assert "for ages six and up" in first
+    assert words.split()[5] == "queen"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 def test_failover(server: ServeProcess, samples: dict[str, Path]) -> None:
     out = printed("failover.py", str(samples["recording"]), "--model-repository", str(server.log.parent / "models"))
 
     assert "kill -9 of" in out
     assert "the same bits 311 of 311" in out
+
+
+def test_pronounce(server: ServeProcess) -> None:
+    out = printed("pronounce.py", "blackbird", "--url", server.target).splitlines()
+
+    assert out[0].split() == ["blackbird:", "B", "L", "AE1", "K", "B", "ER2", "D"]
+    shades = [line[len("      B   ") :] for line in out[2:]]
+    darkness = [[" ░▒▓█".index(shade) for shade in row] for row in shades]
+    places = [row.index(max(row)) for row in darkness]
+    assert len(places) == 7
+    assert places == sorted(places)

@@ -11,6 +11,7 @@ import pytest
 from cuelight.client import (
     AsyncChannel,
     AsyncRecommenderClient,
+    Boost,
     DeadlineExceeded,
     Interaction,
     InvalidRequest,
@@ -113,8 +114,10 @@ def test_a_history_comes_with_the_call_weighed_or_not(client: RecommenderClient,
         lambda client: client.recommend({"i": 0.0}),
         lambda client: client.recommend("u", ShelfOptions(n=0)),
         lambda client: client.recommend("u", ShelfOptions(model="ease", blend={"als": 1.0})),
+        lambda client: client.recommend("u", ShelfOptions(exclude_item_ids="item 7")),
+        lambda client: client.recommend("u", ShelfOptions(boosts=(Boost("sale", factor=2.0),))),
     ],
-    ids=["a weight of 0", "n of 0", "a model and a blend"],
+    ids=["a weight of 0", "n of 0", "a model and a blend", "a text for ids", "a boost of nothing"],
 )
 def test_what_the_wire_cannot_say_is_refused_here(
     client: RecommenderClient, fake: FakeRecommender, wrong: Callable[[RecommenderClient], Any]
@@ -254,7 +257,9 @@ def test_items_go_and_come(client: RecommenderClient, fake: FakeRecommender) -> 
 
 
 def test_models_say_which_can_be_asked(client: RecommenderClient) -> None:
-    assert client.models() == RecommenderModels({"ease": True, "als": False}, version=7, users=3, items=2, events=5)
+    details = {"ease": "", "als": "being fitted"}
+    expected = RecommenderModels({"ease": True, "als": False}, 7, users=3, items=2, events=5, details=details)
+    assert client.models() == expected
 
 
 def test_a_watched_shelf_is_told_as_it_changes_until_the_watch_is_left(

@@ -38,7 +38,13 @@ def client(request: pytest.FixtureRequest, fake: FakeRecommender) -> Iterator[Re
 def test_options_are_sent_as_they_are_said(client: RecommenderClient, fake: FakeRecommender) -> None:
     boosts = (Boost("new", filter=ItemFilter(any_tags=("new",)), factor=1.5), Boost(item_ids=("a", "b"), add=-2.0))
     options = ShelfOptions(
-        exclude_seen_since_s=1_700_000_000.25, boosts=boosts, exploration=0.1, seed=2**64 - 1, experiment="home"
+        exclude_seen_since_s=1_700_000_000.25,
+        boosts=boosts,
+        exploration=0.1,
+        seed=2**64 - 1,
+        experiment="home",
+        max_reasons=3,
+        exclude_item_ids={"z"},
     )
 
     client.recommend("u", options)
@@ -53,6 +59,8 @@ def test_options_are_sent_as_they_are_said(client: RecommenderClient, fake: Fake
         exploration=0.1,
         seed=2**64 - 1,
         experiment="home",
+        max_reasons=3,
+        exclude_item_ids=["z"],
     )
 
 

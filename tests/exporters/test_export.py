@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import torch
 
 from cuelight.exporters.errors import ExportError
 from cuelight.exporters.export import Export, export_model
@@ -93,3 +94,60 @@ def test_further_files_of_a_version_stand_beside_the_model(tmp_path: Path) -> No
     files = {path.name for path in export.path.iterdir()}
     assert files == {"model.onnx", "golden.npz", "report.json", "report.html", "labels.txt"}
     assert (export.path / "labels.txt").read_bytes() == b"twice\n"
+
+
+def test_further_graphs_are_proven_and_stand_beside_the_model(tmp_path: Path) -> None:
+    spec = replace(DOUBLER, further=(ACCUMULATOR,))
+
+    export = export_model(spec, tmp_path, tmp_path / "cache")
+
+    files = {path.name for path in export.path.iterdir()}
+    own = {"model.onnx", "golden.npz", "report.json", "report.html"}
+    assert files == {*own, "accumulator.onnx", "accumulator.golden.npz"}
+    assert [report.name for report in export.further] == ["accumulator"]
+    assert export.further[0].passed
+    assert json.loads(metadata_of(export.path / "accumulator.onnx")["cuelight.state"])[0]["input"] == "total"
+    assert export.size_bytes == sum(path.stat().st_size for path in export.path.glob("*.onnx"))
+    notes = json.loads((export.path / "report.json").read_text())["model"]["notes"]
+    assert any("accumulator.onnx: 18 comparisons with PyTorch agree" in note for note in notes)
+    with np.load(export.path / "accumulator.golden.npz", allow_pickle=False) as golden:
+        np.testing.assert_array_equal(golden["1/inputs/total"], golden["0/outputs/total_next"])
+
+
+def test_a_further_graph_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ParityError, match="baked"):
+        export_model(replace(DOUBLER, further=(BAKED,)), tmp_path, tmp_path / "cache")
+
+    assert list(tmp_path.rglob("*.onnx")) == []
+
+
+def test_a_further_graph_has_a_name_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match='doubler: a further graph cannot be called "model"'):
+        export_model(replace(DOUBLER, further=(replace(DOUBLER, name="model"),)), tmp_path, tmp_path / "cache")
+
+
+class Lookup(torch.nn.Module):
+    """Has an operation inside that torch names `embedding`, as its output is named."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(5, 2, _weight=torch.arange(10.0).reshape(5, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        doubled: torch.Tensor = self.table(x) * 2
+        return doubled
+
+
+def test_an_output_may_have_the_name_of_an_operation(tmp_path: Path) -> None:
+    spec = replace(
+        DOUBLER,
+        build=lambda cache_dir: Lookup().eval(),
+        example=lambda generator, batch: {"x": torch.randint(0, 5, (batch, 3), generator=generator)},
+        outputs=("embedding",),
+    )
+
+    export = export_model(spec, tmp_path, tmp_path / "cache")
+
+    session = ort.InferenceSession(str(export.path / "model.onnx"))
+    (got,) = session.run(["embedding"], {"x": np.array([[4, 0, 1]])})
+    assert got.tolist() == [[[16, 18], [0, 2], [4, 6]]]

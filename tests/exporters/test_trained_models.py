@@ -30,6 +30,17 @@ def test_parity_holds_over_batch_sizes_and_steps(trained_export: Export) -> None
     assert len(spec.parity_batches) > 1
 
 
+def test_graphs_beside_the_first_are_proven_like_it(trained_export: Export) -> None:
+    graphs = SPECS[trained_export.report.name].further
+
+    assert [report.name for report in trained_export.further] == [graph.name for graph in graphs]
+    for graph, report in zip(graphs, trained_export.further, strict=True):
+        assert report.passed
+        assert {row.batch for row in report.rows} == set(graph.parity_batches)
+        assert {row.step for row in report.rows} == set(range(graph.parity_steps))
+        assert (trained_export.path / f"{graph.name}.golden.npz").is_file()
+
+
 def test_a_file_tells_a_server_all_it_needs(trained_export: Export) -> None:
     model = onnx.load(trained_export.path / "model.onnx")
     described = {prop.key: prop.value for prop in model.metadata_props}

@@ -98,8 +98,8 @@ def test_a_toml_file_sets_fields_and_leaves_the_rest_at_their_defaults(folder: P
     [
         (
             "[serve]\n",
-            r"unknown section \[serve\]; sections are repository, server, engine, limits, sequences, speech, vision, "
-            r"log, tls",
+            r"unknown section \[serve\]; sections are repository, server, engine, limits, sequences, speech, text, "
+            "vision, log, tls",
         ),
         ("[server]\nprot = 1\n", "unknown key server.prot; keys are host, port, metrics_port, front, grace_period_s"),
         ("port = 1\n", r"unknown section \[port\]"),

@@ -57,11 +57,11 @@ class Titles:
 def print_rated(told: Sequence[Interaction], titles: Titles) -> None:
     """Print what a user has rated highest, the latest first."""
     latest = {interaction.item_id: interaction for interaction in told}.values()
-    rated = [interaction for interaction in latest if not interaction.withdrawn]
-    best = sorted(rated, key=lambda interaction: (-interaction.value, -(interaction.time_s or 0)))[:RATED]
+    rated = [(one.value, one.time_s or 0.0, one.item_id) for one in latest if one.value is not None]
+    best = sorted(rated, key=lambda one: one[:2], reverse=True)[:RATED]
     print(f"  User {told[0].user_id} has rated {len(rated)} items, highest and last")
-    for interaction in best:
-        print(f"      {interaction.value:.0f}  {titles[interaction.item_id]}")
+    for value, _, item_id in best:
+        print(f"      {value:.0f}  {titles[item_id]}")
 
 
 def print_shelf(shelf: Shelf, titles: Titles, before: Shelf | None = None) -> None:

@@ -131,7 +131,8 @@ def _exported(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> "t
         files = export_files(spec, options.repository, options.cache_dir, options.version)
         return files, files.proof
     export = export_model(spec, options.repository, options.cache_dir, options.version, options.seed)
-    return export, table(export.report)
+    further = (f"{report.name}.onnx\n{table(report)}" for report in export.further)
+    return export, "\n".join([table(export.report), *further])
 
 
 def _fetch(files: list[WheelFile], cache_dir: Path) -> None:

@@ -1,8 +1,9 @@
 """From PyTorch's graph to a checked ONNX file whose axes have names."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -38,6 +39,7 @@ def write_onnx(spec: ExportSpec, traced: Trace, layout: Layout, path: Path) -> t
             )
             assert converted is not None  # it is None without dynamo
             assert converted.exported_program is not None  # it is None for what was not traced
+            _keep_names_apart(converted.model, spec.outputs)
             converted.save(path)
     except Exception as error:
         # The exporter raises many types, for whatever it met; all mean that there is no ONNX form.
@@ -75,6 +77,15 @@ def _line_of(node_name: str, program: torch.export.ExportedProgram) -> str:
     with quiet():
         nodes = {node.name: node for node in program.run_decompositions().graph.nodes}
     return line_in(nodes[node_name].meta.get("stack_trace")) if node_name in nodes else ""
+
+
+def _keep_names_apart(model: Any, outputs: Sequence[str]) -> None:
+    """Rename what inside the graph has an output's name: torch names values after operations, such as `embedding`."""
+    given = set(map(id, model.graph.outputs))
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            if value.name in outputs and id(value) not in given:
+                value.name = f"{value.name}_inside"
 
 
 def _name_axes(model: onnx.ModelProto, layout: Layout) -> None:

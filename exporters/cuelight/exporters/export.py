@@ -39,12 +39,13 @@ _FILES = ("model.onnx", "golden.npz", JSON_FILE, PAGE_FILE)
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What was written, and its proof."""
+    """What was written, and its proof; `further` are the proofs of the graphs beside the first."""
 
     path: Path
     version: int
     size_bytes: int
     report: ParityReport
+    further: tuple[ParityReport, ...] = ()
 
 
 def export_model(
@@ -72,13 +73,18 @@ def export_model(
         report, notes = write_proven(spec, module, model, seed)
         _describe(model, spec, {**spec.metadata(cache_dir), "cuelight.parity": json.dumps(report.summary())})
         _write_golden(spec, module, Path(scratch) / "golden.npz", seed)
+        further = [_write_further(graph, Path(scratch), cache_dir, seed) for graph in spec.further]
+        notes += tuple(line for _, lines in further for line in lines)
+        beside = [f"{graph.name}.{ending}" for graph in spec.further for ending in ("onnx", "golden.npz")]
         assets = spec.assets(cache_dir)
         for name, content in assets.items():
             (Path(scratch) / name).write_bytes(content)
         write_report(make_report(spec, module, Path(scratch), number, report, seed, notes), Path(scratch))
         folder.mkdir(exist_ok=True)
-        _put_in_place(Path(scratch), target, (*_FILES, *assets))
-    return Export(target, number, (target / "model.onnx").stat().st_size, report)
+        _put_in_place(Path(scratch), target, (*_FILES, *beside, *assets))
+    graphs = ("model", *(graph.name for graph in spec.further))
+    size_bytes = sum((target / f"{name}.onnx").stat().st_size for name in graphs)
+    return Export(target, number, size_bytes, report, tuple(proof for proof, _ in further))
 
 
 def write_proven(spec: ExportSpec, module: nn.Module, model: Path, seed: int) -> tuple[ParityReport, tuple[str, ...]]:
@@ -95,6 +101,21 @@ def write_proven(spec: ExportSpec, module: nn.Module, model: Path, seed: int) ->
         difference = first_difference(spec, module, program, model, report.failure)
         raise ParityError(report, "\n".join([difference, *notes]))
     return report, notes
+
+
+def _write_further(spec: ExportSpec, folder: Path, cache_dir: Path, seed: int) -> tuple[ParityReport, tuple[str, ...]]:
+    """Write a graph beside the first; return its proof, and what the report notes of it."""
+    module = spec.build(cache_dir)
+    path = folder / f"{spec.name}.onnx"
+    report, notes = write_proven(spec, module, path, seed)
+    _describe(path, spec, {**spec.metadata(cache_dir), "cuelight.parity": json.dumps(report.summary())})
+    _write_golden(spec, module, folder / f"{spec.name}.golden.npz", seed)
+    worst = max(report.rows, key=lambda row: row.share_of_tolerance)
+    proof = (
+        f"{path.name}: {len(report.rows)} comparisons with PyTorch agree, at worst {worst.max_abs_error:.1e} off "
+        f"({worst.output}, {worst.share_of_tolerance:.1%} of what is allowed)"
+    )
+    return report, (proof, *(f"{path.name}: {note}" for note in notes))
 
 
 def _check_writable(repository: Path) -> None:

@@ -33,6 +33,10 @@ def check_names(spec: ExportSpec) -> None:
             raise ExportError(f'{spec.name}: output "{name}" is named {count} times')
         if not _TENSOR_NAME.fullmatch(name):
             raise ExportError(f'{spec.name}: "{name}" is no name of a tensor: expected letters, digits, "_" and "."')
+    for graph in spec.further:
+        check_names(graph)
+        if graph.name == "model":
+            raise ExportError(f'{spec.name}: a further graph cannot be called "model": the first one is model.onnx')
 
 
 def check_files(names: list[str]) -> None:

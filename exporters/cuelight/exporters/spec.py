@@ -59,7 +59,8 @@ class ExportSpec:
     every size of `parity_batches` and of each axis, over `parity_steps` steps (more than one for a model with state)
     and `parity_seeds` seeds; the golden vectors hold the sizes of `golden_batches`. An output agrees when
     |got - want| <= atol + rtol * |want|. `assets(cache_dir)` returns further files of a version by name, such as a
-    vocabulary.
+    vocabulary. `further` are graphs that belong to the model, such as the decoder of an encoder: each is proven like
+    the first, and written beside it as `<name>.onnx` with `<name>.golden.npz`.
     """
 
     name: str
@@ -83,6 +84,7 @@ class ExportSpec:
     opset: int = 18
     axes: tuple[Axis, ...] = ()
     parity_seeds: int = 1
+    further: tuple["ExportSpec", ...] = ()
 
     def __post_init__(self) -> None:
         if self.atol < 0 or self.rtol < 0:

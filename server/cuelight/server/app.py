@@ -5,11 +5,12 @@ background task: the server is live at once, and ready when every model it must 
 """
 
 import asyncio
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from prometheus_client import PROCESS_COLLECTOR
 
+from cuelight.server.companions import accompanied
 from cuelight.server.config import ServeConfig
 from cuelight.server.config_file import from_json
 from cuelight.server.description import describe_repository
@@ -17,8 +18,6 @@ from cuelight.server.errors import ModelNotFound, ModelNotReady
 from cuelight.server.inference.log_settings import LogSettings
 from cuelight.server.inference.management import ManagementServicer
 from cuelight.server.inference.metrics import ModelMetrics
-from cuelight.server.inference.model_config import ResolvedModel
-from cuelight.server.inference.model_version import Companion
 from cuelight.server.inference.repository import ModelRepository
 from cuelight.server.inference.resume_tokens import TokenSealer
 from cuelight.server.inference.sequence_servicer import SequenceServicer, sequence_service
@@ -40,7 +39,6 @@ from cuelight.server.rpc.methods import Service
 from cuelight.server.rpc.metrics import CallMetrics
 from cuelight.server.rpc.operations import OperationsPort
 from cuelight.server.rpc.reflection import reflection_services
-from cuelight.server.speech.companions import accompany
 from cuelight.server.speech.families import adapted
 from cuelight.server.speech.riva.servicer import RivaServicer, riva_service
 from cuelight.server.speech.service.admission import Admission
@@ -48,8 +46,13 @@ from cuelight.server.speech.service.metrics import SpeechMetrics
 from cuelight.server.speech.service.models import SpeechModels
 from cuelight.server.speech.service.servicer import SpeechServicer, speech_service
 from cuelight.server.speech.service.voice_tokens import VoiceTokens
+from cuelight.server.text.models import TextModels
+from cuelight.server.text.service import text_service
+from cuelight.server.text.servicer import TextServicer
+from cuelight.server.text.transduction.metrics import TransductionMetrics
+from cuelight.server.text.transduction.servicer import TransductionServicer
+from cuelight.server.text.work_pool import WorkPool
 from cuelight.server.version import server_version
-from cuelight.server.vision.companion import accompany as accompany_images
 from cuelight.server.vision.counts import VisionCounts, VisionMetrics
 from cuelight.server.vision.image_calls import ImageWay
 from cuelight.server.vision.image_pool import ImagePool
@@ -76,8 +79,7 @@ class InferenceApplication:
         self._changes = Changes()
         self._loaded = asyncio.Event()
         self._loading: asyncio.Task[None] | None = None
-        self._cores = config.engine.cores
-        extensions = Extensions(adapted, self._accompany)
+        extensions = Extensions(adapted, partial(accompanied, cores=config.engine.cores))
         self._repository = ModelRepository(
             config.repository,
             VersionLoader(config.engine, config.limits.max_queue_size, config.sequences, extensions),
@@ -96,6 +98,7 @@ class InferenceApplication:
                 CallMetrics(self.ledger),
                 ModelMetrics(self._repository.serving),
                 SpeechMetrics(self._admission),
+                TransductionMetrics(self._repository),
                 VisionMetrics(self._image_counts, self._images),
                 PROCESS_COLLECTOR,
             ),
@@ -137,6 +140,7 @@ class InferenceApplication:
         await self._repository.stop()
         await self._tracer.stop()
         await self._tasks.stop()
+        self._text_pool.close()
         await self._operations.stop()
 
     def describe(self) -> dict[str, Any]:
@@ -163,10 +167,6 @@ class InferenceApplication:
             return None
         return not self.ledger.draining
 
-    def _accompany(self, directory: Path, resolved: ResolvedModel) -> Companion | None:
-        """Return what a service keeps beside a version; on the loader's thread."""
-        return accompany(directory, resolved, self._cores) or accompany_images(directory, resolved)
-
     def _mounted(self, config: ServeConfig, log: LogOutput) -> tuple[Service, ...]:
         regions = SharedMemoryRegions()
         sealer = TokenSealer(KeyFile(config.sequences.token_key_file), config.sequences.token_lifetime_s)
@@ -176,6 +176,8 @@ class InferenceApplication:
         )
         self._admission = Admission(config.engine.cores, config.speech.max_load, config.speech.max_voices)
         models = SpeechModels(self._repository, config.speech.default_model)
+        text_models = TextModels(self._repository, config.text.default_model)
+        self._text_pool = WorkPool(config.engine.cores)
         self._speech = SpeechServicer(models, VoiceTokens(sealer), self._admission, config.speech)
         limits = ImageLimits(config.vision.max_image_bytes, config.vision.max_pixels)
         way = ImageWay(self._images, limits, self._image_counts)
@@ -190,6 +192,10 @@ class InferenceApplication:
             sequence_service(SequenceServicer(self._repository, steps)),
             speech_service(self._speech),
             riva_service(RivaServicer(self._speech)),
+            text_service(
+                TextServicer(text_models, self._text_pool, config.text),
+                TransductionServicer(text_models),
+            ),
             vision_service(self._vision),
             health_service(self._health),
         )

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from cuelight.server.announcement import describe_models
+from cuelight.server.companions import accompanied
 from cuelight.server.config import EngineConfig, LimitsConfig, LogConfig, RepositoryConfig
 from cuelight.server.description import describe_repository
 from cuelight.server.inference.repository import ModelRepository
-from cuelight.server.inference.version_loader import VersionLoader
+from cuelight.server.inference.version_loader import Extensions, VersionLoader
 from cuelight.server.rpc.lifecycle import BackgroundTasks
 from cuelight.server.rpc.log_format import LogOutput
+from cuelight.server.speech.families import adapted
 
 __all__ = ["check_offline"]
 
@@ -32,7 +34,9 @@ def check_offline(folders: Sequence[Path]) -> int:
 async def _load(config: RepositoryConfig) -> dict[str, Any]:
     tasks = BackgroundTasks()
     await tasks.start()
-    repository = ModelRepository(config, VersionLoader(EngineConfig(), LimitsConfig().max_queue_size), tasks.create)
+    extensions = Extensions(adapted, accompanied)
+    loader = VersionLoader(EngineConfig(), LimitsConfig().max_queue_size, extensions=extensions)
+    repository = ModelRepository(config, loader, tasks.create)
     try:
         await repository.start()
         return describe_repository(repository)

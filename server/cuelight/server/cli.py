@@ -24,6 +24,11 @@ __all__ = ["main"]
 _EXIT_CONFIG = 2
 _EXPORTERS_NEED = ("cuelight", "numpy", "onnx", "onnxruntime", "safetensors", "torch", "tqdm")
 _RECOMMENDER_NEEDS = ("implicit", "numpy", "prometheus_client", "pyarrow", "rich", "scipy", "threadpoolctl")
+_TEXT_COMMANDS = {
+    "embed": "turn texts into vectors",
+    "similar": "find the texts most like one",
+    "nearest": "find the words nearest to one",
+}
 
 _SERVE_FLAGS = (
     flag("--model-repository", "repository.paths", "folder of models; repeat for more", action="append", metavar="DIR"),
@@ -79,6 +84,7 @@ _SERVE_FLAGS = (
         type=int,
         metavar="N",
     ),
+    flag("--text-model", "text.default_model", "model that embeds text where none is named", metavar="NAME"),
     flag(
         "--vision-model",
         "vision.default_model",
@@ -111,6 +117,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _export(words[1:])
         if words[:1] == ["transcribe"]:
             return int(importlib.import_module("cuelight.client.transcribe_command").main(words[1:]))
+        if words[:1] and words[0] in _TEXT_COMMANDS:
+            return int(importlib.import_module("cuelight.client.text_command").main(words))
+        if words[:1] == ["pronounce"]:
+            return int(importlib.import_module("cuelight.client.pronounce_command").main(words[1:]))
         if words[:1] == ["classify"]:
             return int(importlib.import_module("cuelight.client.classify_command").main(words[1:]))
         if words[:1] == ["recommender"]:
@@ -149,6 +159,9 @@ def _parser() -> argparse.ArgumentParser:
     token_key = commands.add_parser("token-key", help="print a new key for resume tokens, as a key file has it")
     token_key.add_argument("id", nargs="?", help="its name (default: today's date)")
     commands.add_parser("transcribe", add_help=False, help="turn speech into text (cuelight transcribe --help)")
+    commands.add_parser("pronounce", add_help=False, help="say how words are said (cuelight pronounce --help)")
+    for name, text in _TEXT_COMMANDS.items():
+        commands.add_parser(name, add_help=False, help=f"{text} (cuelight {name} --help)")
     commands.add_parser("classify", add_help=False, help="say what is on photos (cuelight classify --help)")
     commands.add_parser(
         "recommender", add_help=False, help="recommend what people will like (cuelight recommender --help)"

@@ -21,6 +21,7 @@ __all__ = [
     "ServeConfig",
     "ServerConfig",
     "SpeechConfig",
+    "TextConfig",
     "VisionConfig",
     "available_cores",
 ]
@@ -204,6 +205,25 @@ class SpeechConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TextConfig:
+    """How much text a call may bring, and which model embeds it where none is named."""
+
+    default_model: str = ""
+    """Empty takes the first that embeds text, by name, without giving attention."""
+    max_texts: int = 1024
+    """Texts of one call."""
+    max_text_bytes: int = 100_000
+    """Of one text, in UTF-8: many times of what any model reads of it."""
+    max_call_bytes: int = 2_000_000
+    """Of all texts of one call."""
+
+    def __post_init__(self) -> None:
+        _check(self.max_texts >= 1, "text.max_texts", self.max_texts, "1 or more")
+        _check(self.max_text_bytes >= 1, "text.max_text_bytes", self.max_text_bytes, "1 or more")
+        _check(self.max_call_bytes >= 1, "text.max_call_bytes", self.max_call_bytes, "1 or more")
+
+
+@dataclass(frozen=True, slots=True)
 class VisionConfig:
     """What images are taken, and which model names them where none is named."""
 
@@ -257,6 +277,7 @@ class ServeConfig:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     sequences: SequenceConfig = field(default_factory=SequenceConfig)
     speech: SpeechConfig = field(default_factory=SpeechConfig)
+    text: TextConfig = field(default_factory=TextConfig)
     vision: VisionConfig = field(default_factory=VisionConfig)
     log: LogConfig = field(default_factory=LogConfig)
     tls: TlsFiles | None = None

@@ -13,6 +13,7 @@
     ├── Overloaded                a queue, table or limit is full; retry with backoff
     ├── MessageTooLarge           a message beyond the size limit, either way
     ├── Unavailable               not now; soon, or on another server
+    │   ├── DataFolderLost
     │   ├── ModelNotReady
     │   └── ShuttingDown
     ├── DeadlineExceeded          the caller's own deadline passed before the work was done
@@ -26,6 +27,7 @@ and ends the process with exit code 2.
 __all__ = [
     "ConfigError",
     "CuelightError",
+    "DataFolderLost",
     "DeadlineExceeded",
     "Forbidden",
     "InferenceFailed",
@@ -108,6 +110,10 @@ class MessageTooLarge(CuelightError):
 
 class Unavailable(CuelightError):
     """Not now: retry soon, or elsewhere."""
+
+
+class DataFolderLost(Unavailable):
+    """Somebody deleted or replaced files of the data folder that the server writes to; it stops."""
 
 
 class ModelNotReady(Unavailable):

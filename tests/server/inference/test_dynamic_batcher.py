@@ -17,8 +17,8 @@ from tests.fakes import FakeEngine, row
 FP32 = DATATYPES["FP32"]
 
 
-def batcher_over(engine: FakeEngine, size: int = 1, **options: object) -> DynamicBatcher:
-    padding = (Padding("x", 1, outputs=(("y", 1),)),) if size == -1 else ()
+def batcher_over(engine: FakeEngine, size: int = 1, buckets: tuple[int, ...] = (), **options: object) -> DynamicBatcher:
+    padding = (Padding("x", 1, outputs=(("y", 1),), buckets=buckets),) if size == -1 else ()
     signature = ModelSignature(
         {"x": TensorSpec("x", FP32, (-1, size))}, {"y": TensorSpec("y", FP32, (-1, size))}, 8, padding
     )
@@ -161,6 +161,20 @@ def test_lengths_share_a_batch_where_the_model_declares_padding() -> None:
         np.testing.assert_array_equal(engine.batches[0]["x"], [[1, 1, 0, 0, 0], [2, 2, 2, 2, 2]])
         np.testing.assert_array_equal(short["y"], [[2, 2]])
         np.testing.assert_array_equal(long["y"], [[4, 4, 4, 4, 4]])
+
+    asyncio.run(scenario())
+
+
+def test_lengths_of_another_bucket_run_in_another_batch() -> None:
+    async def scenario() -> None:
+        engine = FakeEngine()
+        batcher = batcher_over(engine, size=-1, buckets=(2, 5))
+        sizes = [2, 5, 1, 3, 9, 6]
+
+        answers = await asyncio.gather(*(batcher.submit(row(1.0, size), 1) for size in sizes))
+
+        assert sorted(batch["x"].shape for batch in engine.batches) == [(2, 2), (2, 5), (2, 9)]
+        assert [answer["y"].tolist() for answer in answers] == [[[2.0] * size] for size in sizes]
 
     asyncio.run(scenario())
 

@@ -207,6 +207,33 @@ def test_padding_and_nonfinite_reach_the_signature() -> None:
     assert model.signature.reject_nonfinite
 
 
+def test_buckets_of_padding_reach_the_signature() -> None:
+    x = TensorFacts("x", FLOAT, ("batch", "time"))
+
+    model = resolved(given=facts((x,), (x,), {"cuelight.padding": '[{"input": "x", "axis": 1, "buckets": [8, 24]}]'}))
+
+    [padding] = model.signature.padding
+    assert [padding.bucket(size) for size in (1, 8, 9, 24, 25, 1000)] == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("buckets", "says"),
+    [
+        ("[8, 0]", "buckets: got [8, 0], expected a list of whole numbers from 1 on"),
+        ("8", "buckets: got 8, expected a list of whole numbers from 1 on"),
+        ("[8, 8]", "buckets: got [8, 8], expected them ascending, each once"),
+    ],
+)
+def test_buckets_that_are_none_are_refused(buckets: str, says: str) -> None:
+    x = TensorFacts("x", FLOAT, ("batch", "time"))
+    padding = f'[{{"input": "x", "axis": 1, "buckets": {buckets}}}]'
+
+    with pytest.raises(ModelLoadError) as caught:
+        resolved(given=facts((x,), (x,), {"cuelight.padding": padding}))
+
+    assert says in str(caught.value)
+
+
 def test_labels_come_from_the_file_named_or_from_metadata_for_the_first_output(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("cat\ndog\n", encoding="utf-8")
     z = TensorFacts("z", FLOAT, ("batch", 2))

@@ -27,7 +27,6 @@ SCORES = np.array([2.0, -4.0, 0.0])
         ([Boost(items=("a",), add=1.0), Boost(items=("a",), factor=2.0)], [6.0, -4.0, 0.0]),
         ([Boost(items=("a",), factor=2.0), Boost(items=("a",), add=1.0)], [5.0, -4.0, 0.0]),
         ([Boost(items=("a",), factor=2.0, add=1.0)], [5.0, -4.0, 0.0]),
-        ([Boost(factor=9.0)], [2.0, -4.0, 0.0]),
     ],
     ids=[
         "none",
@@ -39,7 +38,6 @@ SCORES = np.array([2.0, -4.0, 0.0])
         "add, then factor",
         "factor, then add",
         "factor and add of one",
-        "for nothing",
     ],
 )
 def test_scores_move_by_the_rules_and_shares_tell_how_far(boosts: list[Boost], expected: list[float]) -> None:
@@ -68,6 +66,12 @@ def test_scores_that_would_not_be_finite_are_refused_by_name() -> None:
 
     with pytest.raises(InvalidRequest, match="rocket"):
         boosted(SCORES, rules)
+
+
+def test_a_rule_for_no_items_is_refused_and_one_for_all_is_not() -> None:
+    with pytest.raises(InvalidRequest, match='boost "sale": expected item_ids or filter, got neither'):
+        Boost("sale", factor=2.0)
+    assert Boost("sale", conditions=ItemFilter(), factor=2.0).factor == 2.0
 
 
 @pytest.mark.parametrize(

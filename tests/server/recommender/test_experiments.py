@@ -170,8 +170,9 @@ def test_a_variant_sets_what_the_request_does_not(experiments: Experiments) -> N
 
 
 def test_a_request_goes_before_its_variant(experiments: Experiments) -> None:
+    mine = pb.Boost(name="mine", item_ids=["a"])
     message = pb.ShelfOptions(
-        experiment="home", model="als", n=3, filter=pb.Filter(any_tags=["x"]), boosts=[pb.Boost(name="mine")], seed=7
+        experiment="home", model="als", n=3, filter=pb.Filter(any_tags=["x"]), boosts=[mine], seed=7
     )
 
     options, _ = OptionsByQuery(message, experiments).of(user_in(experiments, "bold"))
@@ -242,7 +243,9 @@ def experiment(**changes: Any) -> dict[str, Any]:
         ([experiment(exploration=float("nan"))], 'variant "a": exploration: got nan, expected 0 to 1'),
         ([experiment(boosts=[{"name": "sale", "factor": 0.0}])], 'boosts: "sale": factor: got 0.0, expected'),
         ([experiment(boosts=[{"faktor": 2.0}])], r"unknown key experiments\[0\].variants\[0\].boosts\[0\].faktor"),
-        ([experiment(boosts=[{}] * 101)], 'variant "a": boosts: got 101, expected 100 at most'),
+        ([experiment(boosts=[{"name": "sale", "factor": 2.0}])], 'boosts: "sale": got neither item_ids nor filter'),
+        ([experiment(max_reasons=-1)], 'variant "a": max_reasons: got -1, expected 0'),
+        ([experiment(boosts=[{"item_ids": ["i"]}] * 101)], 'variant "a": boosts: got 101, expected 100 at most'),
         ([experiment(filter={"ranges": [{"name": "y", "min": 2, "max": 1}]})], 'ranges: "y": got min 2.0 and max 1.0'),
         ([experiment(seed=1)], r"unknown key experiments\[0\].variants\[0\].seed; keys are name, share"),
         ([{"name": "home", "variants": [{"share": 1.0}]}], r"experiments\[0\].variants\[0\]: name must be set too"),

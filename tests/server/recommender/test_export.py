@@ -19,6 +19,7 @@ from cuelight.server.recommender.importing.source import Source
 from cuelight.server.recommender.interaction_table import InteractionTable
 from cuelight.server.recommender.liking import liked_rows, min_value_of
 from cuelight.server.recommender.model_set import ModelSet
+from cuelight.server.recommender.store.damage import Damaged
 from cuelight.server.recommender.store.events import Event
 from cuelight.server.recommender.store.store import Store
 
@@ -187,7 +188,7 @@ def test_an_export_that_breaks_leaves_no_file(data: Path, tmp_path: Path) -> Non
         broken.execute("UPDATE items SET attributes = 'no JSON' WHERE id = 'y'")
     broken.close()
 
-    with pytest.raises(ValueError, match="Expecting value"):
+    with pytest.raises(Damaged, match="expected an item as JSON"):
         export_folder(data, tmp_path / "i.csv", tmp_path / "items.csv", False, False)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]

@@ -16,7 +16,8 @@ from cuelight.server.recommender.shelves import Recommendation, Shelf, ShelfOpti
 
 def test_what_is_not_set_has_its_default() -> None:
     assert options_of(pb.ShelfOptions()) == ShelfOptions()
-    assert options_of(pb.ShelfOptions(boosts=[pb.Boost()])).boosts == (Boost("boost", (), None, 1.0, 0.0),)
+    boosts = options_of(pb.ShelfOptions(boosts=[pb.Boost(item_ids=["a"])])).boosts
+    assert boosts == (Boost("boost", ("a",), None, 1.0, 0.0),)
     assert options_of(pb.ShelfOptions()).exclude_seen_since_s == -math.inf
 
 
@@ -27,6 +28,8 @@ def test_every_option_arrives() -> None:
         boosts=[pb.Boost(name="new", filter=new, factor=1.5), pb.Boost(item_ids=["a", "b"], add=-2.0)],
         exploration=0.1,
         seed=2**64 - 1,
+        max_reasons=3,
+        exclude_item_ids=["c", "d"],
     )
 
     options = options_of(message)
@@ -34,7 +37,8 @@ def test_every_option_arrives() -> None:
     conditions = ItemFilter(any_tags=("new",), ranges=(NumberRange("year", 2020.0),))
     assert options.exclude_seen_since_s == 1_700_000_000.5
     assert options.boosts == (Boost("new", (), conditions, 1.5), Boost("boost", ("a", "b"), None, 1.0, -2.0))
-    assert (options.exploration, options.seed) == (0.1, 2**64 - 1)
+    assert (options.exploration, options.seed, options.max_reasons) == (0.1, 2**64 - 1, 3)
+    assert options.excluded == ("c", "d")
 
 
 def test_a_filter_that_is_set_and_empty_is_for_all_items() -> None:
@@ -56,7 +60,8 @@ def test_the_server_chooses_a_seed_where_there_is_exploration_without_one() -> N
     [
         ({"boosts": [pb.Boost(name="sale", factor=0.0)]}, 'boost "sale": factor: expected a number above 0, got 0.0'),
         ({"boosts": [pb.Boost(add=math.nan)]}, 'boost "boost": add: expected a finite number, got nan'),
-        ({"boosts": [pb.Boost()] * 101}, "boosts: expected 100 at most, got 101"),
+        ({"boosts": [pb.Boost(item_ids=["a"])] * 101}, "boosts: expected 100 at most, got 101"),
+        ({"boosts": [pb.Boost(name="sale", factor=2.0)]}, 'boost "sale": expected item_ids or filter, got neither'),
         ({"exploration": 1.5}, "exploration: expected 0 to 1, got 1.5"),
         ({"include_seen": True, "exclude_seen_since": Timestamp()}, "exclude_seen_since: expected without"),
         ({"exclude_seen_since": Timestamp(seconds=2**62)}, "exclude_seen_since: expected years 1 to 9999"),

@@ -10,6 +10,8 @@ from cuelight.server.errors import InvalidRequest
 from cuelight.server.recommender.boosts import Boost
 from cuelight.server.recommender.catalogue import ItemFilter
 from cuelight.server.recommender.features import ItemAttributes
+from cuelight.server.recommender.models.scorer import Reason
+from cuelight.server.recommender.shelf_maker import _largest
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.store.store import Store
 from cuelight.server.recommender.writes import DeleteItems, ForgetUsers, Record, UpsertItems
@@ -111,6 +113,41 @@ def test_boosts_come_before_the_best_are_chosen_and_reasons_still_add_up(store: 
         assert ("last first" in shares) == (item.item == "i19")
 
 
+@pytest.mark.parametrize("model", ["ease", "item_cosine", "popularity", "hybrid"])
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_fewer_reasons_are_the_largest_and_what_the_others_come_to(store: Store, model: str, most: int) -> None:
+    models = started(store)
+    options = {"model": model, "explain": True, "n": 20, "boosts": (Boost("odd", ("i7", "i9"), add=-0.01),)}
+    everything = shelf(models, Query("u9"), **options)
+
+    answer = shelf(models, Query("u9"), **options, max_reasons=most)
+
+    assert [item.score for item in answer.items] == [item.score for item in everything.items]
+    for item, whole in zip(answer.items, everything.items, strict=True):
+        if len(whole.reasons) <= most:
+            assert item.reasons == whole.reasons
+            continue
+        *told, others = item.reasons
+        assert (others.item, others.feature) == (None, "others")
+        assert len(told) == most
+        assert told == [reason for reason in whole.reasons if reason in told], "in their order"
+        left = [abs(reason.share) for reason in whole.reasons if reason not in told]
+        assert min(abs(reason.share) for reason in told) >= max(left)
+        assert sum(reason.share for reason in item.reasons) == pytest.approx(item.score, abs=1e-12)
+
+
+def test_others_that_come_to_nothing_are_left_out() -> None:
+    reasons = [Reason(0.5, 1), Reason(0.25, 2), Reason(-0.25, 3)]
+
+    assert _largest(reasons, 1) == [Reason(0.5, 1)]
+    assert _largest(reasons, 2) == [Reason(0.5, 1), Reason(0.25, 2), Reason(-0.25, feature="others")]
+
+
+def test_less_than_no_reasons_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match="max_reasons: expected 0, for all, or more, got -1"):
+        ShelfOptions(max_reasons=-1)
+
+
 def test_a_boost_that_cannot_be_carried_out_fails_its_own_call_alone(store: Store) -> None:
     models = started(store)
     rocket = ShelfOptions(boosts=(Boost("rocket", ("i3",), factor=1e300),) * 2)
@@ -127,6 +164,41 @@ def test_a_boost_never_lets_in_what_the_filter_or_the_history_keeps_out(store: S
 
     assert items(shelf(models, ANN, n=2, conditions=EVEN, boosts=lifted))[0] == "i4"
     assert {"i0", "i1", "i3"} & set(items(shelf(models, ANN, n=100, conditions=EVEN, boosts=lifted))) == set()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"include_seen": True}, {"boosts": (Boost(items=("i4", "i5"), add=9.0),)}, {"diversity": 0.5}],
+    ids=["plain", "seen", "boosted", "diverse"],
+)
+@pytest.mark.parametrize(
+    "query", [ANN, Query("somebody new"), Query(history={"i3": 1.0})], ids=["known", "cold", "brought"]
+)
+def test_what_is_excluded_is_never_on_the_shelf(store: Store, query: Query, options: dict[str, object]) -> None:
+    models = started(store)
+    plain = shelf(models, query, n=20, **options)
+
+    answer = shelf(models, query, n=20, excluded=("i4", "i5", "unheard of"), **options)
+
+    assert set(items(plain)) - set(items(answer)) == {"i4", "i5"}
+    for seed in range(20):
+        explored_shelf = shelf(models, query, n=4, excluded=("i4", "i5"), exploration=1.0, seed=seed, **options)
+        assert not {"i4", "i5"} & set(items(explored_shelf))
+
+
+def test_what_is_excluded_is_no_similar_item_either(store: Store) -> None:
+    models = started(store)
+    plain = items(models.similar_items("i5", ShelfOptions("ease", n=100)))
+
+    answer = items(models.similar_items("i5", ShelfOptions("ease", n=100, excluded=(plain[0], "unheard of"))))
+
+    assert answer == plain[1:]
+
+
+def test_more_than_may_be_excluded_is_refused() -> None:
+    assert len(ShelfOptions(excluded=("i",) * 10_000).excluded) == 10_000
+    with pytest.raises(InvalidRequest, match="exclude_item_ids: expected 10000 at most, got 10001"):
+        ShelfOptions(excluded=("i",) * 10_001)
 
 
 def test_an_explored_shelf_keeps_the_best_in_order_and_marks_the_rest(store: Store) -> None:
@@ -191,11 +263,12 @@ def test_without_exploration_the_seed_is_of_no_account(store: Store) -> None:
 
 def test_items_like_one_can_be_boosted_and_explored(store: Store) -> None:
     models = started(store)
-    options = ShelfOptions("item_cosine", n=4, boosts=(Boost(items=("i5", "i18"), add=9.0),), exploration=0.25, seed=3)
+    *_, last = items(models.similar_items("i5", ShelfOptions("item_cosine", n=100)))
+    options = ShelfOptions("item_cosine", n=2, boosts=(Boost(items=("i5", last), add=9.0),), exploration=0.5, seed=3)
 
     answer = models.similar_items("i5", options)
 
-    assert answer.items[0].item == "i18" or answer.items[0].explored
+    assert answer.items[0].item == last or answer.items[0].explored
     assert "i5" not in items(answer)
     assert len(explored(answer)) == 1
 
@@ -208,4 +281,4 @@ def test_an_exploration_that_cannot_be_is_refused(share: float) -> None:
 
 def test_more_boosts_than_fit_are_refused() -> None:
     with pytest.raises(InvalidRequest, match="boosts: expected 100 at most, got 101"):
-        ShelfOptions(boosts=(Boost(),) * 101)
+        ShelfOptions(boosts=(Boost(items=("i",)),) * 101)

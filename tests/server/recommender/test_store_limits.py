@@ -63,6 +63,12 @@ def test_names_of_numbers_are_known_after_a_new_start(store: Store, tmp_path: Pa
     later.close()
 
 
+def test_names_are_looked_up_among_items_that_come_with_them(store: Store) -> None:
+    store.upsert_items({"a": ItemAttributes(), "b": numbered(0, 1)})
+
+    assert store.attributes() == [ItemAttributes(), numbered(0, 1)]
+
+
 def test_spaces_are_counted_over_all_items_and_one_too_many_keeps_nothing(store: Store) -> None:
     put(store, "a", vectors(0, 60))
     put(store, "b", vectors(50, MAX_SPACES - 50))

@@ -2,8 +2,9 @@
 FRONT HOW`.
 
 HOW is the reason of the end: `dies` (a background task raises), `unusable` (it finds the configuration unusable),
-`stuck` (a thread computes for ever, and the server is asked to leave), `talks` (as `unusable`, after writing to stderr
-more than any pipe holds), `babbles` (on the envoy front: it tells the launcher what is no event).
+`dies at the start` and `unusable at the start` (neither gets to serve), `stuck` (a thread computes for ever, and the
+server is asked to leave), `talks` (as `unusable`, after writing to stderr more than any pipe holds), `babbles` (on the
+envoy front: it tells the launcher what is no event).
 """
 
 import asyncio
@@ -26,6 +27,7 @@ ERRORS = {"dies": ValueError("the part is gone"), "unusable": ConfigError("no su
 ERRORS["talks"] = ERRORS["unusable"]
 LONG_LINE_BYTES = 1 << 20
 LINES = 20_000
+AT_THE_START = " at the start"
 
 
 class EndingApplication:
@@ -37,7 +39,9 @@ class EndingApplication:
         self._how = how
 
     async def start(self) -> None:
-        """Begin to compute for ever, write or tell, where that is asked for."""
+        """Begin to compute for ever, raise, write or tell, where that is asked for."""
+        if error := ERRORS.get(self._how.removesuffix(AT_THE_START)) if self._how.endswith(AT_THE_START) else None:
+            raise error
         if self._how == "stuck":
             threading.Thread(target=threading.Event().wait).start()
         if self._how == "talks":

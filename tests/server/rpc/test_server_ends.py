@@ -57,6 +57,25 @@ def test_a_launcher_that_no_longer_understands_its_worker_ends_loudly() -> None:
     assert "JSONDecodeError" in ended.stderr
 
 
+def test_a_configuration_found_unusable_at_the_start_is_said_in_one_line(front: str) -> None:
+    ended = end(front, "unusable at the start")
+
+    assert ended.returncode == 2
+    assert ended.stderr == "unusable: no such thing: unicorns\n"
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_what_fails_at_the_start_is_said_once_with_its_traceback(front: str) -> None:
+    ended = end(front, "dies at the start")
+
+    assert ended.returncode == 1
+    assert "Traceback" in ended.stderr
+    assert ended.stderr.endswith(
+        "ValueError: the part is gone\n\n" if front == "envoy" else "ValueError: the part is gone\n"
+    )
+    assert ended.stderr.count("the part is gone") == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("front", FRONTS)
 def test_a_thread_that_computes_for_ever_does_not_hold_up_the_exit(front: str) -> None:

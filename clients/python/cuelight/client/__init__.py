@@ -3,6 +3,7 @@
 from cuelight.client.async_channel import AsyncChannel
 from cuelight.client.async_recommender import AsyncRecommenderClient
 from cuelight.client.async_speech import stream_speech
+from cuelight.client.async_text import AsyncTextClient
 from cuelight.client.async_vision import AsyncVisionClient
 from cuelight.client.audio_log import FINALIZE, Control
 from cuelight.client.channel import Channel, Tls
@@ -53,6 +54,8 @@ from cuelight.client.speech import SegmentRules, SpeechSegment, SpeechSegmenter,
 from cuelight.client.speech_options import AudioFormat, Endpointing, Phrase, RecognitionOptions
 from cuelight.client.speech_stream import SpeechStream
 from cuelight.client.subtitles import srt, vtt
+from cuelight.client.text import TextClient
+from cuelight.client.text_values import AttentionWeights, NearWord, SimilarText, TextEmbedding, TextToken, WordQuery
 from cuelight.client.transcripts import (
     Alternative,
     RecognitionResult,
@@ -62,6 +65,7 @@ from cuelight.client.transcripts import (
     Transcript,
     Word,
 )
+from cuelight.client.transductions import Decoding, OutputToken, Transduced, Transduction
 from cuelight.client.vision import Classification, classify
 from cuelight.client.vision_service import VisionClient
 
@@ -70,7 +74,9 @@ __all__ = [
     "Alternative",
     "AsyncChannel",
     "AsyncRecommenderClient",
+    "AsyncTextClient",
     "AsyncVisionClient",
+    "AttentionWeights",
     "AudioFormat",
     "Beat",
     "BeatPicker",
@@ -81,6 +87,7 @@ __all__ = [
     "Control",
     "CuelightClientError",
     "DeadlineExceeded",
+    "Decoding",
     "EmbeddedImage",
     "Endpointing",
     "Experiment",
@@ -97,11 +104,13 @@ __all__ = [
     "Item",
     "ItemFilter",
     "NearItem",
+    "NearWord",
     "Nearest",
     "NotActive",
     "NotAllowed",
     "NotFound",
     "NumberRange",
+    "OutputToken",
     "Overloaded",
     "Phrase",
     "Reason",
@@ -121,6 +130,7 @@ __all__ = [
     "Shelf",
     "ShelfOptions",
     "ShownItem",
+    "SimilarText",
     "SimilarUser",
     "SpeechClient",
     "SpeechEvent",
@@ -131,8 +141,13 @@ __all__ = [
     "SpeechStream",
     "SpeechUpdate",
     "StreamStarted",
+    "TextClient",
+    "TextEmbedding",
+    "TextToken",
     "Tls",
     "Transcript",
+    "Transduced",
+    "Transduction",
     "Unavailable",
     "Unsupported",
     "UserExport",
@@ -141,6 +156,7 @@ __all__ = [
     "VisionModel",
     "VoiceActivity",
     "Word",
+    "WordQuery",
     "beat_probabilities",
     "classify",
     "detect_beats",

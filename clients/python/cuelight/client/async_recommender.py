@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from cuelight.client import recommender_calls as calls
 from cuelight.client.async_channel import AsyncChannel
+from cuelight.client.calls import Call
 from cuelight.client.experiments import Experiment, UserExport
 from cuelight.client.interactions import Interaction, Recorded, recording_calls
 from cuelight.client.recommendations import (
@@ -19,7 +20,6 @@ from cuelight.client.recommendations import (
     shelf_from,
 )
 from cuelight.client.shelf_options import ItemFilter, ShelfOptions, Who
-from cuelight.client.unary_call import Call
 from cuelight.recommender.v1 import recommender_pb2 as pb
 
 __all__ = ["AsyncRecommenderClient"]

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from cuelight.client import vision_calls as calls
 from cuelight.client.async_channel import AsyncChannel
+from cuelight.client.calls import Call
 from cuelight.client.images import (
     EmbeddedImage,
     ExplainOptions,
@@ -17,7 +18,6 @@ from cuelight.client.images import (
     VisionModel,
     frame_labels_from,
 )
-from cuelight.client.unary_call import Call
 from cuelight.vision.v1 import vision_pb2 as pb
 
 __all__ = ["AsyncVisionClient"]

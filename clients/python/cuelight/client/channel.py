@@ -24,21 +24,21 @@ _RECONNECT_MS = (100, 2_000)
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Encrypt the connection. PEM files; without `ca_file` the system's authorities are trusted.
+    """Encrypt the connection. Paths of PEM files; without `ca_file` the system's authorities are trusted.
 
     `certificate_file` and `private_key_file` identify the client to a server that asks for it; `server_name` is
     expected in the server's certificate in place of the address.
     """
 
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    private_key_file: Path | None = None
+    ca_file: str | Path | None = None
+    certificate_file: str | Path | None = None
+    private_key_file: str | Path | None = None
     server_name: str | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
         """Return grpcio's credentials; raises OSError for a file that cannot be read."""
         files = (self.ca_file, self.private_key_file, self.certificate_file)
-        return grpc.ssl_channel_credentials(*(None if file is None else file.read_bytes() for file in files))
+        return grpc.ssl_channel_credentials(*(None if file is None else Path(file).read_bytes() for file in files))
 
 
 class Channel:

@@ -35,7 +35,10 @@ Numbers = Sequence[float] | NDArray[np.float32] | NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A part of a score: from an item of the history (`item_id`), or from a property such as popularity (`feature`)."""
+    """A part of a score: from an item of the history (`item_id`), or from a property such as popularity (`feature`).
+
+    The feature "others" is what all those come to that `ShelfOptions.max_reasons` leaves out.
+    """
 
     share: float
     item_id: str | None = None
@@ -58,11 +61,11 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What one user gets, best first; fewer than asked for where no more pass the filter.
+    """What one user gets, best first, of equal scores the more popular; fewer than asked for where no more pass.
 
     `model_version` is the number of the last event that was learned. On a cold shelf nothing is known of what the user
-    likes: it is what everybody likes, made by the model "popularity". `seed` is what was drawn with, 0 without
-    exploration; `variant` the user's one of the experiment that was asked for.
+    likes, or nothing that tells the model anything: it is what everybody likes, made by the model "popularity". `seed`
+    is what was drawn with, 0 without exploration; `variant` the user's one of the experiment that was asked for.
     """
 
     items: tuple[Recommendation, ...]
@@ -120,13 +123,17 @@ class Nearest:
 
 @dataclass(frozen=True, slots=True)
 class RecommenderModels:
-    """The models by name and whether each can be asked now; what they have learned, as `Shelf.model_version`."""
+    """The models by name and whether each can be asked now; what they have learned, as `Shelf.model_version`.
+
+    `details` says by name why a model cannot be asked, and what would help; it is empty for one that can.
+    """
 
     ready: Mapping[str, bool]
     version: int
     users: int
     items: int
     events: int
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 def shelf_from(shelf: pb.Shelf) -> Shelf:
@@ -170,7 +177,8 @@ def nearest_from(response: pb.NearestItemsResponse) -> Nearest:
 def models_from(response: pb.ListModelsResponse) -> RecommenderModels:
     """Return the models of the wire as plain values."""
     ready = {model.name: model.ready for model in response.models}
-    return RecommenderModels(ready, response.version, response.users, response.items, response.events)
+    details = {model.name: model.detail for model in response.models}
+    return RecommenderModels(ready, response.version, response.users, response.items, response.events, details)
 
 
 def _reason_from(reason: pb.Reason) -> Reason:

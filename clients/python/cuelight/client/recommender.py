@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TypeVar
 
 from cuelight.client import recommender_calls as calls
+from cuelight.client.calls import Call
 from cuelight.client.channel import Channel
 from cuelight.client.experiments import Experiment, UserExport
 from cuelight.client.interactions import Interaction, Recorded, recording_calls
@@ -23,7 +24,6 @@ from cuelight.client.recommendations import (
     shelf_from,
 )
 from cuelight.client.shelf_options import ItemFilter, ShelfOptions, Who
-from cuelight.client.unary_call import Call
 from cuelight.recommender.v1 import recommender_pb2 as pb
 
 __all__ = ["RecommenderClient"]

@@ -2,9 +2,8 @@
 
 import secrets
 from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import TypeVar
 
+from cuelight.client.calls import Call, pieces_of
 from cuelight.client.experiments import Experiment, UserExport, experiments_from, user_export_from
 from cuelight.client.interactions import Recorded
 from cuelight.client.recommendations import (
@@ -23,7 +22,6 @@ from cuelight.client.recommendations import (
     users_from,
 )
 from cuelight.client.shelf_options import ItemFilter, ShelfOptions, Who, options_message, query_message
-from cuelight.client.unary_call import Call
 from cuelight.recommender.v1 import recommender_pb2 as pb
 
 __all__ = [
@@ -53,12 +51,10 @@ _MAX_AT_ONCE = 1000
 _ITEMS_A_CALL = 5000
 _SEED_BITS = 53
 
-Piece = TypeVar("Piece")
-
 
 def recommend_calls(whom: Iterable[Who], options: ShelfOptions | None) -> Iterator[Call[list[Shelf]]]:
     """Yield the calls for the shelves of all, in their order."""
-    for queries in _cut(map(query_message, whom), _MAX_AT_ONCE):
+    for queries in pieces_of(map(query_message, whom), _MAX_AT_ONCE):
         request = pb.RecommendRequest(queries=queries, options=_options(options))
         yield Call(f"{_SERVICE}/Recommend", request, pb.RecommendResponse, _shelves)
 
@@ -83,7 +79,7 @@ def nearest_calls(
 ) -> Iterator[Call[Nearest]]:
     """Yield the calls for the items near to vectors, or to items by id, in their order."""
     options = options_message(ShelfOptions(n=n, filter=conditions or ItemFilter()))
-    for cut in _cut(map(_near_to, queries), _MAX_AT_ONCE):
+    for cut in pieces_of(map(_near_to, queries), _MAX_AT_ONCE):
         request = pb.NearestItemsRequest(space=space, queries=cut, n=n, filter=options.filter, exact=exact)
         yield Call(f"{_SERVICE}/NearestItems", request, pb.NearestItemsResponse, nearest_from)
 
@@ -97,14 +93,14 @@ def similar_users_call(user_id: str, n: int) -> Call[tuple[SimilarUser, ...]]:
 def similarity_calls(pairs: Iterable[tuple[str, str]], *, users: bool) -> Iterator[Call[list[float]]]:
     """Yield the calls for how alike the two of each pair are, in their order; items, or `users`."""
     ids = (pb.IdPair(first_id=first, second_id=second) for first, second in pairs)
-    for cut in _cut((pb.Pair(users=pair) if users else pb.Pair(items=pair) for pair in ids), _MAX_AT_ONCE):
+    for cut in pieces_of((pb.Pair(users=pair) if users else pb.Pair(items=pair) for pair in ids), _MAX_AT_ONCE):
         request = pb.SimilarityRequest(pairs=cut)
         yield Call(f"{_SERVICE}/Similarity", request, pb.SimilarityResponse, _similarities)
 
 
 def upsert_calls(items: Iterable[Item]) -> Iterator[Call[None]]:
     """Yield the calls that set the items' attributes."""
-    for cut in _cut(map(item_message, items), _ITEMS_A_CALL):
+    for cut in pieces_of(map(item_message, items), _ITEMS_A_CALL):
         request = pb.UpsertItemsRequest(items=cut)
         yield Call(f"{_SERVICE}/UpsertItems", request, pb.UpsertItemsResponse, _nothing)
 
@@ -157,12 +153,6 @@ def _near_to(query: str | Numbers) -> pb.NearestQuery:
     if isinstance(query, str):
         return pb.NearestQuery(item_id=query)
     return pb.NearestQuery(embedding=embedding_message(query))
-
-
-def _cut(pieces: Iterable[Piece], size: int) -> Iterator[list[Piece]]:
-    left = iter(pieces)
-    while cut := list(islice(left, size)):
-        yield cut
 
 
 def _shelves(response: pb.RecommendResponse) -> list[Shelf]:

@@ -39,7 +39,8 @@ class Boost:
     """A rule that lifts or lowers some items before the best are chosen: those named, and those that pass the filter.
 
     A score s becomes s + (factor - 1) |s| + add: a `factor` above 1 lifts, one between 0 and 1 lowers. In reasons it is
-    the feature `name`. A `filter` that says nothing is for all items; without one it is for `item_ids` alone.
+    the feature `name`. A `filter` that says nothing is for all items; without one it is for `item_ids` alone, and with
+    neither it is refused.
     """
 
     name: str = "boost"
@@ -48,6 +49,10 @@ class Boost:
     factor: float = 1.0
     add: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not self.item_ids and self.filter is None:
+            raise ValueError(f'boost "{self.name}": expected item_ids or filter, got neither: it would move nothing')
+
 
 @dataclass(frozen=True, slots=True)
 class ShelfOptions:
@@ -55,12 +60,14 @@ class ShelfOptions:
 
     `blend` weighs several models: any finite numbers. `n`: 1 to 1000 items at most, 10 without it. `include_seen` lets
     items of the history onto the shelf. `diversity` of 0 (best scores first) to 1 is how much unlike its items shall
-    be. `explain` asks for reasons.
+    be. `explain` asks for reasons; with `max_reasons` for the largest so many of each item, and what the others come to
+    as one more, the last, with the feature "others".
 
     With `exclude_seen_since_s` (Unix time) only what the user told of from then on stays off. `boosts` are applied one
     after the other. `exploration` is the share of places, 0 to 1, that go to items from further down, drawn with
     `seed`: 0 to 2^64 - 1, the server's choice without one; the same seed and state give the same shelf. In an
-    `experiment` of the server's the user's variant sets what has its default here.
+    `experiment` of the server's the user's variant sets what has its default here. `exclude_item_ids`, 10,000 at most,
+    are never on the shelf; ids that are not known are passed over.
     """
 
     model: str = ""
@@ -75,6 +82,8 @@ class ShelfOptions:
     exploration: float = 0.0
     seed: int | None = None
     experiment: str = ""
+    max_reasons: int = 0
+    exclude_item_ids: Collection[str] = ()
 
     def __post_init__(self) -> None:
         if self.model and self.blend is not None:
@@ -82,6 +91,8 @@ class ShelfOptions:
         if self.n == 0:
             # On the wire 0 is the default.
             raise ValueError("n must be at least 1, got 0")
+        if isinstance(self.exclude_item_ids, str):
+            raise ValueError(f'exclude_item_ids: expected ids, got one text, "{self.exclude_item_ids}"')
         if self.seed is not None and not 0 <= self.seed < 2**64:
             raise ValueError(f"seed must be 0 to 2^64 - 1, got {self.seed}")
 
@@ -98,6 +109,8 @@ def options_message(options: ShelfOptions) -> pb.ShelfOptions:
         exploration=options.exploration,
         seed=options.seed,
         experiment=options.experiment,
+        max_reasons=options.max_reasons,
+        exclude_item_ids=options.exclude_item_ids,
     )
     if options.exclude_seen_since_s is not None:
         message.exclude_seen_since.FromMicroseconds(round(options.exclude_seen_since_s * 1e6))

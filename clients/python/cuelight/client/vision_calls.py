@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from cuelight.client.calls import Call
 from cuelight.client.images import (
     EmbeddedImage,
     ExplainOptions,
@@ -17,7 +18,6 @@ from cuelight.client.images import (
     models_from,
     vector_from,
 )
-from cuelight.client.unary_call import Call
 from cuelight.vision.v1 import vision_pb2 as pb
 
 __all__ = [

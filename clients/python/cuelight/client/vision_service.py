@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from cuelight.client import vision_calls as calls
+from cuelight.client.calls import Call
 from cuelight.client.channel import Channel
 from cuelight.client.images import (
     EmbeddedImage,
@@ -21,7 +22,6 @@ from cuelight.client.images import (
     VisionModel,
     frame_labels_from,
 )
-from cuelight.client.unary_call import Call
 from cuelight.vision.v1 import vision_pb2 as pb
 
 __all__ = ["VisionClient"]

@@ -239,7 +239,9 @@ Global___Blend: _TypeAlias = Blend  # noqa: Y015
 
 @_typing.final
 class Boost(_message.Message):
-    """A rule that lifts or lowers some items: those that are named and those that pass the filter."""
+    """A rule that lifts or lowers some items: those that are named and those that pass the filter. One with neither is
+    INVALID_ARGUMENT.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -299,6 +301,8 @@ class ShelfOptions(_message.Message):
     EXPLORATION_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     EXPERIMENT_FIELD_NUMBER: _builtins.int
+    MAX_REASONS_FIELD_NUMBER: _builtins.int
+    EXCLUDE_ITEM_IDS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """One model, by its name in ListModels."""
     n: _builtins.int
@@ -321,6 +325,10 @@ class ShelfOptions(_message.Message):
     """An experiment of the server's configuration: the user's variant sets what is not set here. The user is assigned by
     a hash and stays in the variant; a query by history has no user and takes no part.
     """
+    max_reasons: _builtins.int
+    """With explain: how many reasons an item has at most, the largest by size. What the others come to is one more, the
+    last, with the feature "others" (left out where that is 0), so shares still add up. Default (0) all of them.
+    """
     @_builtins.property
     def blend(self) -> Global___Blend:
         """Several."""
@@ -339,6 +347,12 @@ class ShelfOptions(_message.Message):
     def boosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Boost]:
         """Rules that lift or lower items, one after the other, before the best are chosen; at most 100."""
 
+    @_builtins.property
+    def exclude_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Items that are never on the shelf, by id, such as those on another shelf of the page; ids that are not known are
+        passed over. At most 10000.
+        """
+
     def __init__(
         self,
         *,
@@ -354,10 +368,12 @@ class ShelfOptions(_message.Message):
         exploration: _builtins.float = ...,
         seed: _builtins.int | None = ...,
         experiment: _builtins.str = ...,
+        max_reasons: _builtins.int = ...,
+        exclude_item_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "blend", b"blend", "by", b"by", "exclude_seen_since", b"exclude_seen_since", "filter", b"filter", "model", b"model", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "blend", b"blend", "boosts", b"boosts", "by", b"by", "diversity", b"diversity", "exclude_seen_since", b"exclude_seen_since", "experiment", b"experiment", "explain", b"explain", "exploration", b"exploration", "filter", b"filter", "include_seen", b"include_seen", "model", b"model", "n", b"n", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "blend", b"blend", "boosts", b"boosts", "by", b"by", "diversity", b"diversity", "exclude_item_ids", b"exclude_item_ids", "exclude_seen_since", b"exclude_seen_since", "experiment", b"experiment", "explain", b"explain", "exploration", b"exploration", "filter", b"filter", "include_seen", b"include_seen", "max_reasons", b"max_reasons", "model", b"model", "n", b"n", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
@@ -384,7 +400,7 @@ class Reason(_message.Message):
     item_id: _builtins.str
     """An item of the history."""
     feature: _builtins.str
-    """A property, such as popularity."""
+    """A property, such as popularity; "others" for what is not told one by one."""
     def __init__(
         self,
         *,
@@ -420,7 +436,7 @@ class Recommendation(_message.Message):
     """Whether it is there by exploration."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
-        """Why, largest share first; empty unless asked for."""
+        """Why, largest share first, but for what "others" come to; empty unless asked for."""
 
     def __init__(
         self,
@@ -455,14 +471,16 @@ class Shelf(_message.Message):
     model_version: _builtins.int
     """What the model has learned: the number of the last event."""
     cold: _builtins.bool
-    """Whether nothing is known of what this user likes, so that it is what everybody likes."""
+    """Whether nothing is known of what this user likes, or nothing that tells this model anything of the items that may be
+    on the shelf, so that it is what everybody likes.
+    """
     seed: _builtins.int
     """What was drawn with; 0 without exploration."""
     variant: _builtins.str
     """The user's variant of the experiment asked for; empty without one."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Recommendation]:
-        """Best first; fewer than asked for where no more pass the filter."""
+        """Best first, of equal scores the more popular; fewer than asked for where no more pass the filter."""
 
     def __init__(
         self,

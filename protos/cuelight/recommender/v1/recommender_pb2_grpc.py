@@ -139,7 +139,8 @@ class RecommenderServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SimilarItems(self, request, context):
-        """Returns the items that whoever likes a given one alone will like.
+        """Returns the items that whoever likes a given one alone will like; items that it says nothing for, of score 0, are left
+        off, so there may be none.
 
         Errors: INVALID_ARGUMENT (a bad option or id), NOT_FOUND (no such item or model).
         """

@@ -59,7 +59,8 @@ class RecommenderServiceStub:
     Errors: as Recommend.
     """
     SimilarItems: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.SimilarItemsRequest, _recommender_pb2.SimilarItemsResponse]
-    """Returns the items that whoever likes a given one alone will like.
+    """Returns the items that whoever likes a given one alone will like; items that it says nothing for, of score 0, are left
+    off, so there may be none.
 
     Errors: INVALID_ARGUMENT (a bad option or id), NOT_FOUND (no such item or model).
     """
@@ -145,7 +146,8 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     Errors: as Recommend.
     """
     SimilarItems: _aio.UnaryUnaryMultiCallable[_recommender_pb2.SimilarItemsRequest, _recommender_pb2.SimilarItemsResponse]  # type: ignore[assignment]
-    """Returns the items that whoever likes a given one alone will like.
+    """Returns the items that whoever likes a given one alone will like; items that it says nothing for, of score 0, are left
+    off, so there may be none.
 
     Errors: INVALID_ARGUMENT (a bad option or id), NOT_FOUND (no such item or model).
     """
@@ -246,7 +248,8 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recommender_pb2.SimilarItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_recommender_pb2.SimilarItemsResponse, _abc.Awaitable[_recommender_pb2.SimilarItemsResponse]]:
-        """Returns the items that whoever likes a given one alone will like.
+        """Returns the items that whoever likes a given one alone will like; items that it says nothing for, of score 0, are left
+        off, so there may be none.
 
         Errors: INVALID_ARGUMENT (a bad option or id), NOT_FOUND (no such item or model).
         """

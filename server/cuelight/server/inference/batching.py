@@ -20,9 +20,16 @@ def group_of(inputs: Arrays, signature: ModelSignature) -> Hashable:
     """
     if signature.fixed and len(inputs) == len(signature.inputs):
         return None
-    padded = {(padding.input, padding.axis) for padding in signature.padding}
+    padded = {(padding.input, padding.axis): padding for padding in signature.padding}
     return tuple(
-        (name, tuple(-1 if (name, axis) in padded else size for axis, size in enumerate(array.shape) if axis))
+        (
+            name,
+            tuple(
+                padded[name, axis].bucket(size) if (name, axis) in padded else size
+                for axis, size in enumerate(array.shape)
+                if axis
+            ),
+        )
         for name, array in inputs.items()
     )
 
@@ -43,8 +50,9 @@ def join(requests: Sequence[Arrays], signature: ModelSignature) -> Arrays:
                 batch[pad.length_input] = np.concatenate(
                     [np.full(array.shape[0], array.shape[pad.axis], np.int64) for array in arrays]
                 )
-            arrays = [_padded(array, pad.axis, longest, pad.value) for array in arrays]
-        batch[name] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+            batch[name] = _padded(arrays, pad.axis, longest, pad.value)
+        else:
+            batch[name] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
     return batch
 
 
@@ -65,10 +73,16 @@ def split(outputs: Arrays, requests: Sequence[Arrays], rows: Sequence[int], sign
     return answers
 
 
-def _padded(array: NDArray[Any], axis: int, size: int, value: float) -> NDArray[Any]:
-    missing = size - array.shape[axis]
-    if not missing:
-        return array
-    widths = [(0, 0)] * array.ndim
-    widths[axis] = (0, missing)
-    return np.pad(array, widths, constant_values=value)
+def _padded(arrays: Sequence[NDArray[Any]], axis: int, size: int, value: float) -> NDArray[Any]:
+    """Return the rows of all arrays, an axis of each filled up to `size`; written once, for np.pad takes far longer."""
+    if all(array.shape[axis] == size for array in arrays):
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    shape = list(arrays[0].shape)
+    shape[0], shape[axis] = sum(len(array) for array in arrays), size
+    joined = np.full(shape, value, arrays[0].dtype)
+    start = 0
+    for array in arrays:
+        rows = joined[start : start + len(array)]
+        rows[(slice(None),) * axis + (slice(array.shape[axis]),)] = array
+        start += len(array)
+    return joined

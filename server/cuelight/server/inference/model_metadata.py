@@ -6,6 +6,7 @@ string, structured ones hold JSON.
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ __all__ = [
 PREFIX = "cuelight."
 
 _SCHEMA = "1"
-_PADDING_KEYS = {"input", "axis", "length_input", "value", "outputs"}
+_PADDING_KEYS = {"input", "axis", "length_input", "value", "outputs", "buckets"}
 
 Specs = Mapping[str, TensorSpec]
 
@@ -78,7 +79,8 @@ def labels_from_file(folder: Path, filename: str, source: str) -> tuple[str, ...
 def padding_of(metadata: Mapping[str, str], inputs: Specs, outputs: Specs, source: str) -> tuple[Padding, ...]:
     """Return `cuelight.padding`: `[{"input": "x", "axis": 1, "length_input": "lengths", "value": 0}]`.
 
-    `outputs` in an entry, `[{"output": "y", "axis": 1}]`, names what grows with the padded axis.
+    `outputs` in an entry, `[{"output": "y", "axis": 1}]`, names what grows with the padded axis; `buckets`,
+    `[16, 64, 256]`, the sizes that requests of like length are put together by.
 
     Raises: ModelLoadError naming the entry, what came and what was expected.
     """
@@ -107,9 +109,17 @@ def _padding(entry: Any, inputs: Specs, outputs: Specs, where: str) -> Padding:
     grown = entry.get("outputs", [])
     if not isinstance(grown, list) or not all(isinstance(item, dict) for item in grown):
         raise ModelLoadError(f'{where}: outputs: expected a list of {{"output": NAME, "axis": NUMBER}}')
-    return Padding(
-        name, axis, length_input, float(value), tuple(_free_axis(i, "output", outputs, where) for i in grown)
-    )
+    cut = tuple(_free_axis(item, "output", outputs, where) for item in grown)
+    return Padding(name, axis, length_input, float(value), cut, _buckets(entry.get("buckets", []), where))
+
+
+def _buckets(sizes: Any, where: str) -> tuple[int, ...]:
+    """Return the sizes that lengths are rounded up to when they look for company."""
+    if not isinstance(sizes, list) or not all(type(size) is int and size > 0 for size in sizes):
+        raise ModelLoadError(f"{where}: buckets: got {sizes!r}, expected a list of whole numbers from 1 on")
+    if any(size >= following for size, following in pairwise(sizes)):
+        raise ModelLoadError(f"{where}: buckets: got {sizes!r}, expected them ascending, each once")
+    return tuple(sizes)
 
 
 def _free_axis(entry: Mapping[str, Any], key: str, specs: Specs, where: str) -> tuple[str, int]:

@@ -1,5 +1,6 @@
 """What a model takes and gives: names, datatypes, shapes and the batch axis."""
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from cuelight.server.inference.datatypes import Datatype
@@ -29,7 +30,9 @@ class Padding:
 
     `length_input` names the INT64 input, of shape [batch], that the server fills with the true lengths; None when the
     model needs none, in which case padding must not change the unpadded part of the outputs. `outputs` lists the
-    (output, axis) pairs that grow with the padded axis: they are cut back to each request's own length.
+    (output, axis) pairs that grow with the padded axis: they are cut back to each request's own length. With `buckets`,
+    ascending, requests share a batch only with those whose sizes round up to the same of them, or lie beyond the last:
+    short ones do not pay for a long one.
     """
 
     input: str
@@ -37,6 +40,11 @@ class Padding:
     length_input: str | None = None
     value: float = 0.0
     outputs: tuple[tuple[str, int], ...] = ()
+    buckets: tuple[int, ...] = ()
+
+    def bucket(self, size: int) -> int:
+        """Return which of the sizes that share a batch this one belongs to; -1 where all do."""
+        return bisect_left(self.buckets, size) if self.buckets else -1
 
 
 @dataclass(frozen=True, slots=True)

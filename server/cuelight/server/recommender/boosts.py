@@ -39,6 +39,10 @@ class Boost:
             raise InvalidRequest(f'boost "{self.name}": factor: expected a number above 0, got {self.factor}')
         if not math.isfinite(self.add):
             raise InvalidRequest(f'boost "{self.name}": add: expected a finite number, got {self.add}')
+        if not self.items and self.conditions is None:
+            raise InvalidRequest(
+                f'boost "{self.name}": expected item_ids or filter, got neither: it would move nothing'
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,6 +16,7 @@ from cuelight.server.recommender.blends import parse_blend
 from cuelight.server.recommender.importing.import_options import add_import_options, sources_of
 from cuelight.server.recommender.importing.source import Source
 from cuelight.server.recommender.model_names import FITTED_NAMES, MAX_LIKED_ITEMS, MODEL_NAMES
+from cuelight.server.recommender.store.damage import DATABASE_NAME, readable
 from cuelight.server.version import server_version
 
 if TYPE_CHECKING:
@@ -62,24 +63,29 @@ def main(words: Sequence[str]) -> int:
     """Run the command and return the exit code: 0, or 1 when it failed. Raises: ConfigError (exit code 2)."""
     arguments = _parser().parse_args(words)
     try:
-        if arguments.command == "serve":
-            return _serve(arguments)
-        if arguments.command == "import":
-            return _import(arguments)
-        if arguments.command == "export":
-            return _export(arguments)
-        if arguments.command == "backup":
-            return _backup(arguments)
-        if arguments.command == "fit":
-            return _fit(arguments)
-        if arguments.command == "train":
-            return _train(arguments)
-        if arguments.command == "experiments":
-            return _experiments(arguments)
-        return _evaluate(arguments)
+        with readable(arguments.data / DATABASE_NAME):
+            return _run(arguments)
     except CuelightError as error:
         print(f"cuelight recommender: {error.message}", file=sys.stderr)
         return _EXIT_FAILED
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "serve":
+        return _serve(arguments)
+    if arguments.command == "import":
+        return _import(arguments)
+    if arguments.command == "export":
+        return _export(arguments)
+    if arguments.command == "backup":
+        return _backup(arguments)
+    if arguments.command == "fit":
+        return _fit(arguments)
+    if arguments.command == "train":
+        return _train(arguments)
+    if arguments.command == "experiments":
+        return _experiments(arguments)
+    return _evaluate(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,7 +24,7 @@ from cuelight.server.recommender.model_names import FITTED_NAMES, MODEL_NAMES
 from cuelight.server.recommender.model_set import ModelSet, ModelSettings
 from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.models.item_cosine import ItemCosine
-from cuelight.server.recommender.models.scorer import Scorer
+from cuelight.server.recommender.models.scorer import ROUNDING, Scorer
 from cuelight.server.recommender.models.user_cosine import UserCosine
 from cuelight.server.recommender.names import Names
 from cuelight.server.recommender.news import FeaturesUpdate, Loaded, News
@@ -242,12 +242,16 @@ class LiveModels:
     def similar_items(self, item: str, options: ShelfOptions) -> Shelf:
         """Return the shelf of whoever likes this item alone, by `item_cosine` where there is one and no other is named.
 
-        Raises: ItemNotFound, ModelNotFound, ModelNotReady, Unsupported, InvalidRequest.
+        Without items that score 0, and without those below it that gain nothing by the item, as in a blend where being
+        popular counts against them. Raises: ItemNotFound, ModelNotFound, ModelNotReady, Unsupported, InvalidRequest.
         """
         model = self._model(options.model or self._models.similar_name(), options.blend)
         history = History.of([self._item(item)])
-        [scores] = model.scores([history])
-        return self._shelf_maker().shelf(model, Asker(history, history.items, f"item {item}"), scores, options)
+        scores, without = model.scores([history, NOBODY])
+        left_off = (np.abs(scores) <= ROUNDING) | (scores <= np.minimum(without, 0))
+        left_off[history.items] = True
+        asker = Asker(history, np.flatnonzero(left_off), f"item {item}")
+        return self._shelf_maker().shelf(model, asker, scores, options)
 
     def similar_users(self, user: str, n: int) -> list[tuple[str, float]]:
         """Return the most similar users with anything in common, most similar first. Raises: UserNotFound."""
@@ -361,7 +365,8 @@ class LiveModels:
         return Asker(history, seen, query.who)
 
     def _shelf_maker(self) -> ShelfMaker:
-        return ShelfMaker(self._catalogue, self._models.features, self._items, self.version)
+        popular = self._models.get(_COLD_MODEL)
+        return ShelfMaker(self._catalogue, self._models.features, self._items, self.version, popular)
 
     def _user(self, user: str) -> int:
         place = self._users.place(user)

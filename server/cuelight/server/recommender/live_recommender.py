@@ -30,16 +30,16 @@ from cuelight.server.recommender.background import keep_to_one_core, step_back
 from cuelight.server.recommender.experiments.exposure_log import ExposureLog
 from cuelight.server.recommender.experiments.outcomes import Outcomes
 from cuelight.server.recommender.follower import Follower
-from cuelight.server.recommender.liking import LEAST_LIKED, MIN_VALUE, min_value_of, plain_like, told_rows
+from cuelight.server.recommender.liking import LEAST_LIKED, plain_like
 from cuelight.server.recommender.live_models import LiveModels
+from cuelight.server.recommender.loading import loaded_from, outcomes_of, spaces_of
 from cuelight.server.recommender.model_names import MAX_LIKED_ITEMS
 from cuelight.server.recommender.model_set import ModelSettings
 from cuelight.server.recommender.models_config import ModelsConfig
-from cuelight.server.recommender.news import Loaded, News
+from cuelight.server.recommender.news import News
 from cuelight.server.recommender.portions import PORTION_MS, expected_ms
 from cuelight.server.recommender.retrieval.live_retrieval import LiveRetrieval
 from cuelight.server.recommender.retrieval.questions import Nearest, NearestQuestion
-from cuelight.server.recommender.retrieval.spaces import Spaces
 from cuelight.server.recommender.shelves import Query, Shelf, ShelfOptions
 from cuelight.server.recommender.short_shelves import ShortShelves
 from cuelight.server.recommender.store.exposures import Exposed, VariantKey
@@ -118,13 +118,13 @@ class LiveRecommender:
         """Fit the models to what is stored, and begin to answer."""
         store = self._store
         assert store is not None, "load() before open()"
-        loaded = await self._on(self._store_thread, partial(_loaded, store, self._min_value))
+        loaded = await self._on(self._store_thread, partial(loaded_from, store, self._min_value))
         self.plain_like = plain_like(loaded.min_value)
-        self._outcomes = await self._on(self._store_thread, partial(_outcomes, store, loaded.min_value, self._shares))
+        self._outcomes = await self._on(self._store_thread, partial(outcomes_of, store, loaded.min_value, self._shares))
         models = await self._model_thread.run(partial(LiveModels, loaded, self._settings))
         keep_to_one_core()
         await self._model_thread.run(models.fit)
-        await self._retrieval.load(partial(_spaces_of, loaded))
+        await self._retrieval.load(partial(spaces_of, loaded))
         self._models = models
         self._create_task(self._retrieval.serve(), "nearest items")
         self._create_task(self._retrieval.keep_graphs(), "graphs of embeddings")
@@ -375,24 +375,3 @@ def _learn(models: LiveModels, told: Sequence[News]) -> bool:
 
 async def _fail(error: Exception) -> None:
     raise error
-
-
-def _outcomes(store: Store, min_value: float, shares: Mapping[str, Mapping[str, float]]) -> Outcomes:
-    store.declare_experiments(shares)
-    return Outcomes(store, min_value)
-
-
-def _loaded(store: Store, min_value: float | None) -> Loaded:
-    if min_value is not None:
-        store.set_setting(MIN_VALUE, min_value)
-    least = min_value_of(store)
-    liked, unliked = told_rows(store, least)
-    attributes, version = store.attributes(), store.last_sequence()
-    users, items = dict(store.users), dict(store.items)
-    return Loaded(users, items, liked, attributes, least, version, unliked, store.embeddings())
-
-
-def _spaces_of(loaded: Loaded) -> Spaces:
-    ids = {place: item for item, place in loaded.items.items()}
-    unavailable = {place for place, item in enumerate(loaded.attributes) if item is not None and not item.available}
-    return Spaces(ids, unavailable, loaded.embeddings)

@@ -65,6 +65,8 @@ def options_of(message: pb.ShelfOptions, default_model: str = "hybrid") -> Shelf
         boosts=tuple(_boost_of(boost) for boost in message.boosts),
         exploration=message.exploration,
         seed=_seed_of(message),
+        max_reasons=message.max_reasons,
+        excluded=tuple(message.exclude_item_ids),
     )
 
 

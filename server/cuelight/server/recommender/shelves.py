@@ -11,6 +11,7 @@ from cuelight.server.recommender.catalogue import ItemFilter
 
 __all__ = [
     "LEAST_WEIGHT",
+    "MAX_EXCLUDED",
     "MAX_N",
     "MOST_WEIGHT",
     "Query",
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 MAX_N = 1000
+MAX_EXCLUDED = 10_000
 MAX_EXPLAINED = 100
 """Items of a shelf with reasons, of which each has as many as the history has items."""
 MAX_DIVERSE = 200
@@ -51,6 +53,10 @@ class ShelfOptions:
     """The share of places, 0 to 1, that go to items from further down."""
     seed: int = 0
     """What is drawn with."""
+    max_reasons: int = 0
+    """The largest so many are told, and what the others come to as one; 0 for all."""
+    excluded: tuple[str, ...] = ()
+    """Ids of items that are never on the shelf; those that are not known are passed over."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.diversity <= 1:
@@ -60,6 +66,10 @@ class ShelfOptions:
         for name, most, asked in (("explain", MAX_EXPLAINED, self.explain), ("diversity", MAX_DIVERSE, self.diversity)):
             if asked and self.n > most:
                 raise InvalidRequest(f"n: expected {most} at most with {name}, got {self.n}")
+        if self.max_reasons < 0:
+            raise InvalidRequest(f"max_reasons: expected 0, for all, or more, got {self.max_reasons}")
+        if len(self.excluded) > MAX_EXCLUDED:
+            raise InvalidRequest(f"exclude_item_ids: expected {MAX_EXCLUDED} at most, got {len(self.excluded)}")
         if len(self.boosts) > MAX_BOOSTS:
             raise InvalidRequest(f"boosts: expected {MAX_BOOSTS} at most, got {len(self.boosts)}")
         if self.include_seen and self.exclude_seen_since_s > -math.inf:
@@ -106,7 +116,7 @@ class Shelf:
     model: str
     version: int
     cold: bool = False
-    """Whether nothing is known of what is liked, so that it is what everybody likes."""
+    """Whether nothing is known of what is liked, or nothing that says anything, so that it is what everybody likes."""
     seed: int = 0
     """What was drawn with; 0 without exploration."""
 

@@ -27,7 +27,8 @@ class ShortShelves:
     def kind(self, options: ShelfOptions, history: int) -> Kind | None:
         """Return the kind of a shelf for a history of so many items; None for one that is more than the best items."""
         plain = not (options.blend or options.explain or options.diversity or options.exploration or options.boosts)
-        return (options.model, history.bit_length()) if plain and options.n <= _MOST_ITEMS else None
+        few = options.n <= _MOST_ITEMS and len(options.excluded) <= _MOST_ITEMS
+        return (options.model, history.bit_length()) if plain and few else None
 
     def is_short(self, kind: Kind) -> bool:
         """Whether shelves of a kind took less than a millisecond lately; False when none was timed yet."""

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from cuelight.server.errors import CuelightError
+from cuelight.server.errors import CuelightError, DataFolderLost
 from cuelight.server.recommender.embeddings import ItemEmbeddings, Vector
 from cuelight.server.recommender.experiments.outcomes import Outcomes, Scope
 from cuelight.server.recommender.features import ItemAttributes
@@ -68,7 +68,8 @@ def carry_out(store: Store, writes: Sequence[Write], outcomes: Outcomes | None =
 
     A write that fails answers with its error, and changes nothing. `outcomes` follow, where there are any to follow.
 
-    Raises: NotLearned when something was stored of which the models cannot be told: only a new start is right then.
+    Raises: NotLearned when something was stored of which the models cannot be told, DataFolderLost when nothing can be
+    stored any more: only a new start is right then.
     """
     answers: list[int | Exception] = []
     news: list[News] = []
@@ -77,6 +78,8 @@ def carry_out(store: Store, writes: Sequence[Write], outcomes: Outcomes | None =
             answered, learned = _carried_out(store, run, outcomes)
             news.append(learned)
             answers += answered
+        except DataFolderLost:
+            raise
         except (CuelightError, sqlite3.Error) as error:  # what other writes of the group did stands, and is learned
             answers += [error] * len(run)
     return Written(answers, news)

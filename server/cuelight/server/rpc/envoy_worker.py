@@ -4,8 +4,8 @@ pyvoy starts the ASGI lifespan on its event loop before Envoy opens the port. Th
 `start`, builds the application and starts it; only when that has succeeded does the lifespan complete and the port
 open. `drain` comes over the same line, because SIGTERM would make Envoy cut its streams at once.
 
-States: waiting for `start` -> starting -> serving -> draining -> drained; a failure to start ends the process, and of a
-part that dies while serving the launcher is told, which then drains.
+States: waiting for `start` -> starting -> serving -> draining -> drained. Of a failure to start the launcher is told,
+which says it and ends the process; of a part that dies while serving too, and it drains then.
 """
 
 import asyncio
@@ -56,14 +56,12 @@ class EnvoyWorker:
         line = self._line = WorkerLine(int(os.environ[CONTROL_FD_VARIABLE]), on_command)
         try:
             await self._start(await start)
-        except ConfigError as error:
-            line.send({"event": "failed", "configuration": True, "message": str(error)})
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            return
         except Exception as error:
-            line.send({"event": "failed", "configuration": False, "message": traceback.format_exc()})
-            await send({"type": "lifespan.startup.failed", "message": repr(error)})
-            return
+            configuration = isinstance(error, ConfigError)
+            message = str(error) if configuration else traceback.format_exc()
+            line.send({"event": "failed", "configuration": configuration, "message": message})
+            # Until the launcher ends this process. pyvoy and Envoy, told of it, would say it again in their own words.
+            await asyncio.Event().wait()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})

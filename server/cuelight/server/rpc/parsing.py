@@ -5,6 +5,7 @@ from collections.abc import Callable
 from google.protobuf.message import DecodeError, Message
 
 from cuelight.server.errors import InvalidRequest
+from cuelight.server.rpc.invalid_text import invalid_text
 from cuelight.server.rpc.ledger import MethodLedger
 from cuelight.server.rpc.methods import Method
 
@@ -14,9 +15,10 @@ Parse = Callable[[bytes], Message]
 
 
 def parser_of(method: Method, entry: MethodLedger) -> Parse:
-    """Return the parser of a method's requests; it raises InvalidRequest that names the type."""
+    """Return the parser of a method's requests; it raises InvalidRequest that names the type, or the text at fault."""
     from_string = method.request_type.FromString
-    type_name = method.request_type.DESCRIPTOR.full_name
+    descriptor = method.request_type.DESCRIPTOR
+    type_name = descriptor.full_name
 
     def parse(body: bytes) -> Message:
         entry.received_messages += 1
@@ -24,7 +26,8 @@ def parser_of(method: Method, entry: MethodLedger) -> Parse:
         try:
             return from_string(body)
         except DecodeError as error:
-            raise InvalidRequest(f"the {len(body)} bytes of the message do not parse as {type_name}") from error
+            said = invalid_text(body, descriptor) or f"the {len(body)} bytes of the message do not parse as {type_name}"
+            raise InvalidRequest(said) from error
 
     return parse
 

@@ -53,6 +53,7 @@ STATUS_OF_ERROR: dict[type[errors.CuelightError], StatusCode] = {
     errors.Overloaded: StatusCode.RESOURCE_EXHAUSTED,
     errors.MessageTooLarge: StatusCode.RESOURCE_EXHAUSTED,
     errors.Unavailable: StatusCode.UNAVAILABLE,
+    errors.DataFolderLost: StatusCode.UNAVAILABLE,
     errors.ModelNotReady: StatusCode.UNAVAILABLE,
     errors.ShuttingDown: StatusCode.UNAVAILABLE,
     errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,

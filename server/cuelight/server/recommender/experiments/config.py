@@ -62,6 +62,8 @@ class BoostConfig:
             raise ConfigError(f'boosts: "{self.name}": factor: got {self.factor}, expected a number above 0')
         if not math.isfinite(self.add):
             raise ConfigError(f'boosts: "{self.name}": add: got {self.add}, expected a finite number')
+        if not self.item_ids and self.filter is None:
+            raise ConfigError(f'boosts: "{self.name}": got neither item_ids nor filter, expected one: it moves nothing')
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class VariantConfig:
     diversity: float = 0.0
     """0 to 1."""
     explain: bool = False
+    max_reasons: int = 0
+    """0 for all."""
     boosts: tuple[BoostConfig, ...] = ()
     exploration: float = 0.0
     """0 to 1."""
@@ -92,6 +96,8 @@ class VariantConfig:
                 raise ConfigError(f"{where}: {name}: got {getattr(self, name)}, expected 0 to 1")
         if not 0 <= self.n <= _MAX_N:
             raise ConfigError(f"{where}: n: got {self.n}, expected 1 to {_MAX_N}, or 0 for the request's")
+        if self.max_reasons < 0:
+            raise ConfigError(f"{where}: max_reasons: got {self.max_reasons}, expected 0, for all, or more")
         if len(self.boosts) > _MAX_BOOSTS:
             raise ConfigError(f"{where}: boosts: got {len(self.boosts)}, expected {_MAX_BOOSTS} at most")
         _check_models(where, self.model, self.blend)

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from cuelight.server.recommender.history import History
 
-__all__ = ["Reason", "Scorer", "shares_of_items"]
+__all__ = ["ROUNDING", "Reason", "Scorer", "shares_of_items"]
+
+ROUNDING = 1e-12
+"""A score up to so much from 0 is none: EASE's, after updates, is off by some 1e-16 where nothing is in common."""
 
 
 class Reason(NamedTuple):

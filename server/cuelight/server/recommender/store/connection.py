@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from cuelight.server.errors import ConfigError
+from cuelight.server.recommender.store.damage import check_place, readable
 from cuelight.server.recommender.store.schema import migrate
 
 __all__ = ["open_database", "why_no_room"]
@@ -28,23 +29,23 @@ def open_database(path: Path, read_only: bool) -> sqlite3.Connection:
 
     Read only, everything is read as it stood now, whatever another process writes, until the connection is closed.
 
-    Raises: ConfigError when it cannot be used or is from a newer Cuelight.
+    Raises: ConfigError when it cannot be used or is from a newer Cuelight, and rather than to begin anew where one was.
     """
+    check_place(path)
     if read_only and not path.is_file():
         raise ConfigError(f"{path}: no such database; cuelight recommender import makes one")
     where = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    # Made on one thread and used on another; one at a time all the same.
-    connection = sqlite3.connect(where, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
+    with readable(path):
+        # Made on one thread and used on another; one at a time all the same.
+        connection = sqlite3.connect(where, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
     try:
-        for pragma in () if read_only else _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-        migrate(connection, path, read_only)
-        if read_only:
-            connection.execute("BEGIN")
-            connection.execute("SELECT 1 FROM sqlite_schema").fetchone()  # from here on it is one state
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise ConfigError(f"{path}: {error}") from error
+        with readable(path):
+            for pragma in () if read_only else _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+            migrate(connection, path, read_only)
+            if read_only:
+                connection.execute("BEGIN")
+                connection.execute("SELECT 1 FROM sqlite_schema").fetchone()  # from here on it is one state
     except BaseException:
         connection.close()
         raise

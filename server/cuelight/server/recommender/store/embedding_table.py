@@ -7,6 +7,7 @@ import numpy as np
 
 from cuelight.server.errors import InvalidRequest
 from cuelight.server.recommender.embeddings import MAX_SPACES, SpaceVectors, Vector
+from cuelight.server.recommender.store.damage import Damaged
 
 __all__ = ["EmbeddingTable"]
 
@@ -62,18 +63,21 @@ class EmbeddingTable:
         return {name: np.frombuffer(vector, _STORED).astype(np.float32) for name, vector in found}
 
     def load(self) -> dict[str, SpaceVectors]:
-        """Return all vectors by space."""
+        """Return all vectors by space. Raises: Damaged when those of a space are not of one length."""
         return {
-            name: self._loaded(number, count) for name, number, count in self._connection.execute(_COUNTS).fetchall()
+            name: self._loaded(name, number, count)
+            for name, number, count in self._connection.execute(_COUNTS).fetchall()
         }
 
-    def _loaded(self, number: int, count: int) -> SpaceVectors:
+    def _loaded(self, name: str, number: int, count: int) -> SpaceVectors:
         length = self._length_of(number)
         vectors = np.empty((count, length), np.float32)
         places = np.empty(count, np.int64)
         found = self._connection.execute("SELECT item, vector FROM embeddings WHERE space = ?", (number,))
         start = 0
         while rows := found.fetchmany(_ROWS_AT_ONCE):
+            if {len(vector) for _, vector in rows} != {length * _NUMBER_BYTES} or not length:
+                raise Damaged(f'embeddings: space "{name}": expected vectors of one length')
             end = start + len(rows)
             places[start:end] = [place for place, _ in rows]
             vectors[start:end] = np.frombuffer(b"".join(vector for _, vector in rows), _STORED).reshape(-1, length)

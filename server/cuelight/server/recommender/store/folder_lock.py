@@ -17,8 +17,9 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         """Take the lock. Raises: ConfigError when another process has it, or the folder cannot be written."""
+        self.path = folder / _NAME
         try:
-            self._file = (folder / _NAME).open("a+", encoding="ascii")
+            self._file = self.path.open("a+", encoding="ascii")
         except OSError as error:
             raise ConfigError(f"{folder}: cannot write to it: {error.strerror}") from error
         if not _locked(self._file.fileno()):

@@ -24,6 +24,7 @@ from cuelight.server.recommender.embeddings import SpaceVectors, Vector
 from cuelight.server.recommender.features import ItemAttributes
 from cuelight.server.recommender.store.attribute_text import attributes_of_text
 from cuelight.server.recommender.store.connection import open_database, why_no_room
+from cuelight.server.recommender.store.damage import DATABASE_NAME, Damaged, readable
 from cuelight.server.recommender.store.embedding_table import EmbeddingTable
 from cuelight.server.recommender.store.event_rows import EventRows, Pair, Said
 from cuelight.server.recommender.store.events import Event
@@ -33,10 +34,9 @@ from cuelight.server.recommender.store.forgettings import count_forgettings, for
 from cuelight.server.recommender.store.new_places import NewPlaces
 from cuelight.server.recommender.store.number_names import NumberNames
 from cuelight.server.recommender.store.outcomes import ALL, Outcome, count_exposures, count_outcomes
+from cuelight.server.recommender.store.same_file import SameFile
 
 __all__ = ["DATABASE_NAME", "Pair", "Recorded", "Said", "Store"]
-
-DATABASE_NAME = "recommender.sqlite"
 
 _log = logging.getLogger("cuelight.recommender")
 
@@ -69,7 +69,7 @@ class Store:
         Opened read only it must be there, and another process may hold it and write to it: what is read is how things
         stood at the opening. Until it is closed that process cannot empty its write-ahead log.
 
-        Raises: ConfigError when the folder is in use, unusable or from a newer Cuelight.
+        Raises: ConfigError when the folder is in use, unusable, damaged or from a newer Cuelight.
         """
         self.path = folder / DATABASE_NAME
         self._lock = None if read_only else _locked(folder)
@@ -78,16 +78,14 @@ class Store:
         except BaseException:
             self._unlock()
             raise
-        self._events = EventRows(self._connection)
-        self._embeddings = EmbeddingTable(self._connection)
-        self._number_names = NumberNames(self._read_attributes)
-        self.users = dict(self._connection.execute("SELECT id, place FROM users"))
-        """Places by id. Read only, as `items`."""
-        self.exposures = ExposureRows(self._connection)
-        """To read from; what changes them is here."""
-        self.items = dict(self._connection.execute("SELECT id, place FROM items"))
-        if not read_only and self.compaction_due():
-            self._compact_at_the_start()
+        try:
+            with readable(self.path):
+                self._read_places()
+                if not read_only and self.compaction_due():
+                    self._compact_at_the_start()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the database and let others have the folder."""
@@ -226,12 +224,21 @@ class Store:
             raise
 
     def interactions(self) -> NDArray[np.float64]:
-        """Return how things stand: (pairs, 4) of user, item, value and time in seconds; by user, then by item."""
-        return self._events.standing()
+        """Return how things stand: (pairs, 4) of user, item, value and time in seconds; by user, then by item.
+
+        Raises: Damaged when they are of users or items that are not there.
+        """
+        said = self._events.standing()
+        for what, places, known in (("user", said[:, 0], self.users), ("item", said[:, 1], self.items)):
+            if len(places) and not 0 <= places.min() <= places.max() <= max(known.values(), default=-1):
+                raise Damaged(f"events: expected known users and items, got one of no {what}")
+        return said
 
     def attributes(self) -> list[ItemAttributes | None]:
         """Return what is known of every item, by place; None where it was deleted, or never there."""
-        known = self._read_attributes()
+        known: list[ItemAttributes | None] = [None] * (max(self.items.values(), default=-1) + 1)
+        for place, text in self._connection.execute("SELECT place, attributes FROM items"):
+            known[place] = attributes_of_text(text)
         self._number_names.saw(known)
         return known
 
@@ -286,13 +293,19 @@ class Store:
         if embeddings is not None:
             self._embeddings.replace((places.item(item), item, embeddings.get(item, {})) for item in items)
 
-    def _read_attributes(self) -> list[ItemAttributes | None]:
-        # Counted in the table: within a transaction it has items whose places `items` does not know yet.
-        [count] = self._connection.execute("SELECT coalesce(max(place) + 1, 0) FROM items").fetchone()
-        known: list[ItemAttributes | None] = [None] * count
-        for place, text in self._connection.execute("SELECT place, attributes FROM items"):
-            known[place] = attributes_of_text(text)
-        return known
+    def _read_places(self) -> None:
+        self._held = [SameFile(path) for path in (self.path, self._lock.path)] if self._lock else []
+        self._events = EventRows(self._connection)
+        self._embeddings = EmbeddingTable(self._connection)
+        self._number_names = NumberNames(self._known_items)
+        self.users = dict(self._connection.execute("SELECT id, place FROM users"))
+        """Places by id. Read only, as `items`."""
+        self.exposures = ExposureRows(self._connection)
+        """To read from; what changes them is here."""
+        self.items = dict(self._connection.execute("SELECT id, place FROM items"))
+
+    def _known_items(self) -> Iterator[ItemAttributes | None]:
+        return (attributes_of_text(text) for (text,) in self._connection.execute("SELECT attributes FROM items"))
 
     def _compact_at_the_start(self) -> None:
         """A server that does not start helps nobody: what cannot be done now stays due."""
@@ -312,7 +325,12 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[NewPlaces]:
-        """Commit at the end, or undo all of it; places given within count once it is committed."""
+        """Commit at the end, or undo all of it; places given within count once it is committed.
+
+        Raises: DataFolderLost when the folder's files are not those that are open any more.
+        """
+        for file in self._held:
+            file.check()
         places = NewPlaces(self._connection, self.users, self.items, self._number_names)
         try:
             self._connection.execute("BEGIN IMMEDIATE")

@@ -59,6 +59,7 @@ class SpeechModels:
     def recognizer_of(self, version: ModelVersion) -> Recognizer | None:
         """Return a version's recognizer; None where it has none."""
         companion = version.companion
+        # Models of other services have companions, too.
         return companion.recognizer(version, self.vad) if isinstance(companion, SpeechCompanion) else None
 
     def vad(self, name: str = "") -> ModelVersion:

@@ -1,0 +1,154 @@
+"""The commands `cuelight embed`, `cuelight similar` and `cuelight nearest`: texts and words as vectors.
+
+Exit codes: 0 done, 1 failed while running, 2 the command line is unusable.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from collections.abc import Sequence as Items
+from pathlib import Path
+
+import numpy as np
+
+from cuelight.client.attention_picture import PictureMissing, attention_maps, draw
+from cuelight.client.channel import Channel, Tls
+from cuelight.client.errors import CuelightClientError
+from cuelight.client.text import TextClient
+from cuelight.client.text_values import TextEmbedding, WordQuery
+
+__all__ = ["main"]
+
+_DEFAULT_URL = "127.0.0.1:8001"
+_STANDARD_INPUT = "-"
+_SHOWN_NUMBERS = 6
+_SHOWN_LETTERS = 60
+
+
+class _Unusable(Exception):
+    """The command line asks for what cannot be done."""
+
+
+def main(words: Items[str]) -> int:
+    """Run one of the commands, whose name comes first, and return the exit code."""
+    arguments = _parser().parse_args(words)
+    run: Callable[[argparse.Namespace, TextClient], None] = arguments.run
+    try:
+        tls = Tls(arguments.tls_ca) if arguments.tls_ca else None
+        with Channel(arguments.url, tls=tls) as channel:
+            run(arguments, TextClient(channel))
+    except (_Unusable, PictureMissing, OSError) as error:
+        print(f"cuelight: error: {error}", file=sys.stderr)
+        return 2
+    except CuelightClientError as error:
+        print(f"cuelight: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cuelight", description="Texts and words as vectors.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    embed = _command(commands, "embed", "turn texts into vectors", _embed)
+    embed.add_argument("texts", nargs="*", metavar="TEXT")
+    embed.add_argument("--in", dest="source", metavar="FILE", help="a text on each line; - for standard input")
+    embed.add_argument("--out", type=Path, metavar="FILE.npy", help="write the vectors as (texts, numbers) float32")
+    embed.add_argument("--json", action="store_true", help="print one JSON object a text")
+    embed.add_argument("--attention", type=Path, metavar="FILE.png", help="draw who looked at whom, of the one text")
+    embed.add_argument("--layer", type=int, action="append", default=[], help="with --attention: repeat for more")
+    embed.add_argument("--heads", action="store_true", help="with --attention: each head, in place of their mean")
+    similar = _command(commands, "similar", "find the lines of a file that are most like a text", _similar)
+    similar.add_argument("text", metavar="TEXT")
+    similar.add_argument("--in", dest="source", required=True, metavar="FILE", help="a text on each line; - for input")
+    similar.add_argument("--top", type=int, default=10, metavar="N", help="how many to show (default: 10)")
+    nearest = _command(commands, "nearest", "find the words nearest to a word, or to a sum of words", _nearest)
+    nearest.add_argument("words", nargs="+", metavar="WORD")
+    nearest.add_argument("--minus", action="append", default=[], metavar="WORD", help="take away; repeat for more")
+    nearest.add_argument("--top", type=int, default=10, metavar="N", help="how many to show (default: 10)")
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    text: str,
+    run: Callable[[argparse.Namespace, TextClient], None],
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=run)
+    parser.add_argument("--url", default=_DEFAULT_URL, metavar="HOST:PORT", help=f"the server ({_DEFAULT_URL})")
+    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="use TLS, trusting this authority (PEM)")
+    parser.add_argument("--model", default="", metavar="NAME", help="default: the server's")
+    return parser
+
+
+def _embed(arguments: argparse.Namespace, client: TextClient) -> None:
+    texts = [*arguments.texts, *(_lines(arguments.source) if arguments.source else ())]
+    if not texts:
+        raise _Unusable("expected texts, or --in FILE")
+    if arguments.attention:
+        _draw_attention(arguments, client, texts)
+        return
+    embeddings = client.embed_many(texts, model=arguments.model)
+    if arguments.out:
+        with arguments.out.open("wb") as file:
+            np.save(file, np.stack([embedding.values for embedding in embeddings]))
+    for text, embedding in zip(texts, embeddings, strict=True):
+        if arguments.json:
+            print(json.dumps(_as_json(text, embedding), ensure_ascii=False))
+        elif not arguments.out:
+            print(_as_line(text, embedding))
+    if arguments.out:
+        print(f"{arguments.out}: {len(embeddings)} x {len(embeddings[0].values)}")
+
+
+def _draw_attention(arguments: argparse.Namespace, client: TextClient, texts: list[str]) -> None:
+    if len(texts) != 1:
+        raise _Unusable(f"--attention draws one text, got {len(texts)}")
+    attention = client.attention(
+        texts[0], layers=arguments.layer, mean_over_heads=not arguments.heads, model=arguments.model
+    )
+    arguments.attention.write_bytes(draw(attention_maps(attention.tokens, attention.layers, attention.weights)))
+    panels = attention.weights.shape[0] * attention.weights.shape[1]
+    print(f"{arguments.attention}: {panels} panels of {len(attention.tokens)} tokens")
+
+
+def _similar(arguments: argparse.Namespace, client: TextClient) -> None:
+    for found in client.most_similar(arguments.text, _lines(arguments.source), arguments.top, model=arguments.model):
+        print(f"{found.similarity:6.3f}  {found.text}")
+
+
+def _nearest(arguments: argparse.Namespace, client: TextClient) -> None:
+    query = WordQuery(tuple(arguments.words), tuple(arguments.minus))
+    for near in client.nearest_words(query, arguments.top, model=arguments.model):
+        print(f"{near.similarity:6.3f}  {near.word}")
+
+
+def _lines(source: str) -> list[str]:
+    """Return the lines that say something. Raises: OSError; _Unusable when there are none, or the file is no UTF-8."""
+    try:
+        content = sys.stdin.read() if source == _STANDARD_INPUT else Path(source).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise _Unusable(f"{source}: expected UTF-8, got something else at byte {error.start}") from None
+    lines = [line.strip() for line in content.splitlines() if line.strip()]
+    if not lines:
+        raise _Unusable(f"{source}: expected a text on each line, got none")
+    return lines
+
+
+def _as_json(text: str, embedding: TextEmbedding) -> dict[str, object]:
+    return {
+        "text": text,
+        "model": embedding.model,
+        "token_count": embedding.token_count,
+        "truncated": embedding.truncated,
+        "values": [float(value) for value in embedding.values],
+    }
+
+
+def _as_line(text: str, embedding: TextEmbedding) -> str:
+    shown = " ".join(f"{value:+.4f}" for value in embedding.values[:_SHOWN_NUMBERS])
+    cut = f", cut off after {embedding.token_count} tokens" if embedding.truncated else ""
+    name = text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}..."
+    return f"{shown} ... ({len(embedding.values)} numbers{cut})  {name}"

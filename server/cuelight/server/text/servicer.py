@@ -1,0 +1,116 @@
+"""TextService's calls but `Transduce`: embeddings, similarity, words near to words, tokens."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cuelight.server.config import TextConfig
+from cuelight.server.errors import CuelightError, InvalidRequest, NotFound
+from cuelight.server.rpc.context import RpcContext
+from cuelight.server.text.attention import attention_choice, without_attention
+from cuelight.server.text.embedding import outputs_of
+from cuelight.server.text.encoder import EMBEDDING, EncoderCompanion
+from cuelight.server.text.floats import put_floats
+from cuelight.server.text.messages import add_embedding, add_near_words, add_tokens
+from cuelight.server.text.models import TextModels
+from cuelight.server.text.reading import Reading, read_texts
+from cuelight.server.text.similarity import compared, named_texts, sizes_of
+from cuelight.server.text.texts import check_call, check_text, size_of
+from cuelight.server.text.word_queries import count_of, query_of
+from cuelight.server.text.words import NearWord
+from cuelight.server.text.work_pool import WorkPool
+from cuelight.text.v1 import text_pb2 as pb
+
+__all__ = ["TextServicer"]
+
+Vectors = NDArray[np.float32]
+
+
+class TextServicer:
+    """Holds nothing of its own between calls; lives on the event loop."""
+
+    def __init__(self, models: TextModels, pool: WorkPool, limits: TextConfig) -> None:
+        self._models = models
+        self._pool = pool
+        self._limits = limits
+
+    async def Embed(self, request: pb.EmbedRequest, context: RpcContext) -> pb.EmbedResponse:
+        """Embed texts; see the proto for its errors."""
+        asks = request.HasField("attention")
+        version, encoder = self._models.encoder(request.model, attention=asks)
+        choice = None
+        if asks:
+            others = self._models.giving_attention()
+            choice = attention_choice(request.attention, encoder, version.name, others)
+        named = [(f"texts[{index}]", text) for index, text in enumerate(request.texts)]
+        with encoder.in_use():
+            reading = await self._read(named, encoder, request.overlong)
+            if not request.partial:
+                reading.raise_first()
+            if choice is not None:
+                choice.check([len(text.ids) for text in reading.texts.values()])
+            keep = choice.kept if choice is not None else without_attention
+            outputs = await outputs_of(version, encoder, reading.texts, context.deadline(), keep)
+        response = pb.EmbedResponse(model=version.name, model_version=version.version, dimension=encoder.dimension)
+        for index in range(len(named)):
+            add_embedding(response, index, reading, outputs, encoder, choice)
+        return response
+
+    async def Similarity(self, request: pb.SimilarityRequest, context: RpcContext) -> pb.SimilarityResponse:
+        """Compare texts; see the proto for its errors."""
+        version, encoder = self._models.encoder(request.model)
+        named = named_texts(request)
+        with encoder.in_use():
+            reading = await self._read(named, encoder, request.overlong)
+            reading.raise_first()
+            outputs = await outputs_of(version, encoder, reading.texts, context.deadline(), without_attention)
+        vectors: Vectors = np.stack([outputs[index][EMBEDDING] for index in range(len(named))])
+        if not encoder.normalized:
+            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        rows, columns = sizes_of(request)
+        cosines = await self._pool.multiply(rows * columns * encoder.dimension, lambda: compared(request, vectors))
+        response = pb.SimilarityResponse(model=version.name, model_version=version.version, rows=rows, columns=columns)
+        put_floats(response, "similarities", cosines)
+        response.truncated.extend(named[index][0] for index, text in sorted(reading.texts.items()) if text.truncated)
+        return response
+
+    async def NearestWords(self, request: pb.NearestWordsRequest, context: RpcContext) -> pb.NearestWordsResponse:
+        """Find near words; see the proto for its errors."""
+        version, companion = self._models.words(request.model)
+        table = companion.table
+        count = count_of(request)
+        targets: dict[int, tuple[Vectors, list[int]]] = {}
+        errors: dict[int, CuelightError] = {}
+        for index, query in enumerate(request.queries):
+            try:
+                targets[index] = table.target(query_of(query, index), version.name)
+            except (InvalidRequest, NotFound) as error:
+                if not request.partial:
+                    raise
+                errors[index] = error
+        found: list[list[NearWord]] = []
+        if targets:
+            vectors, own = np.stack([vector for vector, _ in targets.values()]), [rows for _, rows in targets.values()]
+            products = len(table.words) * vectors.size
+            found = await self._pool.multiply(products, lambda: table.nearest(vectors, own, count))
+        response = pb.NearestWordsResponse(model=version.name, model_version=version.version)
+        add_near_words(response, len(request.queries), dict(zip(targets, found, strict=True)), errors)
+        return response
+
+    async def Tokenize(self, request: pb.TokenizeRequest, context: RpcContext) -> pb.TokenizeResponse:
+        """Take texts apart; see the proto for its errors."""
+        version, encoder = self._models.encoder(request.model)
+        check_call(request.texts, self._limits)
+        for index, text in enumerate(request.texts):
+            check_text(text, f"texts[{index}]", self._limits)
+        response = pb.TokenizeResponse(model=version.name, model_version=version.version, max_tokens=encoder.max_tokens)
+        size_bytes = sum(map(size_of, request.texts))
+        await self._pool.run(size_bytes, lambda: add_tokens(response, request, encoder))
+        return response
+
+    async def _read(
+        self, named: Sequence[tuple[str, str]], encoder: EncoderCompanion, overlong: pb.OverlongText.ValueType
+    ) -> Reading:
+        check_call([text for _, text in named], self._limits)
+        return await read_texts(named, encoder, overlong, self._pool, self._limits)

@@ -1,0 +1,62 @@
+"""Threads for what takes longer than a turn of the event loop may: tokens of long texts, products of large tables.
+
+What is short is done at once, for a hop to a thread and back costs 0.2 ms. What waits is bounded by its size in bytes.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from cuelight.server.errors import Overloaded
+
+__all__ = ["WorkPool"]
+
+Result = TypeVar("Result")
+
+_RETRY_AFTER_S = 0.1
+_INLINE_BYTES = 1_000
+"""Tokens of so much text take 0.5 ms."""
+_MAX_WAITING_BYTES = 16 * 1024 * 1024
+"""Seconds of work: who came later would wait too long for an answer to be of use."""
+_PRODUCTS_A_BYTE = 1_000
+"""Numbers multiplied and summed in the time that the tokens of a byte of text take, by one core."""
+
+
+class WorkPool:
+    """Owned by the event loop; `close` ends its threads."""
+
+    def __init__(
+        self, threads: int, max_waiting_bytes: int = _MAX_WAITING_BYTES, inline_bytes: int = _INLINE_BYTES
+    ) -> None:
+        """Work on at most `inline_bytes` is done at once; the threads hold at most `max_waiting_bytes` of work."""
+        self._threads = ThreadPoolExecutor(threads, "cuelight-text")
+        self._max_waiting_bytes = max_waiting_bytes
+        self._inline_bytes = inline_bytes
+        self.waiting_bytes = 0
+
+    async def multiply(self, products: int, work: Callable[[], Result]) -> Result:
+        """As `run`, for work that multiplies so many pairs of numbers."""
+        return await self.run(products // _PRODUCTS_A_BYTE, work)
+
+    async def run(self, size_bytes: int, work: Callable[[], Result]) -> Result:
+        """Return what `work` returns, which is about so many bytes large.
+
+        Work that has begun is finished though its caller has left. Raises: Overloaded when too much waits; what `work`
+        raises.
+        """
+        if size_bytes <= self._inline_bytes:
+            return work()
+        if self.waiting_bytes and self.waiting_bytes + size_bytes > self._max_waiting_bytes:
+            raise Overloaded(f"text: {self.waiting_bytes} bytes of text wait to be looked at", _RETRY_AFTER_S)
+        self.waiting_bytes += size_bytes
+        begun = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        begun.add_done_callback(lambda _: self._settled(size_bytes))
+        return await begun
+
+    def close(self) -> None:
+        """End the threads once they have done what they have begun; what waits is never begun."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _settled(self, size_bytes: int) -> None:
+        self.waiting_bytes -= size_bytes
