@@ -6,13 +6,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cuelight.server.errors import ConfigError, ModelNotReady
 from cuelight.server.recommender.catalogue import ItemFilter
 from cuelight.server.recommender.features import ItemAttributes
+from cuelight.server.recommender.interaction_table import InteractionTable
+from cuelight.server.recommender.liking import liked_rows
 from cuelight.server.recommender.live_models import LiveModels
 from cuelight.server.recommender.live_recommender import LiveRecommender
+from cuelight.server.recommender.model_set import ModelSettings, fit_als
 from cuelight.server.recommender.models_config import ModelsConfig
 from cuelight.server.recommender.shelves import Query, ShelfOptions
 from cuelight.server.recommender.store.events import Event
@@ -72,6 +76,24 @@ def test_what_models_are_fitted_with_is_what_shelves_are_made_with(tmp_path: Pat
 
     assert asyncio.run(most_popular(None)) == ["old", "new"]
     assert asyncio.run(most_popular(ModelsConfig(half_life_s=100.0))) == ["new", "old"]
+
+
+def test_als_is_fitted_with_what_is_set_while_the_server_serves(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.record([Event(f"{u} {i}", f"u{u}", f"i{i}", 1.0, 0.0) for u in range(6) for i in range(8) if (u + i) % 3])
+    rows = liked_rows(store, 1.0)
+    store.close()
+    expected = fit_als(InteractionTable(8, rows), ModelSettings(als_factors=3, als_alpha=5.0))
+
+    async def scores() -> list[float]:
+        async with running(tmp_path, models=ModelsConfig(als_factors=3, als_alpha=5.0)) as recommender:
+            while (await recommender.ask_models(LiveModels.details))["als"]:
+                pass
+            shelf = await recommender.recommend(Query("u0"), ShelfOptions(model="als"))
+            return [item.score for item in shelf.items]
+
+    unseen = np.delete(expected.scores([rows[0]])[0], rows[0].items)
+    assert asyncio.run(scores()) == pytest.approx(sorted(unseen, reverse=True), abs=1e-6)
 
 
 class Player:

@@ -7,9 +7,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
-from cuelight.server.recommender.interaction_table import InteractionTable
 from cuelight.server.recommender.live_models import LiveModels
+from cuelight.server.recommender.model_set import ModelSettings, fit_als
 from cuelight.server.recommender.models.als import ImplicitAls
 from cuelight.server.recommender.rest import Rest
 
@@ -17,19 +18,18 @@ __all__ = ["AlsFits"]
 
 _REST_TIMES = 9.0
 
-TakeTable = Callable[[], Awaitable[tuple[InteractionTable, int]]]
 Fit = Callable[[Callable[[], ImplicitAls]], Awaitable[ImplicitAls]]
-Adopt = Callable[[Callable[[LiveModels], None]], Awaitable[None]]
+Ask = Callable[[Callable[[LiveModels], Any]], Awaitable[Any]]
 
 
 class AlsFits:
     """The event loop owns it."""
 
-    def __init__(self, take_table: TakeTable, fit: Fit, adopt: Adopt) -> None:
-        """`take_table` and `adopt` ask the models, `fit` runs a fit on a thread for long work."""
-        self._take_table = take_table
+    def __init__(self, fit: Fit, ask: Ask, settings: ModelSettings) -> None:
+        """`ask` asks the models, `fit` runs a fit on a thread for long work."""
         self._fit = fit
-        self._adopt = adopt
+        self._ask = ask
+        self._settings = settings
         self._outdated = asyncio.Event()
         self._forgets = False
         self._rest = Rest(_REST_TIMES, 0.0, lambda: self._forgets)
@@ -51,7 +51,7 @@ class AlsFits:
             self._outdated.clear()
             self._forgets = False
             started_s = time.monotonic()
-            table, forgets = await self._take_table()
-            model = await self._fit(partial(ImplicitAls.fit, table))
-            await self._adopt(partial(LiveModels.adopt_als, model=model, forgets=forgets))
+            table, forgets = await self._ask(LiveModels.table_for_als)
+            model = await self._fit(partial(fit_als, table, self._settings))
+            await self._ask(partial(LiveModels.adopt_als, model=model, forgets=forgets))
             await self._rest.after(time.monotonic() - started_s)

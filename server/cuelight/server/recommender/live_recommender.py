@@ -100,9 +100,7 @@ class LiveRecommender:
         self._retrieval = LiveRetrieval(
             max_waiting, lambda conditions: self.ask_models(lambda models: models.allowed(conditions))
         )
-        self._als = AlsFits(
-            lambda: self.ask_models(LiveModels.table_for_als), partial(self._on, self._fit_threads), self.ask_models
-        )
+        self._als = AlsFits(partial(self._on, self._fit_threads), self.ask_models, self._settings)
         self._inverse = Follower(self._update_inverse)
         self._features = Follower(self._update_features)
         self._store: Store | None = None

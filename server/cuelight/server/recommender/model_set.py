@@ -21,7 +21,7 @@ from cuelight.server.recommender.models.user_cosine import UserCosine
 from cuelight.server.recommender.models_config import ModelsConfig
 from cuelight.server.recommender.shelves import MOST_WEIGHT
 
-__all__ = ["ModelSet", "ModelSettings"]
+__all__ = ["ModelSet", "ModelSettings", "fit_als"]
 
 _NOT_TRAINED = "not trained; cuelight recommender train --data DIR does it"
 _OF_LIKED_ITEMS = ("item_cosine", "ease")
@@ -44,6 +44,13 @@ class ModelSettings(ModelsConfig):
         """Return the settings of a configuration."""
         told = {one.name: getattr(models, one.name) for one in fields(models)}
         return cls(**told, max_liked_items=max_liked_items, reserves_counts=reserves_counts)
+
+
+def fit_als(table: InteractionTable, settings: ModelSettings) -> ImplicitAls:
+    """Return ALS fitted to a table as the settings say."""
+    return ImplicitAls.fit(
+        table, settings.als_factors, settings.als_regularization, settings.als_alpha, settings.als_iterations
+    )
 
 
 class ModelSet:
@@ -179,13 +186,7 @@ class ModelSet:
             case "ease":
                 return Ease(self.gram)
             case "als":
-                return ImplicitAls.fit(
-                    self.table,
-                    settings.als_factors,
-                    settings.als_regularization,
-                    settings.als_alpha,
-                    settings.als_iterations,
-                )
+                return fit_als(self.table, settings)
             case _:
                 return self.blend(self._hybrid())
 
