@@ -45,7 +45,7 @@ def evaluate_folder(
     """
     if picture is not None:
         check_picture(picture)
-    names = _chosen(models, protocol, skip)
+    names, left_out = _chosen(models, protocol, skip)
     if not names and not blends:
         raise ConfigError("--skip: nothing is left to measure")
     if "sequential" in {*names, *(name for blend in blends for name in blend)}:
@@ -60,6 +60,8 @@ def evaluate_folder(
     split = _split(found, protocol)
     if not any(len(held_out) for held_out in split.held_out):
         raise ConfigError(f"{data}: {_nothing_held_out(found, protocol)}")
+    if left_out:
+        _print(left_out)
     train = partial(trained_on, told={"seed": seed}, threads=threads)
     figures = evaluate(split, found.features, names, settings, _say, train, blends)
     print(as_markdown(figures) if markdown else as_table(figures))
@@ -68,16 +70,16 @@ def evaluate_folder(
     return 0
 
 
-def _chosen(models: Sequence[str] | None, protocol: str, skip: Sequence[str]) -> Sequence[str]:
+def _chosen(models: Sequence[str] | None, protocol: str, skip: Sequence[str]) -> tuple[Sequence[str], str]:
+    """Return the models to measure, and what to say of one that was not named and is left out."""
     wanted = [name for name in models or MODEL_NAMES if name not in skip]
     if models is not None or "sequential" not in wanted:
-        return wanted
+        return wanted, ""
     missing = why_no_training()
     if protocol == "last-out" and not missing:
-        return wanted
+        return wanted, ""
     why = missing or "it foresees what comes next; --protocol last-out, or --model sequential"
-    _print(f"left out: sequential: {why}")
-    return [name for name in wanted if name != "sequential"]
+    return [name for name in wanted if name != "sequential"], f"left out: sequential: {why}"
 
 
 def _split(found: EvaluationData, protocol: str) -> Split:
