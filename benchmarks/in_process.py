@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from benchmarks.models import INPUT_SHAPES
+from benchmarks.made_models import INPUT_SHAPES
 
 __all__ = ["best_rows_per_s"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.models import INPUT_SHAPES
+from benchmarks.made_models import INPUT_SHAPES
 from cuelight.inference.v2 import open_inference_pb2 as pb
 
 __all__ = ["MESSAGES_PER_STREAM", "Measurement", "h2load_missing", "measure", "write_bodies"]

@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.in_process import best_rows_per_s  # noqa: E402 (the path above)
 from benchmarks.load import Measurement, h2load_missing, measure, write_bodies  # noqa: E402
 from benchmarks.machine import machine  # noqa: E402
-from benchmarks.models import write_models  # noqa: E402
+from benchmarks.made_models import write_models  # noqa: E402
 from benchmarks.ping_pong import measure_ping_pong  # noqa: E402
 from benchmarks.report import plot, tables  # noqa: E402
 from benchmarks.servers import RunningServer, cuelight_server, echo_server  # noqa: E402

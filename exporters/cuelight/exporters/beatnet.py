@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cuelight.exporters.spec import ExportSpec, StatePair
+from cuelight.exporters.spec import Check, ExportSpec, StatePair
 from cuelight.exporters.weights import WheelFile
 
 __all__ = ["SPEC", "BeatNet", "build", "example", "filterbank", "metadata"]
@@ -173,4 +173,10 @@ SPEC = ExportSpec(
     files=(WEIGHTS,),
     source="BeatNet 1.1.3, model 1",
     license="CC-BY-4.0",
+    architecture="CRNN: convolution, two LSTM layers",
+    check=Check(
+        "the published network over whole music",
+        "tests/exporters/test_beatnet.py::test_steps_equal_the_network_over_whole_music",
+    ),
+    int8_method="int8-dynamic",
 )

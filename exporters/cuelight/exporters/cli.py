@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _samples(options.out, options.cache_dir)
         if options.what == "report":
             return _report(options.folder)
+        if options.what == "table":
+            return _table(options)
         return _export(options)
     except (ExportError, WeightsError) as error:
         print(f"cuelight export: {error}", file=sys.stderr)
@@ -48,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "what",
         help='a model\'s name, "all", "list", "samples" (a photo and a recording to try), "report" (show that of an '
-        "export), or a model of your own: "
+        'export), "table" (every model with its figures), or a model of your own: '
         "package.module:factory, path/to/file.py:factory, or a spec, package.module:SPEC",
     )
     parser.add_argument("folder", nargs="?", type=Path, help="with \"report\": a model's folder, or a version's")
@@ -63,6 +65,13 @@ def _parser() -> argparse.ArgumentParser:
         choices=QUANTIZE,
         metavar="METHOD",
         help=f"write a smaller model beside it, NAME_int8 and the like: {', '.join(QUANTIZE)}",
+    )
+    parser.add_argument("--markdown", action="store_true", help='with "table": as Markdown')
+    parser.add_argument(
+        "--figures",
+        type=Path,
+        metavar="FILE",
+        help='with "table": of a run of benchmarks/models.py (default: the reports in the repository)',
     )
     add_own_options(parser)
     return parser
@@ -88,6 +97,13 @@ def _report(folder: Path | None) -> int:
     if folder is None:
         raise ExportError("report: of which model? Give its folder, such as models/silero_vad")
     show_report(folder)
+    return 0
+
+
+def _table(options: argparse.Namespace) -> int:
+    from cuelight.exporters.reports.command import show_models  # noqa: PLC0415 (torch takes seconds to import)
+
+    show_models(options.repository, options.figures, options.markdown)
     return 0
 
 

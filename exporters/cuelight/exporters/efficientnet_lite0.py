@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cuelight.exporters import photos
-from cuelight.exporters.spec import Accuracy, Arrays, ExportSpec, Run
+from cuelight.exporters.spec import Accuracy, Arrays, Check, ExportSpec, Run
 from cuelight.exporters.weights import WheelFile
 
 __all__ = ["SPEC", "EfficientNetLite0", "SameConv2d", "build", "calibration", "example", "metadata", "top_1"]
@@ -181,4 +181,10 @@ SPEC = ExportSpec(
     license="Apache-2.0 (weights), MIT (labels)",
     accuracy=Accuracy("top-1 of ten views each of 20 ImageNet photos", top_1, 0.02, photos.LABELLED),
     calibration=calibration,
+    architecture="CNN: EfficientNet-Lite0",
+    check=Check(
+        "top-1 of 20 ImageNet photos, ten views each",
+        "tests/exporters/quantize/test_export.py::test_efficientnet_in_int8_loses_two_points_at_most_and_is_a_quarter_of_the_size",
+    ),
+    int8_method="int8-static",
 )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cuelight.exporters.spec import Check
 from cuelight.exporters.weights import WheelFile
 
 __all__ = ["FilesExport", "FilesSpec", "ProofError", "export_files"]
@@ -20,7 +21,10 @@ class ProofError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FilesSpec:
-    """One model to export. `write(folder, cache_dir)` writes every file of a version and returns its proof."""
+    """One model to export. `write(folder, cache_dir)` writes every file of a version and returns its proof.
+
+    `task`, `architecture` and `check` are as those of an `ExportSpec`.
+    """
 
     name: str
     summary: str
@@ -28,6 +32,9 @@ class FilesSpec:
     source: str
     license: str
     files: tuple[WheelFile, ...]
+    task: str = ""
+    architecture: str = ""
+    check: Check | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cuelight.exporters.spec import Axis, ExportSpec, StatePair
+from cuelight.exporters.spec import Axis, Check, ExportSpec, StatePair
 from cuelight.exporters.transduction import DECODER, TASK, Transduction
 from cuelight.exporters.weights import WheelFile
 
@@ -159,4 +159,10 @@ SPEC = ExportSpec(
     source="g2p-en 2.1.0",
     license="Apache-2.0",
     further=(_DECODER_SPEC,),
+    architecture="GRU encoder-decoder",
+    check=Check(
+        "words as the published code says them",
+        "tests/exporters/test_g2p_en.py::test_every_word_is_said_as_by_the_published_code",
+    ),
+    int8_method="int8-dynamic",
 )

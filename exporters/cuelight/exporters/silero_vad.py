@@ -12,7 +12,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from cuelight.exporters.spec import ExportSpec, StatePair
+from cuelight.exporters.spec import Check, ExportSpec, StatePair
 from cuelight.exporters.weights import WheelFile
 
 __all__ = ["PUBLISHED_ONNX", "SPEC", "SileroVad", "build", "example", "metadata"]
@@ -125,4 +125,10 @@ SPEC = ExportSpec(
     files=(WEIGHTS,),
     source="silero-vad 6.2.3",
     license="MIT",
+    architecture="LSTM over a convolutional front",
+    check=Check(
+        "probabilities of the published file over a recording",
+        "tests/exporters/test_trained_models.py::test_probabilities_equal_the_published_file_over_a_whole_recording",
+    ),
+    int8_method="int8-dynamic",
 )

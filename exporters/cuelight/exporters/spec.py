@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cuelight.exporters.weights import WheelFile
 
-__all__ = ["Accuracy", "Arrays", "Axis", "ExportSpec", "Run", "StatePair"]
+__all__ = ["Accuracy", "Arrays", "Axis", "Check", "ExportSpec", "Run", "StatePair"]
 
 Arrays = dict[str, NDArray[Any]]
 """Tensors by name."""
@@ -71,6 +71,17 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """What a model that is shipped was held to beside its parity, in a few words, and the test that does it.
+
+    `test` is written as pytest takes it: `tests/exporters/test_beatnet.py::test_name`.
+    """
+
+    says: str
+    test: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExportSpec:
     """One model to export.
 
@@ -84,6 +95,8 @@ class ExportSpec:
     the first, and written beside it as `<name>.onnx` with `<name>.golden.npz`.
     Two things are for quantized files alone: `accuracy`, and `calibration(cache_dir)`, which returns inputs
     like those of practice, a batch each, for the ranges of int8.
+    Three are for the table of what there is (`cuelight export table`): `architecture`, `check`, and `int8_method`, the
+    way of `--quantize` that suits the model, empty where none does.
     """
 
     name: str
@@ -110,6 +123,9 @@ class ExportSpec:
     further: tuple["ExportSpec", ...] = ()
     accuracy: Accuracy | None = None
     calibration: Callable[[Path], list[Arrays]] | None = None
+    architecture: str = ""
+    check: Check | None = None
+    int8_method: str = ""
 
     def __post_init__(self) -> None:
         if self.atol < 0 or self.rtol < 0:

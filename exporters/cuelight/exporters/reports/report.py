@@ -65,7 +65,7 @@ def make_files_report(spec: FilesSpec, folder: Path, version: int, proof: str) -
     """Return the report of a model published as files: its own proof, the graph and what would run on CUDA."""
     model = folder / "model.onnx"
     named = {"name": spec.name, "version": version, "summary": spec.summary, "source": spec.source}
-    task = {"task": "", "license": spec.license, "state": [], "notes": []}
+    task = {"task": spec.task, "license": spec.license, "state": [], "notes": []}
     return {
         "schema": _SCHEMA,
         "model": {**named, **task, "made": _now(), "files_bytes": _sizes_of(folder)},

@@ -9,7 +9,7 @@ from cuelight.exporters.reports.page import facts, verdict
 from cuelight.exporters.reports.report import Report
 from cuelight.exporters.reports.tables import Table, tables
 
-__all__ = ["print_report"]
+__all__ = ["print_report", "print_table"]
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -21,9 +21,14 @@ def print_report(report: Report, console: Console) -> None:
     for name, text in facts(report):
         console.print(f"{name:<12}{escape(text)}", highlight=False)
     for table in (table for table in tables(report) if not table.long):
-        console.print(f"\n[bold]{escape(table.title)}[/]\n{escape(table.text)}", highlight=False)
-        if table.rows:
-            console.print(_rich(table))
+        print_table(table, console)
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print one table with its title and text."""
+    console.print(f"\n[bold]{escape(table.title)}[/]\n{escape(table.text)}", highlight=False)
+    if table.rows:
+        console.print(_rich(table))
 
 
 def _rich(table: Table) -> RichTable:

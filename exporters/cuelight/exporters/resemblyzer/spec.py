@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cuelight.exporters.resemblyzer.features import HOP_SAMPLES, MELS, SAMPLE_RATE_HZ, WINDOW_FRAMES, windows
 from cuelight.exporters.samples import RECORDING
-from cuelight.exporters.spec import Arrays, ExportSpec
+from cuelight.exporters.spec import Arrays, Check, ExportSpec
 from cuelight.exporters.weights import WheelFile
 
 __all__ = ["SPEC", "SpeakerEncoder", "build", "calibration", "example", "metadata"]
@@ -96,4 +96,7 @@ SPEC = ExportSpec(
     source="Resemblyzer 0.1.4",
     license="Apache-2.0",
     calibration=calibration,
+    architecture="LSTM, 3 layers",
+    check=Check("speakers told apart", "tests/exporters/test_resemblyzer.py::test_speakers_are_told_apart"),
+    int8_method="int8-dynamic",
 )

@@ -10,7 +10,7 @@ from torch import Tensor
 from cuelight.exporters.optdigits import DIGITS, SIDE, read_digits
 from cuelight.exporters.self_attention.model import CLASSES, PATCH, PatchAttention, load_checkpoint
 from cuelight.exporters.self_attention.train import as_input
-from cuelight.exporters.spec import Accuracy, Arrays, ExportSpec, Run
+from cuelight.exporters.spec import Accuracy, Arrays, Check, ExportSpec, Run
 
 __all__ = ["PREPROCESSING", "SPEC", "build", "calibration", "example", "metadata", "share_right"]
 
@@ -81,4 +81,10 @@ SPEC = ExportSpec(
     license="CC-BY-4.0",
     accuracy=Accuracy("share right of 360 held-out digits", share_right, 0.01, (DIGITS,)),
     calibration=calibration,
+    architecture="multi-head self-attention",
+    check=Check(
+        "digits held out",
+        "tests/exporters/test_self_attention.py::test_digits_held_out_are_recognised_with_weights_that_add_up",
+    ),
+    int8_method="int8-dynamic",
 )

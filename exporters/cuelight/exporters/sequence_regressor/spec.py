@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cuelight.exporters.sequence_regressor.model import HISTORY, SequenceRegressor, load_checkpoint
 from cuelight.exporters.sequence_regressor.series import AHEAD, forecasts, ndei
-from cuelight.exporters.spec import Accuracy, Arrays, Axis, ExportSpec, Run
+from cuelight.exporters.spec import Accuracy, Arrays, Axis, Check, ExportSpec, Run
 
 __all__ = ["SPEC", "build", "calibration", "example", "foreseen", "metadata"]
 
@@ -60,4 +60,10 @@ SPEC = ExportSpec(
     license="Apache-2.0",
     accuracy=Accuracy("1 less error over deviation of 500 held-out values", foreseen, 0.02),
     calibration=calibration,
+    architecture="LSTM, many to one",
+    check=Check(
+        "error against a line and the last value",
+        "tests/exporters/test_sequence_regressor.py::test_the_file_foresees_better_than_a_line_and_than_the_last_value",
+    ),
+    int8_method="int8-dynamic",
 )
