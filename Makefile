@@ -42,10 +42,11 @@ protos: setup  ## regenerate the committed gRPC code
 
 PEERS_PYTHON := $(BIN)/python
 
-bench: setup  ## measure against a bare grpcio echo, the bare model, sherpa-onnx's server, pgvector and Chroma
+bench: setup  ## measure against a bare grpcio echo, PyTorch, the bare model, sherpa-onnx's server, pgvector and Chroma
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/sequences.py
 	$(BIN)/python benchmarks/speech.py
+	$(BIN)/python benchmarks/models.py --repository $(REPOSITORY)
 	$(BIN)/python benchmarks/recommender.py --peers-python $(PEERS_PYTHON)
 
 setup: $(VENV)/.installed

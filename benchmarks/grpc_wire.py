@@ -29,7 +29,7 @@ from benchmarks.h2_frames import (
     window_of_any_size,
 )
 
-__all__ = ["MAX_MESSAGE_BYTES", "GrpcWire", "framed"]
+__all__ = ["MAX_MESSAGE_BYTES", "GrpcWire", "framed", "framed_in_parts"]
 
 MAX_MESSAGE_BYTES = 16_384 - PREFIX_BYTES
 """A message is one frame, and this is the largest that every server takes."""
@@ -50,6 +50,13 @@ def framed(message: bytes) -> bytes:
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
+def framed_in_parts(message: bytes) -> tuple[bytes, ...]:
+    """Return a message of any size as gRPC frames it, cut into what fits a frame: `call` sends each as one."""
+    whole = b"\0" + len(message).to_bytes(4, "big") + message
+    largest = MAX_MESSAGE_BYTES + PREFIX_BYTES
+    return tuple(whole[start : start + largest] for start in range(0, len(whole), largest))
+
+
 class GrpcWire:
     """One connection. Take `outgoing` and send it after every call and every `receive`."""
 
@@ -64,7 +71,7 @@ class GrpcWire:
         self._rest = b""
 
     def call(self, messages: Sequence[bytes]) -> int:
-        """Begin a call with its messages, each of `framed`, at least one; return its number."""
+        """Begin a call with its messages, each of `framed`, or the parts of one; return its number."""
         stream = self._next_stream
         self._next_stream += 2
         self._windows[stream] = self._initial_window

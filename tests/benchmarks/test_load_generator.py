@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from benchmarks.closed_loop import Flow, percentiles_ms, run_flows
-from benchmarks.grpc_wire import MAX_MESSAGE_BYTES, GrpcWire, framed
+from benchmarks.grpc_wire import MAX_MESSAGE_BYTES, GrpcWire, framed, framed_in_parts
 from benchmarks.h2_frames import DATA, END_HEADERS, END_STREAM, HEADER, HEADERS, PREFACE, SETTINGS, frame
 from benchmarks.http_wire import HttpWire, post
 
@@ -75,6 +75,16 @@ def test_a_call_of_many_messages_waits_for_the_servers_windows(port: int) -> Non
     run_flows([flow(port, repeat([framed(one) for one in messages]), 1, kept)], 0.05, 0.0)
 
     assert list(kept.values()) == [b"".join(messages)]
+
+
+def test_a_message_larger_than_a_frame_and_than_the_servers_windows_arrives_whole(port: int) -> None:
+    kept: dict[bytes, bytes] = {}
+    large = bytes(range(256)) * 3000
+
+    [sampled] = run_flows([flow(port, repeat(framed_in_parts(large)), 4, kept)], 0.05, 0.0)
+
+    assert sampled.failed == 0
+    assert list(kept.values()) == [large]
 
 
 def test_refused_calls_are_counted_and_harm_no_other(port: int) -> None:
