@@ -164,5 +164,4 @@ SPEC = ExportSpec(
         "words as the published code says them",
         "tests/exporters/test_g2p_en.py::test_every_word_is_said_as_by_the_published_code",
     ),
-    int8_method="int8-dynamic",
 )

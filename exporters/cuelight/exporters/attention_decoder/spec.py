@@ -106,5 +106,4 @@ SPEC = ExportSpec(
         "words never seen in training",
         "tests/exporters/test_attention_decoder.py::test_unseen_words_are_said_as_well_as_is_claimed",
     ),
-    int8_method="int8-dynamic",
 )

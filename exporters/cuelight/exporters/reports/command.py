@@ -46,7 +46,7 @@ def show_models(repository: Path, figures_file: Path | None, markdown: bool) -> 
     console = _console()
     from cuelight.exporters.reports.terminal import print_table  # noqa: PLC0415 (needs rich)
 
-    print_table(model_table.model_table(specs, figures), console)
+    print_table(model_table.short_table(specs, figures), console)
 
 
 def _console() -> "Console":

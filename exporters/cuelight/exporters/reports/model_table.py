@@ -17,12 +17,13 @@ from cuelight.exporters.reports.report import Report, read_report
 from cuelight.exporters.reports.tables import Table
 from cuelight.exporters.spec import ExportSpec
 
-__all__ = ["Figures", "figures_of", "markdown_table", "model_table", "read_figures"]
+__all__ = ["Figures", "figures_of", "markdown_table", "model_table", "read_figures", "short_table"]
 
 Figures = dict[str, Any]
 """By model: what of its reports is shown. Plain data, as it is kept in a file."""
 
 _COLUMNS = ("model", "task", "architecture", "weights", "licence", "check", "parity", "FP32", "int8")
+_SHORT = ("model", "architecture", "parity", "FP32", "int8")
 _CHECK = _COLUMNS.index("check")
 
 
@@ -55,6 +56,14 @@ def model_table(specs: Iterable[ExportSpec | FilesSpec], figures: Mapping[str, A
         "One thread, batch 1."
     )
     return Table("Models", text, _COLUMNS, rows)
+
+
+def short_table(specs: Sequence[ExportSpec | FilesSpec], figures: Mapping[str, Any]) -> Table:
+    """Return the table as it fits a terminal: the columns of what never changes are left to Markdown."""
+    table = model_table(specs, figures)
+    shown = [index for index, name in enumerate(table.columns) if name in _SHORT]
+    rows = tuple(tuple(row[index] for index in shown) for row in table.rows)
+    return Table(table.title, table.text, tuple(table.columns[index] for index in shown), rows)
 
 
 def markdown_table(specs: Sequence[ExportSpec | FilesSpec], figures: Mapping[str, Any]) -> str:

@@ -35,9 +35,9 @@ def _rich(table: Table) -> RichTable:
     shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(table.columns):
         number = index in table.numbers
-        # Of a narrow terminal, names and sizes give way; numbers are of no use in pieces.
+        # Of a narrow terminal, sizes and words give way; names of models and numbers are of no use in pieces.
         shown.add_column(
-            column, justify="right" if number else "left", overflow="fold", no_wrap=number or column == "at"
+            column, justify="right" if number else "left", overflow="fold", no_wrap=number or column in ("at", "model")
         )
     for row in table.rows:
         shown.add_row(*map(escape, row))
