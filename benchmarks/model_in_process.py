@@ -19,11 +19,12 @@ from torch import nn
 from benchmarks.model_cases import Case
 from cuelight.exporters.spec import Arrays
 
-__all__ = ["InProcess", "Way", "best_way", "in_process_rows", "onnxruntime_steps", "torch_steps", "ways"]
+__all__ = ["TRY_S", "InProcess", "Way", "best_way", "in_process_rows", "onnxruntime_steps", "torch_steps", "ways"]
 
 Step = Callable[[], Sequence[Any]]
 """Computes a worker's next batch and returns its outputs; of a model with state, from what came out before."""
-_TRY_S = 0.25
+TRY_S = 0.25
+"""How long a way is tried before one is chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,17 @@ class InProcess:
     cpu_ms: float
 
 
-def ways(most_rows: int, cores: int, *, workers: bool) -> list[Way]:
-    """Return the batch sizes that a server pads to, 1, 2, 4 ... and the largest, each way to use the cores."""
+def ways(most_rows: int, cores: int) -> list[Way]:
+    """Return the batch sizes that a server pads to, 1, 2, 4 ... and the largest, each way to use the cores.
+
+    One row at a time leaves nothing for a second worker: it has all cores, or one, which small models are faster on.
+    """
     sizes = sorted({min(1 << power, most_rows) for power in range(most_rows.bit_length() + 1)})
-    split = {(1, cores), (cores, 1)} if workers else {(1, cores)}
+    split = {(1, cores), (1, 1)} if most_rows == 1 else {(1, cores), (cores, 1)}
     return [Way(rows, count, threads) for rows in sizes for count, threads in sorted(split)]
 
 
-def best_way(found: Sequence[Way], steps_of: Callable[[Way], list[Step]], try_s: float = _TRY_S) -> Way:
+def best_way(found: Sequence[Way], steps_of: Callable[[Way], list[Step]], try_s: float = TRY_S) -> Way:
     """Return the way that computes the most rows a second in a moment of trying."""
     return max(found, key=lambda way: in_process_rows(steps_of(way), way, try_s).per_s)
 
@@ -92,11 +96,11 @@ def onnxruntime_steps(model: Path, case: Case, way: Way) -> list[Step]:
 
 @contextmanager
 def torch_steps(module: nn.Module, case: Case, way: Way) -> Iterator[list[Step]]:
-    """Give the one worker's step, with PyTorch on the threads of `way` until the block is left."""
+    """Give a worker's step each, with PyTorch on the threads of `way` until the block is left."""
     before = torch.get_num_threads()
     torch.set_num_threads(way.threads)
     try:
-        yield [_torch_step(module, case, way.rows)]
+        yield [_torch_step(module, case, way.rows) for _ in range(way.workers)]
     finally:
         torch.set_num_threads(before)
 

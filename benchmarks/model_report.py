@@ -19,7 +19,8 @@ Row = Mapping[str, Any]
 
 def tables(result: Mapping[str, Any]) -> str:
     """Return the run as Markdown: goals, then a row a call with its rates, then what a row and a call cost in CPU."""
-    lines = [machine_line(dict(result)), "", "| goal | wanted | measured | met |", "|---|---|---|---|"]
+    lines = [f"{machine_line(dict(result))} Load average at the start: {result['load']:.2f}.", ""]
+    lines += ["| goal | wanted | measured | met |", "|---|---|---|---|"]
     lines += [
         f"| {title} | {wanted} | {got} | {'yes' if met else '**no**'} |" for title, wanted, got, met in goals(result)
     ]

@@ -1,7 +1,7 @@
 """One exported model measured: FP32 and int8, in process and served, the systems in turns within each round."""
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from torch import nn
 from benchmarks.grpc_wire import framed_in_parts
 from benchmarks.model_calls import INFER_PATH, infer_request, linked_repository, measure_calls, measure_steps
 from benchmarks.model_cases import Case, TypedCall, case_of, typed_call
-from benchmarks.model_in_process import Way, best_way, in_process_rows, onnxruntime_steps, torch_steps, ways
+from benchmarks.model_in_process import TRY_S, Way, best_way, in_process_rows, onnxruntime_steps, torch_steps, ways
 from benchmarks.servers import RunningServer, cuelight_server
 from cuelight.exporters.files_spec import FilesSpec
 from cuelight.exporters.quantize.methods import quantized_name
@@ -106,12 +106,11 @@ def _workload(
     file = model_file(settings.repository, name)
     systems: dict[tuple[str, str], Measure] = {}
     how: dict[str, str] = {}
+    found = ways(rows, settings.cores)
     if module is not None:
-        torch_way = _best_torch(module, case, ways(rows, settings.cores, workers=False))
+        torch_way = max(found, key=lambda one: _torch(module, case, one, TRY_S)["per_s"])
         systems["", "torch"] = partial(_torch, module, case, torch_way, seconds)
         how["torch"] = str(torch_way)
-    # One call at a time leaves no second row for a second worker.
-    found = ways(rows, settings.cores, workers=at_once > 1)
     way = best_way(found, partial(onnxruntime_steps, file, case))
     steps = onnxruntime_steps(file, case, way)
     systems["", "onnxruntime"] = lambda: asdict(in_process_rows(steps, way, seconds))
@@ -137,10 +136,6 @@ def _with_typed(
         for front, server in servers.items()
     }
     return _Workload(workload.precision, workload.at_once, {**workload.systems, **more}, workload.how)
-
-
-def _best_torch(module: nn.Module, case: Case, found: Iterable[Way]) -> Way:
-    return max(found, key=lambda way: _torch(module, case, way, 0.25)["per_s"])
 
 
 def _torch(module: nn.Module, case: Case, way: Way, seconds: float) -> dict[str, Any]:

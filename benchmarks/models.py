@@ -61,6 +61,7 @@ def run(specs: Sequence[ExportSpec | FilesSpec], settings: Settings) -> dict[str
     for spec in tqdm(specs, desc="exporting what is missing", unit="model"):
         export_missing(spec, settings.repository, settings.cache_dir)
     workloads: list[dict[str, Any]] = []
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         bar = tqdm(specs, unit="model")
         for spec in bar:
@@ -70,6 +71,7 @@ def run(specs: Sequence[ExportSpec | FilesSpec], settings: Settings) -> dict[str
         "machine": machine(settings.cores),
         "rounds": settings.rounds,
         "seconds": settings.seconds,
+        "load": load,
         "workloads": workloads,
         "reports": figures_of([*ALL_SPECS.values()], settings.repository),
     }

@@ -51,13 +51,13 @@ def test_the_text_has_the_tokens_that_the_tensors_have(cache_dir: Path) -> None:
     assert len(tokenizer.encode(TEXT).ids) == TEXT_TOKENS == SIZES["tokens"]
 
 
-@pytest.mark.parametrize(
-    ("most", "rows"), [(1, [1]), (8, [1, 2, 4, 8]), (12, [1, 2, 4, 8, 12]), (32, [1, 2, 4, 8, 16, 32])]
-)
-def test_batches_are_those_a_server_pads_to(most: int, rows: list[int]) -> None:
-    assert [way.rows for way in ways(most, 2, workers=False)] == rows
-    assert all((way.workers, way.threads) == (1, 2) for way in ways(most, 2, workers=False))
-    assert {(way.workers, way.threads) for way in ways(most, 2, workers=True)} == {(1, 2), (2, 1)}
+@pytest.mark.parametrize(("most", "rows"), [(8, [1, 2, 4, 8]), (12, [1, 2, 4, 8, 12]), (32, [1, 2, 4, 8, 16, 32])])
+def test_batches_are_those_a_server_pads_to_on_all_cores_or_one_each(most: int, rows: list[int]) -> None:
+    assert ways(most, 2) == [Way(size, *split) for size in rows for split in ((1, 2), (2, 1))]
+
+
+def test_one_row_has_one_worker() -> None:
+    assert ways(1, 4) == [Way(1, 1, 1), Way(1, 1, 4)]
 
 
 def test_both_ways_in_process_hand_state_on(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def result(share: float, *, precision: str = "fp32", at_once: int = 32, same_wor
         },
     }
     machine = {"processor": "a", "cores": "2", "system": "b", "python": "c", "grpcio": "d", "onnxruntime": "e"}
-    return {"machine": {**machine, "date": "f"}, "rounds": 1, "seconds": 1.0, "workloads": [row]}
+    return {"machine": {**machine, "date": "f"}, "rounds": 1, "seconds": 1.0, "load": 0.1, "workloads": [row]}
 
 
 @pytest.mark.parametrize(("share", "met"), [(0.84, False), (0.85, True), (1.2, True)])

@@ -250,5 +250,4 @@ ATTENTION_SPEC = ExportSpec(
         "attention weights sum to one, masked tokens get none",
         "tests/exporters/test_text_models.py::test_attention_weights_sum_to_one_and_masked_tokens_get_none",
     ),
-    int8_method="int8-dynamic",
 )
