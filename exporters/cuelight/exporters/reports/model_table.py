@@ -22,8 +22,18 @@ __all__ = ["Figures", "figures_of", "markdown_table", "model_table", "read_figur
 Figures = dict[str, Any]
 """By model: what of its reports is shown. Plain data, as it is kept in a file."""
 
-_COLUMNS = ("model", "task", "architecture", "weights", "licence", "check", "parity", "FP32", "int8")
-_SHORT = ("model", "architecture", "parity", "FP32", "int8")
+_COLUMNS = (
+    "model",
+    "task",
+    "architecture",
+    "weights",
+    "licence",
+    "check",
+    "parity",
+    "FP32 (PyTorch), ms",
+    "int8 beside FP32, ms; kept",
+)
+_SHORT = ("model", "architecture", *_COLUMNS[6:])
 _CHECK = _COLUMNS.index("check")
 
 
@@ -51,9 +61,9 @@ def model_table(specs: Iterable[ExportSpec | FilesSpec], figures: Mapping[str, A
     """Return a row a model; what is not exported has no figures."""
     rows = tuple(_row(spec, figures.get(spec.name)) for spec in specs)
     text = (
-        "Parity: comparisons with PyTorch that agree, and how much of what is allowed the worst one used. FP32: ms a "
-        "row in ONNX Runtime, and in PyTorch eager; int8: ms a row, beside FP32 in the same turns, and what was lost. "
-        "One thread, batch 1."
+        "Parity: comparisons with PyTorch that agree, and how much of what is allowed the worst one used. Times are of "
+        "a row on one thread, the two of a cell in turns: ONNX Runtime and PyTorch eager at export, int8 and FP32 when "
+        "it was converted; and what a measure was before and is now."
     )
     return Table("Models", text, _COLUMNS, rows)
 
@@ -120,7 +130,7 @@ def _parity(found: Mapping[str, Any]) -> str:
 def _fp32(speed: Mapping[str, Any] | None) -> str:
     if speed is None:
         return ""
-    axes = "".join(f", {size} {name}" for name, size in speed["axes"].items())
+    axes = "".join(f", {name} {size}" for name, size in speed["axes"].items())
     return f"{_ms(speed['onnxruntime_s'])} ({_ms(speed['torch_s'])}){axes}"
 
 
