@@ -3,7 +3,7 @@
 import io
 import wave
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +53,15 @@ class Case:
 class TypedCall:
     """A call of a typed service: its method's full path, its request as parts to send, and what it is.
 
-    `same_work` says whether the network computes what it does for a row of the case, so that rates can be compared.
+    `same_work` says whether the network computes what it does for a row of the case, so that rates can be compared;
+    `needs` are further models that a server needs for it.
     """
 
     name: str
     path: str
     body: tuple[bytes, ...]
     same_work: bool
+    needs: tuple[str, ...] = ()
 
 
 def case_of(spec: ExportSpec | FilesSpec) -> Case:
@@ -95,7 +97,9 @@ def typed_call(spec: ExportSpec | FilesSpec, cache_dir: Path) -> TypedCall | Non
     if spec.task == "speech_recognition":
         config = speech_pb2.RecognitionConfig(model=name)
         heard = speech_pb2.RecognizeRequest(config=config, audio=_recording(cache_dir))
-        return _typed("speech", "Speech", "Recognize", heard.SerializeToString(), same_work=False)
+        call = _typed("speech", "Speech", "Recognize", heard.SerializeToString(), same_work=False)
+        # A model that takes whole utterances has them cut out by voice detection.
+        return replace(call, needs=("silero_vad",)) if isinstance(spec, FilesSpec) else call
     return None
 
 

@@ -56,7 +56,8 @@ def measure_model(spec: ExportSpec | FilesSpec, folder: Path, settings: Settings
     module = spec.build(settings.cache_dir) if isinstance(spec, ExportSpec) else None
     names = {"fp32": spec.name, "int8": quantized_name(spec.name, "int8-dynamic")}
     there = {one: name for one, name in names.items() if (settings.repository / name).is_dir()}
-    source = linked_repository(folder / spec.name, settings.repository, list(there.values()))
+    needs = typed.needs if typed is not None else ()
+    source = linked_repository(folder / spec.name, settings.repository, [*there.values(), *needs])
     rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
         servers = {front: stack.enter_context(cuelight_server(source, front)) for front in FRONTS}

@@ -13,7 +13,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.machine import machine  # noqa: E402 (the path above)
+from benchmarks.model_cases import typed_call  # noqa: E402
 from benchmarks.model_report import plot, tables  # noqa: E402
 from benchmarks.model_rounds import Settings, measure_model  # noqa: E402
 from cuelight.exporters.export import export_model  # noqa: E402
@@ -46,35 +48,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     settings = Settings(options.repository, options.cache_dir, cores, options.rounds, options.seconds)
-    result = run([ALL_SPECS[name] for name in options.only], settings)
+    options.out.mkdir(parents=True, exist_ok=True)
+    file = options.out / "models.json"
+    result = run([ALL_SPECS[name] for name in options.only], settings, partial(_write, file))
     text = tables(result)
     print(text)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "models.json").write_text(json.dumps(result, indent=1) + "\n")
     (options.out / "models.md").write_text(text + "\n")
     plot(result, options.out / "models.png")
     return 0
 
 
-def run(specs: Sequence[ExportSpec | FilesSpec], settings: Settings) -> dict[str, Any]:
-    """Return every figure of the run, and those of the reports of all that is exported."""
-    for spec in tqdm(specs, desc="exporting what is missing", unit="model"):
+def run(
+    specs: Sequence[ExportSpec | FilesSpec], settings: Settings, keep: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Return every figure of the run, and those of the reports of all that is exported.
+
+    `keep` gets what there is after each model, so that a run that ends early loses only the rest.
+    """
+    needed = {name for spec in specs if (call := typed_call(spec, settings.cache_dir)) for name in call.needs}
+    for spec in tqdm({**{spec.name: spec for spec in specs}, **{name: ALL_SPECS[name] for name in needed}}.values()):
         export_missing(spec, settings.repository, settings.cache_dir)
     workloads: list[dict[str, Any]] = []
-    load = os.getloadavg()[0]
+    result: dict[str, Any] = {
+        "machine": machine(settings.cores),
+        "rounds": settings.rounds,
+        "seconds": settings.seconds,
+        "load": os.getloadavg()[0],
+        "workloads": workloads,
+        "reports": figures_of([*ALL_SPECS.values()], settings.repository),
+    }
     with tempfile.TemporaryDirectory() as folder:
         bar = tqdm(specs, unit="model")
         for spec in bar:
             bar.set_description(spec.name)
             workloads += measure_model(spec, Path(folder), settings)
-    return {
-        "machine": machine(settings.cores),
-        "rounds": settings.rounds,
-        "seconds": settings.seconds,
-        "load": load,
-        "workloads": workloads,
-        "reports": figures_of([*ALL_SPECS.values()], settings.repository),
-    }
+            keep(result)
+    return result
+
+
+def _write(file: Path, result: dict[str, Any]) -> None:
+    file.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def export_missing(spec: ExportSpec | FilesSpec, repository: Path, cache_dir: Path) -> None:

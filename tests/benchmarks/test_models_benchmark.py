@@ -1,5 +1,6 @@
 """benchmarks/models.py without its weights: inputs, ways, state, a run of small models over both fronts, and goals."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from benchmarks.model_cases import SIZES, TEXT, TEXT_TOKENS, case_of
+from benchmarks.model_cases import SIZES, TEXT, TEXT_TOKENS, case_of, typed_call
 from benchmarks.model_in_process import Way, onnxruntime_steps, torch_steps, ways
 from benchmarks.model_report import GOAL_MODELS, goals, plot, tables
-from benchmarks.model_rounds import Settings, measure_model, middle, model_file
-from benchmarks.models import export_missing
+from benchmarks.model_rounds import Settings, middle, model_file
+from benchmarks.models import run
 from cuelight.exporters.export import export_model
 from cuelight.exporters.minilm_l6_v2 import TOKENIZER
 from cuelight.exporters.registry import ALL_SPECS, SPECS
@@ -49,6 +50,18 @@ def test_the_text_has_the_tokens_that_the_tensors_have(cache_dir: Path) -> None:
     tokenizer.no_padding()
 
     assert len(tokenizer.encode(TEXT).ids) == TEXT_TOKENS == SIZES["tokens"]
+
+
+def test_each_task_has_its_call_and_streams_have_none(cache_dir: Path) -> None:
+    names = {name: call.name for name, spec in ALL_SPECS.items() if (call := typed_call(spec, cache_dir))}
+
+    assert names == {
+        **dict.fromkeys(("efficientnet_lite0", "digit_cnn", "self_attention"), "VisionService.Classify"),
+        **dict.fromkeys(("minilm_l6_v2", "minilm_l6_v2_attention"), "TextService.Embed"),
+        "glove_6b_50d": "TextService.NearestWords",
+        **dict.fromkeys(("g2p_en", "attention_decoder"), "TextService.Transduce"),
+        **dict.fromkeys(("digits_ctc", "moonshine_tiny_en"), "SpeechService.Recognize"),
+    }
 
 
 @pytest.mark.parametrize(("most", "rows"), [(8, [1, 2, 4, 8]), (12, [1, 2, 4, 8, 12]), (32, [1, 2, 4, 8, 16, 32])])
@@ -97,12 +110,11 @@ def test_the_newest_version_is_the_one_that_a_server_serves(tmp_path: Path) -> N
 def test_a_run_measures_every_system_and_no_call_fails(tmp_path: Path) -> None:
     specs = (replace(CNN, int8_method="int8-static"), replace(STEPS, int8_method="int8-dynamic"))
     settings = Settings(tmp_path / "models", tmp_path, cores=1, rounds=1, seconds=0.05)
-    workloads: list[dict[str, Any]] = []
+    kept: list[str] = []
 
-    for spec in specs:
-        export_missing(spec, settings.repository, settings.cache_dir)
-        workloads += measure_model(spec, tmp_path, settings)
+    workloads = run(specs, settings, lambda result: kept.append(json.dumps(result["workloads"])))["workloads"]
 
+    assert [len(json.loads(so_far)) for so_far in kept] == [4, 8]
     assert [(one["model"], one["call"], one["precision"], one["at_once"]) for one in workloads] == [
         (model, call, precision, at_once)
         for model, call in (("small_cnn", "ModelInfer"), ("small_steps", "steps"))
