@@ -1,4 +1,4 @@
-"""Images that no camera takes, through the real process on both fronts: each is named for what it is, and the next too."""
+"""Images that no camera takes, through the real process on both fronts: named for what they are, and the next too."""
 
 import zlib
 from collections.abc import Iterator

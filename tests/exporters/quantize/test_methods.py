@@ -97,7 +97,8 @@ class _Looks(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         found = self.layer(self.table(ids))
-        return found @ found.transpose(1, 2)
+        products: Tensor = found @ found.transpose(1, 2)
+        return products
 
 
 def _ids(generator: torch.Generator, batch: int) -> dict[str, Tensor]:
