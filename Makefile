@@ -16,7 +16,7 @@ demo: setup  ## export the trained models, serve them, call them with a photo, a
 
 serve: setup  ## export the models where they are missing and serve them until Ctrl-C
 	$(BIN)/cuelight export all --if-missing --repository $(REPOSITORY)
-	$(BIN)/cuelight serve --model-repository $(REPOSITORY) --vision-model efficientnet_lite0
+	$(BIN)/cuelight serve --model-repository $(REPOSITORY)
 
 test: setup  ## run every test, on both fronts
 	$(BIN)/python -m pytest

@@ -29,7 +29,6 @@ def main() -> int:
     samples = fetched_samples()
     print_proofs(options.model_repository)
     served = ("serve", "--model-repository", str(options.model_repository), "--front", options.front)
-    served += ("--vision-model", "efficientnet_lite0")  # there are three for images: who names none gets this one
     with serving(*served) as url:
         call_models(url, samples, options.model_repository)
     import_ratings()
