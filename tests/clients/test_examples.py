@@ -2,12 +2,11 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from cuelight.exporters.export import export_model
 from cuelight.exporters.registry import SPECS
 from cuelight.exporters.samples import fetch_samples
 from tests.serve_process import ROOT, ServeProcess, environment, running_server
@@ -18,15 +17,14 @@ EXAMPLES = ROOT / "clients" / "python" / "examples"
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> dict[str, Path]:
-    return fetch_samples(tmp_path_factory.mktemp("samples"), pytestconfig.rootpath / ".cache" / "weights")
+def samples(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> dict[str, Path]:
+    return fetch_samples(tmp_path_factory.mktemp("samples"), cache_dir)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[ServeProcess]:
+def server(tmp_path_factory: pytest.TempPathFactory, repository_of: Callable[..., Path]) -> Iterator[ServeProcess]:
     folder = tmp_path_factory.mktemp("examples")
-    for spec in SPECS.values():
-        export_model(spec, folder / "models", pytestconfig.rootpath / ".cache" / "weights")
+    (folder / "models").symlink_to(repository_of(*SPECS))
     with running_server(folder / "models", folder / "log") as running:
         yield running
 

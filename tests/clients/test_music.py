@@ -1,13 +1,12 @@
 """Beats: the rule that finds them, and the whole way on music and on clicks of known times."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cuelight.client import Beat, BeatPicker, BeatRules, Channel, InferenceClient, InvalidRequest, detect_beats
-from cuelight.exporters import beatnet
-from cuelight.exporters.export import export_model
 from cuelight.exporters.samples import MUSIC, music_as_wav
 from tests.clients.clicks import click_track
 from tests.serve_process import FRONTS, running_server
@@ -67,12 +66,14 @@ def test_samples_of_another_kind_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("front", FRONTS)
-def test_music_and_clicks_on_a_real_server(front: str, tmp_path: Path, cache_dir: Path) -> None:
-    export_model(beatnet.SPEC, tmp_path / "models", cache_dir)
+def test_music_and_clicks_on_a_real_server(
+    front: str, tmp_path: Path, cache_dir: Path, repository_of: Callable[..., Path]
+) -> None:
+    models = repository_of("beatnet")
     music = music_as_wav(MUSIC.fetch(cache_dir), tmp_path / "music.wav")
 
     with (
-        running_server(tmp_path / "models", tmp_path / "log", front=front) as server,
+        running_server(models, tmp_path / "log", front=front) as server,
         Channel(server.target) as channel,
     ):
         client = InferenceClient(channel)

@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import sys
 import wave
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -12,8 +13,6 @@ import pytest
 
 from cuelight.client import Channel, InferenceClient, InvalidRequest, SpeechSegment, SpeechSegmenter, detect_speech
 from cuelight.client.audio import read_wav
-from cuelight.exporters import silero_vad
-from cuelight.exporters.export import export_model
 from cuelight.exporters.samples import RECORDING
 from cuelight.exporters.weights import WheelFile
 from tests.serve_process import FRONTS, running_server
@@ -115,13 +114,15 @@ def test_segments_come_as_soon_as_they_are_certain() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("front", FRONTS)
-def test_a_real_recording_on_a_real_server(front: str, tmp_path: Path, cache_dir: Path, published: ModuleType) -> None:
-    export_model(silero_vad.SPEC, tmp_path / "models", cache_dir)
+def test_a_real_recording_on_a_real_server(
+    front: str, tmp_path: Path, cache_dir: Path, published: ModuleType, repository_of: Callable[..., Path]
+) -> None:
+    models = repository_of("silero_vad")
     recording = RECORDING.fetch(cache_dir)
     samples = read_wav(recording, RATE_HZ)
 
     with (
-        running_server(tmp_path / "models", tmp_path / "log", front=front) as server,
+        running_server(models, tmp_path / "log", front=front) as server,
         Channel(server.target) as channel,
     ):
         segments = detect_speech(InferenceClient(channel), recording)

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,6 @@ from PIL import Image
 
 from cuelight.client import Channel, InferenceClient, InvalidRequest, VisionClient, classify
 from cuelight.client.vision import prepare_image
-from cuelight.exporters import efficientnet_lite0
-from cuelight.exporters.export import export_model
 from cuelight.exporters.samples import PHOTO
 from tests.serve_process import FRONTS, environment, running_server
 
@@ -100,12 +99,13 @@ def test_without_pillow_the_error_says_what_to_install() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("front", FRONTS)
-def test_espresso_is_named_by_the_real_server(front: str, tmp_path: Path, pytestconfig: pytest.Config) -> None:
-    cache_dir = pytestconfig.rootpath / ".cache" / "weights"
-    export_model(efficientnet_lite0.SPEC, tmp_path / "models", cache_dir)
+def test_espresso_is_named_by_the_real_server(
+    front: str, tmp_path: Path, cache_dir: Path, repository_of: Callable[..., Path]
+) -> None:
+    models = repository_of("efficientnet_lite0")
 
     with (
-        running_server(tmp_path / "models", tmp_path / "log", front=front) as server,
+        running_server(models, tmp_path / "log", front=front) as server,
         Channel(server.target) as channel,
     ):
         photo, client = PHOTO.fetch(cache_dir), VisionClient(channel)

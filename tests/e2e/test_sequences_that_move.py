@@ -4,7 +4,7 @@ import itertools
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from cuelight.client import Channel, InferenceClient, ResumePolicy, Sequence, speech_probabilities
 from cuelight.client.audio import read_wav
-from cuelight.exporters import silero_vad
-from cuelight.exporters.export import export_model
 from cuelight.exporters.samples import RECORDING
 from cuelight.server.inference.token_keys import new_key_entry
 from tests.scale_models import write_version
@@ -79,9 +77,9 @@ def set_after_exit(server: ServeProcess, event: threading.Event) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("front", FRONTS)
 def test_a_killed_server_does_not_interrupt_a_voice_stream(
-    front: str, tmp_path: Path, cache_dir: Path, stack: ExitStack
+    front: str, tmp_path: Path, cache_dir: Path, stack: ExitStack, repository_of: Callable[..., Path]
 ) -> None:
-    export_model(silero_vad.SPEC, tmp_path / "models", cache_dir)
+    (tmp_path / "models").symlink_to(repository_of("silero_vad"))
     samples = read_wav(RECORDING.fetch(cache_dir), RATE_HZ)
     chunks = [samples[i : i + CHUNK_SAMPLES] for i in range(0, len(samples) - CHUNK_SAMPLES, CHUNK_SAMPLES)]
     fleet = Fleet(tmp_path, front, stack)

@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +13,19 @@ from tokenizers import Tokenizer
 
 from cuelight.client import AsyncChannel, AsyncTextClient, Channel, TextClient
 from cuelight.exporters import minilm_l6_v2
-from cuelight.exporters.export import export_model
-from cuelight.exporters.spec import Axis
 from tests.serve_process import FRONTS, ServeProcess, running_server
 
 pytestmark = pytest.mark.slow
 
-QUICK = replace(minilm_l6_v2.SPEC, parity_batches=(1, 2), axes=(Axis("tokens", (2, 9)),))
-"""Its proof over all sizes is another test's."""
 WORDS = "the quick brown fox jumps over a lazy dog while nine wizards hurriedly box gifts for queen Victoria".split()  # noqa: SIM905
 LENGTHS = (1, 2, 4, 7, 11, 18, 40, 90, 200, 300)
 TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
-def version(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
+def version(repository_of: Callable[..., Path]) -> Path:
     """The exported version's folder."""
-    folder = tmp_path_factory.mktemp("models")
-    return export_model(QUICK, folder, pytestconfig.rootpath / ".cache" / "weights").path
+    return repository_of("minilm_l6_v2") / "minilm_l6_v2" / "1"
 
 
 @pytest.fixture(scope="module")

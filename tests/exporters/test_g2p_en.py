@@ -8,7 +8,6 @@ import pytest
 
 from cuelight.client import AsyncChannel, AsyncTextClient, Transduced
 from cuelight.exporters.attention_decoder.data import DICTIONARY, read_words
-from cuelight.exporters.export import Export
 from cuelight.exporters.g2p_en import FACTS
 from cuelight.exporters.weights import WeightsError
 from tests.exporters.g2p_reference import published_g2p
@@ -35,11 +34,11 @@ def dictionary(cache_dir: Path) -> dict[str, list[list[str]]]:
 @pytest.fixture(scope="module")
 def served(
     dictionary: dict[str, list[list[str]]],
-    export_of: Callable[[str], Export],
+    repository_of: Callable[..., Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Transduced]:
     """What a server says of each, 64 at a time."""
-    models = export_of("g2p_en").path.parents[1]
+    models = repository_of("g2p_en")
 
     async def pronounced(target: str) -> list[Transduced]:
         turn = asyncio.Semaphore(64)

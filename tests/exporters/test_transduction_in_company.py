@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from cuelight.exporters.export import Export
 from cuelight.server.companions import accompanied
 from cuelight.server.config import EngineConfig
 from cuelight.server.inference.version_loader import Extensions, VersionLoader
@@ -34,7 +34,7 @@ async def result(servicer: TransductionServicer, request: pb.TransduceRequest) -
 
 
 @pytest.mark.parametrize("model", ["g2p_en", "attention_decoder"])
-def test_company_changes_no_bit_of_an_output(model: str, export_of: Callable[[str], Export]) -> None:
+def test_company_changes_no_bit_of_an_output(model: str, repository_of: Callable[..., Path]) -> None:
     requests = [
         pb.TransduceRequest(
             model=model, text=word, beam_width=width, max_alternatives=width, attention=model == "attention_decoder"
@@ -45,9 +45,7 @@ def test_company_changes_no_bit_of_an_output(model: str, export_of: Callable[[st
 
     async def scenario() -> None:
         loader = VersionLoader(EngineConfig(cores=1, device="cpu"), 4096, extensions=Extensions(accompany=accompanied))
-        async with running(
-            export_of(model).path.parents[1], loader=loader, mode="explicit", load_models=(model,)
-        ) as repository:
+        async with running(repository_of(model), loader=loader) as repository:
             servicer = TransductionServicer(TextModels(repository, ""))
             alone = [await result(servicer, request) for request in requests]
             together = await asyncio.gather(*(result(servicer, request) for request in requests))

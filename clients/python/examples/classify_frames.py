@@ -23,6 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photo", type=Path)
     parser.add_argument("--url", default="127.0.0.1:8001")
+    parser.add_argument("--model", default="efficientnet_lite0")
     parser.add_argument("--fps", type=float, default=60.0)
     parser.add_argument("--seconds", type=float, default=3.0)
     options = parser.parse_args()
@@ -31,7 +32,7 @@ def main() -> None:
     frames = panned(pixels, options.fps, round(options.fps * options.seconds))
     answered, dropped, seen = 0, 0, ""
     with Channel(options.url) as channel:
-        for answer in VisionClient(channel).classify_frames(frames):
+        for answer in VisionClient(channel).classify_frames(frames, model=options.model):
             answered, dropped = answered + 1, answer.dropped_total
             label = answer.result.labels[0]
             if label.label != seen:

@@ -16,13 +16,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photo", type=Path)
     parser.add_argument("--url", default="127.0.0.1:8001")
+    parser.add_argument("--model", default="efficientnet_lite0")
     parser.add_argument("--why", type=Path, default=Path("why.png"))
     options = parser.parse_args()
     with Channel(options.url) as channel:
         client = VisionClient(channel)
-        for place, guess in enumerate(client.classify(options.photo).labels, start=1):
+        for place, guess in enumerate(client.classify(options.photo, model=options.model).labels, start=1):
             print(f"  {place}. {guess.label:<24}{guess.probability:>7.1%}  {'█' * round(guess.probability * 40)}")
-        why = client.explain(options.photo, ExplainOptions(overlay=True))
+        why = client.explain(options.photo, ExplainOptions(overlay=True), model=options.model)
     options.why.write_bytes(why.overlay_png)
     print(f"  what shows {why.label.label}, by {why.method.replace('_', ' ')} ({options.why} has it over the photo):")
     highest = float(why.values.max())

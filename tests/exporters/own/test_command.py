@@ -50,6 +50,17 @@ def example(generator, batch, time):
     return {"x": torch.rand((batch, time), generator=generator)}
 
 
+def any_length(generator, batch):
+    return {"x": torch.rand((batch, 3 + generator.initial_seed()), generator=generator)}
+
+
+class Loops(nn.Module):
+    def forward(self, x):
+        for step in range(x.shape[1]):
+            x = x + x[:, step : step + 1]
+        return x
+
+
 SPEC = ExportSpec(
     name="of_a_spec", summary="twice", build=lambda cache_dir: GivesTwo().eval(), example=example,
     outputs=("doubled", "shifted"), task="test", max_batch_size=4, parity_batches=(1, 2), golden_batches=(1,),
@@ -159,6 +170,15 @@ CLASSIFIER = ("own_models:Classifier", "--input", "ids=INT64[batch,5]:0..49")
             "does not take the 2 example inputs",
         ),
         (("own_models:Branches", "--name", "n", "--input", "x=FP32[batch,4]"), "if x.sum() > 0:"),
+        (("own_models:Branches", "--name", "n", "--input", "x=FP32[batch,4]"), "cannot be traced at "),
+        (
+            ("own_models:Loops", "--name", "n", "--input", "x=FP32[batch,time]", "--axis", "time=2,5"),
+            "for step in range(x.shape[1]):",
+        ),
+        (
+            ("own_models:GivesTwo", "--name", "n", "--example", "own_models:any_length"),
+            'axis 1 of input "x" is 3 in one example and 4 in the next, but no axis is marked',
+        ),
         (("own_models:SPEC", "--name", "n"), "--name: own_models:SPEC is a whole spec, which says this itself"),
         (("silero_vad", "--checkpoint", "w.pt"), "--checkpoint: is for a model of your own"),
         (("report",), "report: of which model?"),

@@ -10,13 +10,13 @@ import pytest
 
 from cuelight.exporters.cli import QUANTIZE, main
 from cuelight.exporters.errors import ExportError
-from cuelight.exporters.quantize.export import QuantizationError, export_quantized
+from cuelight.exporters.quantize.export import QuantizationError, export_quantized, quantization_text
 from cuelight.exporters.quantize.judge import closeness
 from cuelight.exporters.quantize.methods import METHODS
 from cuelight.exporters.registry import SPECS
 from cuelight.exporters.reports.page import as_page
 from cuelight.exporters.reports.report import read_report
-from cuelight.exporters.spec import Accuracy, ExportSpec
+from cuelight.exporters.spec import Accuracy, Axis, ExportSpec
 from tests.exporters.quantize.small_models import CNN, STEPS
 
 
@@ -121,6 +121,28 @@ def test_a_model_published_as_files_is_refused(tmp_path: Path, cache_dir: Path) 
     assert main([*arguments, "--repository", str(tmp_path)]) == 1
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_model_of_more_than_one_graph_is_refused_before_anything_is_written(tmp_path: Path, method: str) -> None:
+    spec = replace(CNN, further=(replace(STEPS, name="decoder"),))
+
+    with pytest.raises(ExportError, match=r"small_cnn: model\.onnx, decoder\.onnx make one model"):
+        export_quantized(spec, method, tmp_path, tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["g2p_en", "attention_decoder"])
+def test_encoders_with_a_decoder_are_refused(
+    name: str, tmp_path: Path, cache_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [name, "--quantize", "int8-dynamic", "--cache-dir", str(cache_dir)]
+
+    assert main([*arguments, "--repository", str(tmp_path)]) == 1
+
+    assert f"{name}: model.onnx, decoder.onnx make one model" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_closeness_is_one_less_the_relative_error_of_the_worst_output() -> None:
     wanted = {"a": np.array([3.0, 4.0]), "b": np.array([1.0, 1.0])}
 
@@ -154,3 +176,36 @@ def test_efficientnet_in_int8_loses_two_points_at_most_and_is_a_quarter_of_the_s
     assert made["before"] >= 0.85
     assert made["after"] >= made["before"] - 0.02
     assert made["bytes_after"] < made["bytes_before"] * 0.3
+
+
+@pytest.mark.slow
+def test_minilm_in_int8_keeps_the_order_of_similarities_in_a_quarter_of_the_size(
+    tmp_path: Path, cache_dir: Path
+) -> None:
+    sizes = (Axis("tokens", (2, 64)),)
+    spec = replace(
+        SPECS["minilm_l6_v2"], axes=sizes, parity_batches=(1, 2)
+    )  # its proof over all sizes is another test's
+
+    export = export_quantized(spec, "int8-dynamic", tmp_path, cache_dir)
+
+    made = read_report(export.path)["quantization"]
+    print(quantization_text(export.path))
+    assert "500 pairs" in made["accuracy"]
+    assert made["before"] > 0.9999
+    assert made["after"] >= 0.98
+    assert made["bytes_after"] < made["bytes_before"] * 0.3
+    assert (export.path / "tokenizer.json").is_file()
+    assert max(golden_errors(export.path)) <= 1
+
+
+@pytest.mark.slow
+def test_glove_in_int8_keeps_what_is_near_in_a_quarter_of_the_size(tmp_path: Path, cache_dir: Path) -> None:
+    export = export_quantized(SPECS["glove_6b_50d"], "int8-dynamic", tmp_path, cache_dir)
+
+    made = read_report(export.path)["quantization"]
+    print(quantization_text(export.path))
+    assert made["before"] == 1
+    assert 0.9 <= made["after"] < 1
+    assert made["bytes_after"] < made["bytes_before"] * 0.3
+    assert max(golden_errors(export.path)) <= 1

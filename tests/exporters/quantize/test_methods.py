@@ -1,5 +1,6 @@
 """The conversions, one by one: what they turn into 8 or 16 bits, and what they leave."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import ml_dtypes
@@ -10,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from torch import Tensor, nn
 
 from cuelight.exporters.export import export_model
 from cuelight.exporters.quantize.methods import METHODS, candidates, convert, prepare
@@ -82,3 +84,39 @@ def test_bf16_weights_are_rounded_to_the_nearest_half_to_even(exported: Path, tm
     for name in kept:
         raw = np.frombuffer(after[f"{name}.bf16"].raw_data, ml_dtypes.bfloat16).reshape(before[name].shape)
         np.testing.assert_array_equal(raw, before[name].astype(ml_dtypes.bfloat16))
+
+
+class _Looks(nn.Module):
+    """A table, a product with a weight, and one of what was computed with itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.table = nn.Embedding(1000, 32)
+        self.layer = nn.Linear(32, 32)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        found = self.layer(self.table(ids))
+        products: Tensor = found @ found.transpose(1, 2)
+        return products
+
+
+def _ids(generator: torch.Generator, batch: int) -> dict[str, Tensor]:
+    return {"ids": torch.randint(1000, (batch, 7), generator=generator)}
+
+
+def test_int8_dynamic_converts_what_has_weights_and_nothing_else(tmp_path: Path) -> None:
+    spec = replace(CNN, build=lambda cache_dir: _Looks().eval(), example=_ids, calibration=None)
+    model = export_model(spec, tmp_path, tmp_path).path / "model.onnx"
+    prepare("int8-dynamic", model, tmp_path / "prepared.onnx")
+
+    nodes = candidates("int8-dynamic", tmp_path / "prepared.onnx")
+    convert("int8-dynamic", tmp_path / "prepared.onnx", tmp_path / "int8.onnx", [])
+
+    kinds = {node.name: node.op_type for node in onnx.load(tmp_path / "prepared.onnx").graph.node}
+    assert sorted(kinds[name] for name in nodes) == ["Gather", "MatMul"]
+    stored = {
+        tensor.data_type for tensor in onnx.load(tmp_path / "int8.onnx").graph.initializer if len(tensor.dims) == 2
+    }
+    assert stored == {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+    assert (tmp_path / "int8.onnx").stat().st_size < model.stat().st_size * 0.35

@@ -48,8 +48,13 @@ def export_quantized(
     """Export a model by one of `METHODS` into `<repository>/<quantized_name>/<version>/`.
 
     Raises: QuantizationError when it loses more than it may; ExportError when the method needs calibration data and
-    the spec gives none; otherwise as `export_model`.
+    the spec gives none, or the model is of more than one graph; otherwise as `export_model`.
     """
+    if spec.further:
+        graphs = ", ".join(f"{name}.onnx" for name in ("model", *(graph.name for graph in spec.further)))
+        raise ExportError(
+            f"{spec.name}: {graphs} make one model, and --quantize converts models of a single graph: serve it in FP32"
+        )
     calibration = spec.calibration(cache_dir) if spec.calibration is not None else []
     if method == "int8-static" and not calibration:
         raise ExportError(f"{spec.name}: int8-static needs calibration data, its spec gives none; try int8-dynamic")

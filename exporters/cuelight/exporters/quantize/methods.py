@@ -1,7 +1,8 @@
 """The ways of making a file smaller, each from a prepared FP32 file to another file; any node can be left as it is.
 
-- `int8-dynamic`: weights of matrix products and LSTM layers in 8 bits, activations in 8 bits with ranges found in each
-  run. For recurrent nets and Transformers.
+- `int8-dynamic`: weights of matrix products, LSTM layers and tables of embeddings in 8 bits, activations in 8 bits with
+  ranges found in each run. For recurrent nets and Transformers; GRU layers stay as they are, for ONNX Runtime has none
+  in 8 bits.
 - `int8-static`: convolutions too, with ranges found beforehand by calibration; weights with a scale for each channel.
   For CNNs.
 - `fp16`: everything in 16 bits but inputs, outputs and the nodes left alone, which still hear and answer in 16 bits.
@@ -33,7 +34,8 @@ __all__ = ["METHODS", "candidates", "convert", "prepare", "quantized_name"]
 METHODS = {"int8-dynamic": "int8", "int8-static": "int8", "fp16": "fp16", "bf16": "bf16"}
 """Method -> what is added to the model's name."""
 
-_DYNAMIC_OPERATIONS = ("MatMul", "LSTM")
+_WEIGHT_OF = {"MatMul": 1, "LSTM": 1, "Gather": 0}
+"""What `int8-dynamic` converts, and which input of it is a weight."""
 _STATIC_OPERATIONS = ("Conv", "Gemm", "MatMul")
 _LEAST_WEIGHTS = 16
 """Smaller tensors stay in FP32 with bf16: constants of formulas, for which 8 bits of fraction are too few."""
@@ -63,11 +65,17 @@ def prepare(method: str, source: Path, target: Path) -> None:
 
 def candidates(method: str, prepared: Path) -> list[str]:
     """Return the names of the nodes that the method converts, and that can be excluded."""
-    nodes = onnx.load(prepared).graph.node
+    graph = onnx.load(prepared).graph
     if method in ("fp16", "bf16"):
-        return [node.name for node in nodes]
-    operations = _DYNAMIC_OPERATIONS if method == "int8-dynamic" else _STATIC_OPERATIONS
-    return [node.name for node in nodes if node.op_type in operations]
+        return [node.name for node in graph.node]
+    if method == "int8-static":
+        return [node.name for node in graph.node if node.op_type in _STATIC_OPERATIONS]
+    weights = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    return [
+        node.name
+        for node in graph.node
+        if node.op_type in _WEIGHT_OF and node.input[_WEIGHT_OF[node.op_type]] in weights
+    ]
 
 
 def convert(
@@ -88,7 +96,7 @@ def _dynamic(prepared: Path, target: Path, excluded: Sequence[str]) -> None:
     quantize_dynamic(
         prepared,
         target,
-        op_types_to_quantize=list(_DYNAMIC_OPERATIONS),
+        op_types_to_quantize=list(_WEIGHT_OF),
         per_channel=True,
         weight_type=QuantType.QInt8,
         nodes_to_exclude=list(excluded),

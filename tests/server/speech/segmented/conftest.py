@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from cuelight.exporters.files_spec import export_files
-from cuelight.exporters.moonshine_tiny_en import SPEC
+from cuelight.exporters.files_spec import FilesExport
 from cuelight.server.speech.voice import Samples
 
 SPEECH = Path("../shared/data/speech")
@@ -24,9 +23,9 @@ class Utterance:
 
 
 @pytest.fixture(scope="session")
-def moonshine_folder(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+def moonshine_folder(moonshine: FilesExport) -> Path:
     """The version folder of an export."""
-    return export_files(SPEC, tmp_path_factory.mktemp("models"), cache_dir).path
+    return moonshine.path
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -11,8 +11,6 @@ import pytest
 import soundfile
 import soxr
 
-from cuelight.exporters import silero_vad
-from cuelight.exporters.export import export_model
 from cuelight.exporters.samples import RECORDING
 from cuelight.server.speech.service.voice_activity import ActivityRules
 from cuelight.speech.v1 import speech_pb2 as pb
@@ -52,14 +50,14 @@ def test_the_rules(runs: list[tuple[int, float]], expected: Told) -> None:
 
 @pytest.fixture(scope="module", params=FRONTS)
 def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache_dir: Path
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, repository_of: Callable[..., Path]
 ) -> Iterator[ServeProcess]:
     folder = tmp_path_factory.mktemp("activity")
-    export_model(silero_vad.SPEC, folder / "models", cache_dir)
+    models = repository_of("silero_vad")
     settings = folder / "settings.toml"
     settings.write_text("[speech]\nmax_idle_s = 1.0\n[repository]\npaths = []\n")
     arguments = ["--config", str(settings)]
-    with running_server(folder / "models", folder / "log", front=request.param, arguments=arguments) as running:
+    with running_server(models, folder / "log", front=request.param, arguments=arguments) as running:
         yield running
 
 
