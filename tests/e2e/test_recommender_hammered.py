@@ -240,7 +240,7 @@ def wanted(generator: random.Random) -> pb.ShelfOptions:
     )
     return pb.ShelfOptions(
         model=generator.choice(MODELS),
-        n=generator.choice((0, 3, 200)),
+        n=generator.choice((0, 3, 100)),
         filter=generator.choice(filters),
         include_seen=generator.random() < 0.2,
         explain=generator.random() < 0.5,

@@ -171,6 +171,7 @@ def test_reflection_describes_every_service(channel: grpc.Channel) -> None:
     assert set(database.get_services()) == {
         "cuelight.inference.v1.SequenceService",
         "cuelight.speech.v1.SpeechService",
+        "cuelight.text.v1.TextService",
         "cuelight.vision.v1.VisionService",
         "nvidia.riva.asr.RivaSpeechRecognition",
         "grpc.health.v1.Health",
