@@ -10,13 +10,14 @@ part (https://doi.org/10.24432/C50P49); CC BY 4.0.
 import gzip
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cuelight.exporters.weights import WheelFile
 
-__all__ = ["DIGITS", "HELD_OUT", "SIDE", "Digits", "read_digits"]
+__all__ = ["DIGITS", "HELD_OUT", "SIDE", "Digits", "gray_preprocessing", "read_digits"]
 
 DIGITS = WheelFile(
     requirement="scikit-learn==1.9.1",
@@ -47,3 +48,20 @@ def read_digits(cache_dir: Path) -> tuple[Digits, Digits]:
     images = np.rint(table[:, :-1] * (255 / MOST_INK)).astype(np.uint8).reshape(-1, SIDE, SIDE)
     labels = table[:, -1].astype(np.int64)
     return Digits(images[:-HELD_OUT], labels[:-HELD_OUT]), Digits(images[-HELD_OUT:], labels[-HELD_OUT:])
+
+
+def gray_preprocessing(side: int) -> dict[str, Any]:
+    """Return how an image comes to (1, side, side), 0 (paper) to 1 (ink): light ink on dark paper, as in these data.
+
+    For ink on white paper, mean 1 and std -1 turn it around.
+    """
+    return {
+        "kind": "image",
+        "layout": "NCHW",
+        "color": "GRAY",
+        "resize": {"short_side": side, "interpolation": "bicubic"},
+        "crop": [side, side],
+        "scale": 1 / 255,
+        "mean": [0.0],
+        "std": [1.0],
+    }

@@ -9,24 +9,14 @@ from torch import Tensor
 
 from cuelight.exporters.digit_cnn.model import CLASSES, SIZE, DigitCnn, load_checkpoint
 from cuelight.exporters.digit_cnn.train import enlarged
-from cuelight.exporters.optdigits import DIGITS, read_digits
+from cuelight.exporters.optdigits import DIGITS, gray_preprocessing, read_digits
 from cuelight.exporters.spec import Accuracy, Arrays, Check, ExportSpec, Run
 
 __all__ = ["PREPROCESSING", "SPEC", "build", "calibration", "example", "metadata", "share_right"]
 
 _CALIBRATION_DIGITS = 200
 
-PREPROCESSING = {
-    "kind": "image",
-    "layout": "NCHW",
-    "color": "GRAY",
-    "resize": {"short_side": SIZE, "interpolation": "bicubic"},
-    "crop": [SIZE, SIZE],
-    "scale": 1 / 255,
-    "mean": [0.0],
-    "std": [1.0],
-}
-"""Light ink on dark paper, as in the data sets of digits. For ink on white paper, mean 1 and std -1 turn it around."""
+PREPROCESSING = gray_preprocessing(SIZE)
 
 
 def build(cache_dir: Path) -> DigitCnn:

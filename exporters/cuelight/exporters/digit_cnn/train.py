@@ -5,10 +5,8 @@ client sends. Each batch turns, stretches and moves its digits anew. What is kep
 steps fixed beforehand. The same seed gives the same checkpoint on the same machine: one thread, one generator.
 """
 
-import argparse
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +17,7 @@ from tqdm import tqdm
 from cuelight.exporters.digit_cnn.model import SIZE, DigitCnn, load_checkpoint
 from cuelight.exporters.image_alterations import altered
 from cuelight.exporters.optdigits import Digits, read_digits
+from cuelight.exporters.training_options import training_options
 
 __all__ = ["enlarged", "main", "right_of", "train"]
 
@@ -29,7 +28,7 @@ _WEIGHT_DECAY = 1e-3
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train unless `--evaluate` names a checkpoint, and print how many of the digits held out are right."""
-    options = _parser().parse_args(arguments)
+    options = training_options("digit_cnn", __doc__, steps=4_000, a_step="batches of 64").parse_args(arguments)
     torch.set_num_threads(1)
     digits, held_out = read_digits(options.cache_dir)
     if not options.evaluate:
@@ -70,16 +69,6 @@ def enlarged(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
     large = [np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BICUBIC)) for image in images]
     return (np.stack(large)[:, np.newaxis] * np.float32(1 / 255)).astype(np.float32)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m cuelight.exporters.digit_cnn.train", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("checkpoint.pt"), help="to write (default: checkpoint.pt)")
-    parser.add_argument("--evaluate", type=Path, help="measure this checkpoint and train nothing")
-    parser.add_argument("--steps", type=int, default=4_000, help="batches of 64 (default: 4000)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and alterations (default: 0)")
-    parser.add_argument("--cache-dir", type=Path, default=Path(".cache/weights"), help="where fetched files are kept")
-    return parser
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cuelight.exporters.optdigits import DIGITS, SIDE, read_digits
+from cuelight.exporters.optdigits import DIGITS, SIDE, gray_preprocessing, read_digits
 from cuelight.exporters.self_attention.model import CLASSES, PATCH, PatchAttention, load_checkpoint
 from cuelight.exporters.self_attention.train import as_input
 from cuelight.exporters.spec import Accuracy, Arrays, Check, ExportSpec, Run
@@ -16,17 +16,7 @@ __all__ = ["PREPROCESSING", "SPEC", "build", "calibration", "example", "metadata
 
 _CALIBRATION_DIGITS = 200
 
-PREPROCESSING = {
-    "kind": "image",
-    "layout": "NCHW",
-    "color": "GRAY",
-    "resize": {"short_side": SIDE, "interpolation": "bicubic"},
-    "crop": [SIDE, SIDE],
-    "scale": 1 / 255,
-    "mean": [0.0],
-    "std": [1.0],
-}
-"""Light ink on dark paper."""
+PREPROCESSING = gray_preprocessing(SIDE)
 
 
 def build(cache_dir: Path) -> PatchAttention:

@@ -4,10 +4,8 @@ Each batch turns, stretches and moves its digits anew. What is kept are the weig
 beforehand. The same seed gives the same checkpoint on the same machine: one thread, one generator.
 """
 
-import argparse
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from tqdm import tqdm
 from cuelight.exporters.image_alterations import altered
 from cuelight.exporters.optdigits import Digits, read_digits
 from cuelight.exporters.self_attention.model import WIDTH, PatchAttention, load_checkpoint
+from cuelight.exporters.training_options import training_options
 
 __all__ = ["as_input", "heeding_alike", "main", "right_of", "train"]
 
@@ -28,7 +27,7 @@ _WARMUP_STEPS = 200
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train unless `--evaluate` names a checkpoint, and print how many of the digits held out are right."""
-    options = _parser().parse_args(arguments)
+    options = training_options("self_attention", __doc__, steps=6_000, a_step="batches of 64").parse_args(arguments)
     torch.set_num_threads(1)
     digits, held_out = read_digits(options.cache_dir)
     if not options.evaluate:
@@ -80,16 +79,6 @@ def heeding_alike(network: PatchAttention) -> PatchAttention:
 def as_input(digits: Digits) -> Tensor:
     """Return (count, 1, 8, 8) float32, 0 to 1."""
     return torch.from_numpy((digits.images[:, np.newaxis] * np.float32(1 / 255)).astype(np.float32))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m cuelight.exporters.self_attention.train", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("checkpoint.pt"), help="to write (default: checkpoint.pt)")
-    parser.add_argument("--evaluate", type=Path, help="measure this checkpoint and train nothing")
-    parser.add_argument("--steps", type=int, default=6_000, help="batches of 64 (default: 6000)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and alterations (default: 0)")
-    parser.add_argument("--cache-dir", type=Path, default=Path(".cache/weights"), help="where fetched files are kept")
-    return parser
 
 
 if __name__ == "__main__":

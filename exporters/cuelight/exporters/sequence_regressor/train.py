@@ -4,10 +4,8 @@ All 500 sequences are one batch. What is kept are the weights after a number of 
 looked at once, at the end. The same seed gives the same checkpoint on the same machine: one thread, one generator.
 """
 
-import argparse
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from tqdm import tqdm
 
 from cuelight.exporters.sequence_regressor.model import HISTORY, SequenceRegressor, load_checkpoint
 from cuelight.exporters.sequence_regressor.series import Forecasts, forecasts, ndei
+from cuelight.exporters.training_options import training_options
 
 __all__ = ["by_last_value", "by_least_squares", "by_network", "main", "train"]
 
@@ -26,7 +25,9 @@ _WARMUP_STEPS = 50
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train unless `--evaluate` names a checkpoint, and print the error of the test part."""
-    options = _parser().parse_args(arguments)
+    options = training_options(
+        "sequence_regressor", __doc__, steps=4_000, a_step="batches of all 500 sequences"
+    ).parse_args(arguments)
     torch.set_num_threads(1)
     learned, tested = forecasts(HISTORY)
     if not options.evaluate:
@@ -79,15 +80,6 @@ def by_least_squares(learned: Forecasts, tested: Forecasts) -> NDArray[np.float6
 def by_last_value(tested: Forecasts) -> NDArray[np.float32]:
     """Return the last value seen (count,): the naive forecast."""
     return tested.seen[:, -1]
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m cuelight.exporters.sequence_regressor.train", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("checkpoint.pt"), help="to write (default: checkpoint.pt)")
-    parser.add_argument("--evaluate", type=Path, help="measure this checkpoint and train nothing")
-    parser.add_argument("--steps", type=int, default=4_000, help="batches of all 500 sequences (default: 4000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights (default: 0)")
-    return parser
 
 
 if __name__ == "__main__":
