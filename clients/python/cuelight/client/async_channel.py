@@ -10,6 +10,7 @@ import grpc.aio
 from cuelight.client.attempts import Attempts
 from cuelight.client.channel import MAX_MESSAGE_BYTES, Tls, channel_options, parser, serialize
 from cuelight.client.errors import error_from
+from cuelight.client.requests import AsyncRequests
 from cuelight.client.retries import RetryPolicy
 
 __all__ = ["AsyncChannel"]
@@ -88,12 +89,17 @@ class AsyncChannel:
     ) -> AsyncGenerator[Any, None]:
         """Make a bidirectional call and yield its responses; as `Channel.stream`."""
         method = self.grpc_channel.stream_stream(path, serialize, parser(response_type))
-        call = method(requests, timeout=timeout_s)
+        sent = AsyncRequests(requests)
+        call = method(aiter(sent), timeout=timeout_s)
         try:
             async for response in call:
                 yield response
         except grpc.RpcError as error:
-            raise error_from(error) from None
+            raise sent.error or error_from(error) from None
+        except asyncio.CancelledError:
+            if sent.error is None:
+                raise
+            raise sent.error from None  # grpcio cancels a call whose requests fail
         finally:
             call.cancel()
 

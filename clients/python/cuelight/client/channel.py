@@ -10,6 +10,7 @@ import grpc
 
 from cuelight.client.attempts import Attempts
 from cuelight.client.errors import error_from
+from cuelight.client.requests import Requests
 from cuelight.client.retries import RetryPolicy
 
 __all__ = ["MAX_MESSAGE_BYTES", "Channel", "Tls", "channel_options", "parser", "serialize"]
@@ -142,13 +143,14 @@ class Channel:
 
         Not retried: what a server has already taken in cannot be known here.
 
-        Raises: CuelightClientError of the kind that the call failed with.
+        Raises: CuelightClientError of the kind that the call failed with, or what `requests` raised.
         """
-        call = self.open_stream(path, requests, response_type, timeout_s)
+        sent = Requests(requests)
+        call = self.open_stream(path, sent, response_type, timeout_s)
         try:
             yield from call
         except grpc.RpcError as error:
-            raise error_from(error) from None
+            raise sent.error or error_from(error) from None
         finally:
             call.cancel()
 
