@@ -28,6 +28,8 @@ Source: libjpeg-turbo, `djpeg -maxscans`."""
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 """Of a JPEG: neither a stuffed byte, nor filling, nor a restart."""
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
+_MOST_FRAMES = 2**31 - 1
+"""That an answer can tell of; a PNG's header may claim one more."""
 _ORIENTATION_TAG = 0x0112
 _TURNS = {
     2: ("mirrored", Image.Transpose.FLIP_LEFT_RIGHT),
@@ -218,7 +220,7 @@ def _upright(opened: Image.Image) -> Picture:
         image = image.transpose(turn[1])
         notes.append(f"{turn[0]} (EXIF)")
     kind = "JPEG" if opened.format == "MPO" else str(opened.format)
-    return Picture(image, kind, max(frames, 1), tuple(notes))
+    return Picture(image, kind, min(max(frames, 1), _MOST_FRAMES), tuple(notes))
 
 
 def _orientation_of(opened: Image.Image) -> int:
