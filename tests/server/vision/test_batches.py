@@ -15,7 +15,7 @@ from PIL import Image
 
 from cuelight.inference.v2 import model_config_pb2
 from cuelight.server.config import VisionConfig
-from cuelight.server.errors import InvalidRequest, ModelNotFound, Overloaded, Unsupported
+from cuelight.server.errors import InvalidRequest, ModelNotFound, Overloaded, SequenceNotActive, Unsupported
 from cuelight.server.inference.batch_queue import BatchingConfig
 from cuelight.server.inference.datatypes import DATATYPES
 from cuelight.server.inference.engine_pool import EnginePlan
@@ -325,6 +325,24 @@ def test_a_frame_for_which_there_is_no_room_is_told_so_and_the_stream_goes_on() 
         assert full.result.error.code == 8
         assert (await anext(stream)).result.labels[0].name == "green"
         await stream.aclose()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("sent", "words"), [([], "no config came"), ([pb.FramesConfig()], "no frame came")])
+def test_a_stream_that_sends_nothing_for_too_long_ends(sent: list[pb.FramesConfig], words: str) -> None:
+    async def scenario(world: World) -> None:
+        never = asyncio.Event()
+
+        async def requests() -> Any:
+            for config in sent:
+                yield pb.ClassifyFramesRequest(config=config)
+            await never.wait()
+
+        servicer = VisionServicer(world.models, world.way, VisionConfig(max_idle_s=0.05))
+        with pytest.raises(SequenceNotActive, match=rf"{words} for 0.05 s"):
+            await anext(servicer.ClassifyFrames(requests(), CONTEXT))
+        assert world.counts.frame_streams == 0
 
     run(scenario)
 
