@@ -50,7 +50,7 @@ class VisionServicer:
         """Turn images into vectors; see the proto for its errors."""
         self._check_count(len(request.images))
         deadline_s = context.deadline()
-        with self._models.using(request.model, request.model_version) as model:
+        with self._models.using(request.model, request.model_version, embeds=True) as model:
             if not model.facts.embedding:
                 raise Unsupported(f'model "{model.version.name}": {model.facts.why_no_embedding}')
             results = await for_each(

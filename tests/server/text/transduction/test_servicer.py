@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 from cuelight.server.companions import accompanied
-from cuelight.server.config import EngineConfig
+from cuelight.server.config import EngineConfig, TextConfig
 from cuelight.server.errors import DeadlineExceeded, InvalidRequest, ModelNotFound, Overloaded, Unsupported
 from cuelight.server.inference.repository import ModelRepository
 from cuelight.server.inference.version_loader import Extensions, VersionLoader
@@ -45,7 +45,7 @@ def serve(folder: Path, scenario: Scenario, max_queue_size: int = 4096) -> None:
             EngineConfig(cores=1, device="cpu"), max_queue_size, None, Extensions(accompany=accompanied)
         )
         async with running(folder, loader=loader) as repository:
-            await scenario(TransductionServicer(TextModels(repository, "")), repository)
+            await scenario(TransductionServicer(TextModels(repository, TextConfig())), repository)
 
     run(with_servicer)
 
