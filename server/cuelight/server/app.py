@@ -179,7 +179,7 @@ class InferenceApplication:
         )
         self._admission = Admission(config.engine.cores, config.speech.max_load, config.speech.max_voices)
         models = SpeechModels(self._repository, config.speech.default_model)
-        text_models = TextModels(self._repository, config.text.default_model)
+        text_models = TextModels(self._repository, config.text)
         self._text_pool = WorkPool(config.engine.cores)
         self._speech = SpeechServicer(models, VoiceTokens(sealer), self._admission, config.speech)
         limits = ImageLimits(config.vision.max_image_bytes, config.vision.max_pixels)

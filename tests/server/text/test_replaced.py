@@ -50,7 +50,7 @@ def test_calls_that_are_under_way_are_answered_by_the_version_they_began_with(tm
         pool = WorkPool(1)
         options: dict[str, Any] = {"mode": "explicit", "load_models": ("encoder",), "loader": loader}
         async with running(tmp_path, **options) as repository:
-            servicer = TextServicer(TextModels(repository, ""), pool, TextConfig(), TextCounts())
+            servicer = TextServicer(TextModels(repository, TextConfig()), pool, TextConfig(), TextCounts())
 
             versions = await replaced(repository, tmp_path, servicer)
 

@@ -84,7 +84,7 @@ def test_callers_that_leave_harm_nobody(stub: pb_grpc.TextServiceStub) -> None:
         np.testing.assert_allclose(got, [embedding_of(text)] * 50, atol=1e-5)
 
 
-def test_no_model_named_takes_the_first_that_embeds_without_giving_attention(stub: pb_grpc.TextServiceStub) -> None:
+def test_no_model_named_takes_the_one_that_embeds_without_giving_attention(stub: pb_grpc.TextServiceStub) -> None:
     plain = stub.Embed(pb.EmbedRequest(texts=["one"]))
     attentive = stub.Embed(pb.EmbedRequest(texts=["one"], attention=pb.AttentionOptions()))
 

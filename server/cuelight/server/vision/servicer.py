@@ -51,7 +51,7 @@ class VisionServicer:
     async def Embed(self, request: pb.EmbedRequest, context: RpcContext) -> pb.EmbedResponse:
         """Turn images into vectors; see the proto for its errors."""
         self._check_count(len(request.images))
-        with self._models.using(request.model, request.model_version) as model:
+        with self._models.using(request.model, request.model_version, embeds=True) as model:
             if not model.facts.embedding:
                 raise Unsupported(f'model "{model.version.name}": {model.facts.why_no_embedding}')
             with self._way.call(model, len(request.images), context.deadline()) as call:

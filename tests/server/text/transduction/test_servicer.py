@@ -14,7 +14,7 @@ import onnx
 import pytest
 
 from cuelight.server.companions import accompanied
-from cuelight.server.config import EngineConfig
+from cuelight.server.config import EngineConfig, TextConfig
 from cuelight.server.errors import DeadlineExceeded, InvalidRequest, ModelNotFound, Overloaded, Unsupported
 from cuelight.server.inference.repository import ModelRepository
 from cuelight.server.inference.version_loader import Extensions, VersionLoader
@@ -46,7 +46,7 @@ def serve(folder: Path, scenario: Scenario, max_queue_size: int = 4096) -> None:
             EngineConfig(cores=1, device="cpu"), max_queue_size, None, Extensions(accompany=accompanied)
         )
         async with running(folder, loader=loader) as repository:
-            await scenario(TransductionServicer(TextModels(repository, ""), Counter()), repository)
+            await scenario(TransductionServicer(TextModels(repository, TextConfig()), Counter()), repository)
 
     run(with_servicer)
 
@@ -308,7 +308,7 @@ def test_a_caller_that_leaves_before_the_end_is_counted_as_such(tmp_path: Path) 
 
     async def scenario(_: TransductionServicer, repository: ModelRepository) -> None:
         ended: Counter[str] = Counter()
-        servicer = TransductionServicer(TextModels(repository, ""), ended)
+        servicer = TransductionServicer(TextModels(repository, TextConfig()), ended)
         call = servicer.Transduce(pb.TransduceRequest(text="abcdefgh"), Context())  # type: ignore[arg-type]
         async with aclosing(call):
             await anext(call)

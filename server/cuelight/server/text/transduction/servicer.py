@@ -29,7 +29,7 @@ class TransductionServicer:
         self, request: pb.TransduceRequest, context: RpcContext
     ) -> AsyncGenerator[pb.TransduceResponse, None]:
         """Stream an output; see the proto for its errors."""
-        version, companion = self._models.transducer(request.model)
+        version, companion = self._models.transducer(request.model, attention=request.attention)
         facts = companion.facts
         check_attention(request, version.name, companion.has_attention)
         search = search_of(request, facts, companion.max_rows)
