@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _report(options.folder)
         if options.what == "table":
             return _table(options)
+        if options.what == "index":
+            return _index(options.repository)
         return _export(options)
     except (ExportError, WeightsError) as error:
         print(f"cuelight export: {error}", file=sys.stderr)
@@ -50,8 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "what",
         help='a model\'s name, "all", "list", "samples" (a photo and a recording to try), "report" (show that of an '
-        'export), "table" (every model with its figures), or a model of your own: '
-        "package.module:factory, path/to/file.py:factory, or a spec, package.module:SPEC",
+        'export), "table" (every model with its figures), "index" (write the page of all reports, which every export '
+        "does), or a model of your own: package.module:factory, path/to/file.py:factory, or a spec, "
+        "package.module:SPEC",
     )
     parser.add_argument("folder", nargs="?", type=Path, help="with \"report\": a model's folder, or a version's")
     parser.add_argument("--repository", type=Path, default=Path("models"), help="model repository (default: models)")
@@ -107,6 +110,13 @@ def _table(options: argparse.Namespace) -> int:
     return 0
 
 
+def _index(repository: Path) -> int:
+    from cuelight.exporters.reports.index import write_index  # noqa: PLC0415 (as above)
+
+    print(write_index(repository))
+    return 0
+
+
 def _export(options: argparse.Namespace) -> int:
     from cuelight.exporters.files_spec import ProofError  # noqa: PLC0415 (as above)
 
@@ -118,7 +128,7 @@ def _export(options: argparse.Namespace) -> int:
         started_s = time.perf_counter()
         print(f"exporting {_name(spec, options)}: {spec.summary}", flush=True)
         try:
-            export, proof = _exported(spec, options)
+            export, proof = _told(spec, options)
         except (ProofError, FileExistsError) as error:
             print(f"cuelight export: {error}", file=sys.stderr)
             return EXIT_FAILED
@@ -126,6 +136,26 @@ def _export(options: argparse.Namespace) -> int:
         took_s = time.perf_counter() - started_s
         print(f"wrote {export.path} ({export.size_bytes / 1e6:.1f} MB, {took_s:.1f} s)\n", flush=True)
     return 0
+
+
+def _told(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> "tuple[Export | FilesExport, str]":
+    """Export one model and tell the repository's pages of it. Raises: what `_exported` does."""
+    from cuelight.exporters.files_spec import FilesSpec  # noqa: PLC0415 (as above)
+    from cuelight.exporters.parity import ParityError  # noqa: PLC0415 (as above)
+    from cuelight.exporters.reports.failure import forget_failure, write_failure  # noqa: PLC0415 (as above)
+    from cuelight.exporters.reports.index import write_index  # noqa: PLC0415 (as above)
+
+    name = _name(spec, options)
+    try:
+        made = _exported(spec, options)
+    except ParityError as error:
+        assert not isinstance(spec, FilesSpec)
+        page = write_failure(spec, name, error, options.repository, options.seed)
+        write_index(options.repository)
+        raise ExportError(f"{error}\nthe same as a page: {page}") from error
+    forget_failure(name, options.repository)
+    write_index(options.repository)
+    return made
 
 
 def _name(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> str:
