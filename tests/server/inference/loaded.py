@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import onnx
+from onnxruntime import InferenceSession
 
 from cuelight.inference.v2 import model_config_pb2
 from cuelight.server.errors import ModelNotFound
@@ -11,6 +12,7 @@ from cuelight.server.inference.batch_queue import BatchingConfig
 from cuelight.server.inference.datatypes import DATATYPE_OF_ORT_TYPE
 from cuelight.server.inference.direct_session import open_direct_session
 from cuelight.server.inference.engine import OrtEngine, SessionConfig, open_session
+from cuelight.server.inference.engine_pool import EnginePlan
 from cuelight.server.inference.model_version import ModelVersion, StepTimes
 from cuelight.server.inference.resume_tokens import TokenSealer
 from cuelight.server.inference.sequence_steps import SequenceSteps
@@ -61,23 +63,28 @@ def load(folder: Path, name: str, model: onnx.ModelProto, *, inline: bool) -> Mo
     """Load a model that is said to take a microsecond (inline) or a second (queued) a step."""
     path = write_version(folder, name, 1, model) / "model.onnx"
     session = open_session(path, SessionConfig())
-    signature = ModelSignature(
-        {value.name: _spec(value) for value in session.get_inputs()},
-        {value.name: _spec(value) for value in session.get_outputs()},
-        MAX_BATCH_SIZE,
-    )
+    signature = signature_of(session)
     return ModelVersion(
         name,
         1,
         model_config_pb2.ModelConfig(name=name),
         signature,
         BatchingConfig(MAX_BATCH_SIZE),
-        [OrtEngine(session, signature, SessionConfig())],
+        EnginePlan((OrtEngine(session, signature, SessionConfig()),)),
         StepTimes(dict.fromkeys((1, 2, 4, 8), FAST_S if inline else SLOW_S)),
         digest="",
         golden_cases=0,
         directory=path.parent,
         direct=open_direct_session(path, signature) if inline else None,
+    )
+
+
+def signature_of(session: InferenceSession, max_batch_size: int = MAX_BATCH_SIZE) -> ModelSignature:
+    """Return what a session takes and gives."""
+    return ModelSignature(
+        {value.name: _spec(value) for value in session.get_inputs()},
+        {value.name: _spec(value) for value in session.get_outputs()},
+        max_batch_size,
     )
 
 

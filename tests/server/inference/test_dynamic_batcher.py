@@ -10,6 +10,7 @@ from cuelight.server.errors import DeadlineExceeded, InferenceFailed, Overloaded
 from cuelight.server.inference.batch_queue import BatchingConfig
 from cuelight.server.inference.datatypes import DATATYPES
 from cuelight.server.inference.dynamic_batcher import DynamicBatcher
+from cuelight.server.inference.engine_pool import EnginePlan
 from cuelight.server.inference.signature import ModelSignature, Padding, TensorSpec
 from cuelight.server.inference.statistics import VersionStatistics
 from tests.fakes import FakeEngine, row
@@ -17,13 +18,19 @@ from tests.fakes import FakeEngine, row
 FP32 = DATATYPES["FP32"]
 
 
-def batcher_over(engine: FakeEngine, size: int = 1, buckets: tuple[int, ...] = (), **options: object) -> DynamicBatcher:
+def batcher_over(
+    engine: FakeEngine,
+    size: int = 1,
+    buckets: tuple[int, ...] = (),
+    plan: EnginePlan[FakeEngine] | None = None,
+    **options: object,
+) -> DynamicBatcher:
     padding = (Padding("x", 1, outputs=(("y", 1),), buckets=buckets),) if size == -1 else ()
     signature = ModelSignature(
         {"x": TensorSpec("x", FP32, (-1, size))}, {"y": TensorSpec("y", FP32, (-1, size))}, 8, padding
     )
     config = BatchingConfig(**{"max_batch_size": 8, **options})  # type: ignore[arg-type]
-    return DynamicBatcher("doubler", signature, config, [engine], VersionStatistics())
+    return DynamicBatcher("doubler", signature, config, plan or EnginePlan((engine,)), VersionStatistics())
 
 
 async def held(engine: FakeEngine, batcher: DynamicBatcher) -> "asyncio.Future[object]":
@@ -184,11 +191,57 @@ def test_figures_count_rows_runs_and_requests() -> None:
         engine = FakeEngine()
         statistics = VersionStatistics()
         signature = ModelSignature({"x": TensorSpec("x", FP32, (-1, 1))}, {"y": TensorSpec("y", FP32, (-1, 1))}, 8)
-        batcher = DynamicBatcher("doubler", signature, BatchingConfig(8), [engine], statistics)
+        batcher = DynamicBatcher("doubler", signature, BatchingConfig(8), EnginePlan((engine,)), statistics)
 
         await asyncio.gather(batcher.submit({"x": np.zeros((3, 1), np.float32)}, 3), batcher.submit(row(1.0), 1))
 
         assert (statistics.inference_count, statistics.execution_count, statistics.queue.count) == (4, 1, 2)
         assert list(statistics.batches) == [4]
+
+    asyncio.run(scenario())
+
+
+def test_two_engines_share_what_waits_and_each_has_its_next_batch_before_it_ends_one() -> None:
+    async def scenario() -> None:
+        engines = (FakeEngine(), FakeEngine())
+        plan = EnginePlan(engines, paying_rows=2)
+        batcher = batcher_over(engines[0], plan=plan)
+        for engine in engines:
+            engine.hold()
+
+        answers = [batcher.submit(row(float(value)), 1) for value in range(10)]
+        await asyncio.gather(*(asyncio.to_thread(engine.entered.wait, 10) for engine in engines))
+        assert batcher.running == 4
+        assert batcher.depth == 2
+        for engine in engines:
+            engine.let_go()
+
+        assert [answer["y"].tolist() for answer in await asyncio.gather(*answers)] == [
+            [[2.0 * value]] for value in range(10)
+        ]
+        assert sorted(engines[0].rows() + engines[1].rows()) == [2] * 5
+        assert batcher.running == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_batcher_that_stops_answers_what_engines_have_before_them() -> None:
+    async def scenario() -> None:
+        engines = (FakeEngine(), FakeEngine())
+        batcher = batcher_over(engines[0], plan=EnginePlan(engines, paying_rows=2))
+        for engine in engines:
+            engine.hold()
+        answers = [batcher.submit(row(float(value)), 1) for value in range(9)]
+        await asyncio.to_thread(engines[0].entered.wait, 10)
+
+        stopping = asyncio.create_task(batcher.stop())
+        await asyncio.sleep(0)
+        assert not stopping.done()
+        for engine in engines:
+            engine.let_go()
+        await stopping
+
+        assert all(answer.done() for answer in answers)
+        assert [answer.result()["y"].tolist() for answer in answers] == [[[2.0 * value]] for value in range(9)]
 
     asyncio.run(scenario())

@@ -18,6 +18,7 @@ from cuelight.server.config import VisionConfig
 from cuelight.server.errors import InvalidRequest, ModelNotFound, Overloaded, Unsupported
 from cuelight.server.inference.batch_queue import BatchingConfig
 from cuelight.server.inference.datatypes import DATATYPES
+from cuelight.server.inference.engine_pool import EnginePlan
 from cuelight.server.inference.model_version import ModelVersion, StepTimes
 from cuelight.server.inference.signature import ModelSignature, TensorSpec
 from cuelight.server.rpc.context import RpcContext
@@ -68,8 +69,8 @@ def version_of(engine: ColorEngine, name: str = "colors", said: dict[str, str] |
     companion = None
     if made.get("cuelight.task") == "image_classification":
         companion = VisionCompanion(image_facts(made, SIGNATURE), "", Path("model.onnx"))
-    engines: Any = [engine]
-    return ModelVersion(name, 1, config, SIGNATURE, BatchingConfig(8, max_queue_size=20), engines, StepTimes({1: 1.0}),
+    plan: Any = EnginePlan((engine,))
+    return ModelVersion(name, 1, config, SIGNATURE, BatchingConfig(8, max_queue_size=20), plan, StepTimes({1: 1.0}),
                         digest="", golden_cases=0, directory=Path(), companion=companion)  # fmt: skip
 
 

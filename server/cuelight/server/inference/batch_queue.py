@@ -104,16 +104,19 @@ class BatchQueue:
         """Put an entry at the end of its group's line."""
         self._append(entry, entry.level - 1)
 
-    def take(self, now_s: float) -> tuple[list[QueueEntry], list[QueueEntry]]:
+    def take(
+        self, now_s: float, most_requests: int | None = None, most_rows: int | None = None
+    ) -> tuple[list[QueueEntry], list[QueueEntry]]:
         """Remove the next batch and return it with the entries that were given up on the way.
 
-        The batch holds at most `max_batch_size` rows, of one group; it is empty when nothing waits. Entries given up
-        are those that timed out or missed their deadline; entries whose caller is gone vanish silently.
+        The batch holds at most `max_batch_size` rows, of one group, and no more than is asked for, where it is, unless
+        its first request alone has more rows; it is empty when nothing waits. Entries given up are those that timed out
+        or missed their deadline; entries whose caller is gone vanish silently.
         """
         given_up: list[QueueEntry] = []
         while self.depth:
             level, group, line = self._next_line()
-            batch = self._take_from(line, level, now_s, given_up)
+            batch = self._take_from(line, level, now_s, given_up, most_requests, most_rows)
             if not line:
                 del self._levels[level][group]
             if batch:
@@ -148,12 +151,20 @@ class BatchQueue:
         raise AssertionError("the queue is empty")
 
     def _take_from(
-        self, line: deque[QueueEntry], level: int, now_s: float, given_up: list[QueueEntry]
+        self,
+        line: deque[QueueEntry],
+        level: int,
+        now_s: float,
+        given_up: list[QueueEntry],
+        most_requests: int | None,
+        most_rows: int | None,
     ) -> list[QueueEntry]:
         batch: list[QueueEntry] = []
         rows = 0
         limit = self._row_limit(line)
-        while line and (not batch or rows + line[0].rows <= limit):
+        if most_rows is not None:
+            limit = min(limit, most_rows)
+        while line and (not batch or (rows + line[0].rows <= limit and len(batch) != most_requests)):
             entry = line.popleft()
             self._level_depths[level] -= 1
             self.depth -= 1

@@ -50,7 +50,7 @@ def batching_of(config: model_config_pb2.ModelConfig, source: str, max_queue_siz
 def instances_of(config: model_config_pb2.ModelConfig, source: str, engine: EngineConfig) -> InstanceConfig:
     """Return device and number of instances. `count` is per GPU, as in Triton; without `gpus` the server's are used.
 
-    Without an instance group there is one instance: on the CPU, or on each CUDA device the server uses.
+    Without an instance group there is one instance on each CUDA device the server uses; on the CPU, what measures best.
 
     Raises: ModelLoadError naming the field, what came and what is allowed.
     """
@@ -70,7 +70,7 @@ def instances_of(config: model_config_pb2.ModelConfig, source: str, engine: Engi
             device_ids = (0,)
         placed.extend(device_id for device_id in device_ids for _ in range(max(group.count, 1)))
     _check_count(source, "instance_group", len(placed))
-    return InstanceConfig(devices[0], len(placed), tuple(placed))
+    return InstanceConfig(devices[0], len(placed), tuple(placed), stated=bool(config.instance_group))
 
 
 def _device(group: _Group, engine: EngineConfig) -> Literal["cpu", "cuda"]:

@@ -2,9 +2,9 @@
 
     submit -> BatchQueue -> (an engine is free) -> join | run | split on the engine's thread -> futures
 
-The queue and the list of free engines belong to the event loop. An engine that becomes free takes what waits; while it
-runs, the queue fills: nobody waits for company unless `max_queue_delay` says so. Dispatch is put at the end of the
-current turn of the loop, so that requests that arrived in the same turn share a batch.
+The queue and the pool of engines belong to the event loop. An engine that becomes free takes its share of what waits;
+while it runs, the queue fills: nobody waits for company unless `max_queue_delay` says so. Dispatch is put at the end of
+the current turn of the loop, so that requests that arrived in the same turn share a batch.
 
 A batch that fails is run again entry by entry, so that only the offender fails. A batcher that stops first answers all
 it holds.
@@ -13,39 +13,24 @@ it holds.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
-from typing import Any, Protocol
+from typing import Any
 
 from numpy.typing import NDArray
 
 from cuelight.server.errors import DeadlineExceeded, InferenceFailed, Overloaded, ShuttingDown
 from cuelight.server.inference.batch_queue import BatchingConfig, BatchQueue, QueueEntry
 from cuelight.server.inference.batching import group_of, join, split
+from cuelight.server.inference.engine_pool import Engine, EnginePlan, EnginePool
 from cuelight.server.inference.signature import ModelSignature
 from cuelight.server.inference.statistics import VersionStatistics
 
-__all__ = ["DynamicBatcher", "Engine"]
+__all__ = ["DynamicBatcher"]
 
 Arrays = dict[str, NDArray[Any]]
 
 _RETRY_AFTER_S = 0.05
 
 _log = logging.getLogger("cuelight.batcher")
-
-
-class Engine(Protocol):
-    """What runs a batch: `run` is called on `executor`, one call at a time."""
-
-    @property
-    def executor(self) -> Executor:
-        """The engine's one thread."""
-        ...
-
-    @property
-    def run(self) -> Callable[[Arrays], Sequence[NDArray[Any]]]:
-        """Map input arrays to the outputs, in the signature's order."""
-        ...
 
 
 class DynamicBatcher:
@@ -56,15 +41,14 @@ class DynamicBatcher:
         name: str,
         signature: ModelSignature,
         config: BatchingConfig,
-        engines: Sequence[Engine],
+        plan: EnginePlan[Any],
         statistics: VersionStatistics,
     ) -> None:
         self._name = name
         self._signature = signature
         self._config = config
         self._queue = BatchQueue(config)
-        self._free = list(engines)
-        self._engine_count = len(engines)
+        self._pool = EnginePool(plan)
         self._statistics = statistics
         self._output_names = tuple(signature.outputs)
         self._loop = asyncio.get_running_loop()
@@ -80,7 +64,7 @@ class DynamicBatcher:
     @property
     def running(self) -> int:
         """How many engines run a batch now."""
-        return self._engine_count - len(self._free)
+        return self._pool.running
 
     def submit(
         self,
@@ -120,7 +104,7 @@ class DynamicBatcher:
                 level=level,
             )
         )
-        if self._dispatch_handle is None and self._free:
+        if self._dispatch_handle is None and self._pool.may_take:
             self._dispatch_handle = self._loop.call_soon(self._dispatch)
         return future
 
@@ -144,19 +128,19 @@ class DynamicBatcher:
 
     def _dispatch(self) -> None:
         self._dispatch_handle = None
-        while self._free and self._queue.depth:
+        while self._queue.depth and (share := self._pool.next_share(self._queue.depth)) is not None:
             now_s = time.monotonic()
             if not self._stopping and (run_at_s := self._queue.wait_until(now_s)) is not None:
                 self._dispatch_handle = self._loop.call_later(run_at_s - now_s, self._dispatch)
                 return
             waiting = self._queue.depth
-            batch, given_up = self._queue.take(now_s)
+            batch, given_up = self._queue.take(now_s, share.requests, share.rows)
             self._statistics.cancel_count += waiting - self._queue.depth - len(batch) - len(given_up)
             for entry in given_up:
                 self._give_up(entry, now_s)
             if batch:
-                engine = self._free.pop()
-                engine.executor.submit(self._compute, engine, batch)
+                self._pool.take(share.engine)
+                share.engine.executor.submit(self._compute, share.engine, batch)
         if self._stopping and not self._queue.depth and not self.running:
             self._idle.set()
 
@@ -211,7 +195,7 @@ class DynamicBatcher:
         self._fail(entry, self._failure())
 
     def _release(self, engine: Engine) -> None:
-        self._free.append(engine)
+        self._pool.give_back(engine)
         if self._dispatch_handle is not None:
             self._dispatch_handle.cancel()
         self._dispatch()

@@ -107,12 +107,16 @@ class OrtEngine:
         """
         fastest = math.inf
         for _ in range(repeats):
-            started = time.perf_counter()
-            self.run(feeds)
-            fastest = min(fastest, time.perf_counter() - started)
+            fastest = min(fastest, self.run_time_s(feeds))
         if self.config.device == "cpu" and self.config.threads == 1 and fastest < _LONGEST_LOCK_WAIT_S:
             return min(fastest, self.caller_time_s(feeds))
         return fastest
+
+    def run_time_s(self, feeds: Arrays) -> float:
+        """Return how long one run takes, in seconds."""
+        started_s = time.perf_counter()
+        self.run(feeds)
+        return time.perf_counter() - started_s
 
     def caller_time_s(self, feeds: Arrays, repeats: int = 5) -> float:
         """Return how long the calling thread itself is busy in a run, in seconds; infinity where no clock tells."""

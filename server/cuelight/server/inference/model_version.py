@@ -7,7 +7,7 @@ agrees with them is returned. A version whose step costs well under a hop to ano
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from cuelight.server.inference.batch_queue import BatchingConfig
 from cuelight.server.inference.direct_session import DirectSession
 from cuelight.server.inference.dynamic_batcher import DynamicBatcher
 from cuelight.server.inference.engine import OrtEngine
+from cuelight.server.inference.engine_pool import EnginePlan
 from cuelight.server.inference.sequence_batcher import SequenceBatcher
 from cuelight.server.inference.sequence_spec import SequenceSpec
 from cuelight.server.inference.signature import WILDCARD, ModelSignature
@@ -37,6 +38,7 @@ __all__ = [
     "inline_rows_of",
     "measure_steps",
     "one_row",
+    "paying_rows",
 ]
 
 Arrays = dict[str, NDArray[Any]]
@@ -45,6 +47,12 @@ INLINE_STEP_S = 0.000_15
 """A step below this runs on the event loop: the hop to a thread and back costs about 0.2 ms (measured)."""
 
 _WILDCARD_WARM_UP_SIZE = 16
+_CHEAPER = 0.95
+"""What a row in a batch twice as large must cost at most, to be worth the wait for it."""
+_LEAST_RUN_S = 0.03
+"""A run this long takes a hundred times as long as to hand it out and its answers back, about 0.3 ms (measured)."""
+_LONGEST_TRIED_S = 0.05
+"""A run that takes longer is not tried with more rows: handing it out costs nothing any more."""
 
 _log = logging.getLogger("cuelight.model")
 
@@ -91,6 +99,21 @@ def measure_steps(engine: OrtEngine, signature: ModelSignature, example: Arrays 
         if by_rows[rows] >= INLINE_STEP_S or rows * 2 > signature.max_batch_size or not signature.fixed:
             return StepTimes(by_rows)
         rows *= 2
+
+
+def paying_rows(engine: OrtEngine, signature: ModelSignature, example: Arrays | None, one_row_s: float) -> int:
+    """Return the smallest batch of 1, 2, 4, ... rows that pays, measured on this warm engine.
+
+    That is one whose rows a twice as large one would make no cheaper, and whose run takes much longer than to hand it
+    out. `one_row_s` is how long one row takes, in seconds.
+    """
+    rows, seconds = 1, one_row_s
+    while rows * 2 <= signature.max_batch_size and seconds < _LONGEST_TRIED_S:
+        twice_s = engine.step_time_s(_rows(signature, rows * 2, example), repeats=2)
+        if seconds >= _LEAST_RUN_S and twice_s > seconds * 2 * _CHEAPER:
+            break
+        rows, seconds = rows * 2, twice_s
+    return rows
 
 
 def one_row(signature: ModelSignature, example: Arrays | None = None) -> Arrays:
@@ -140,7 +163,7 @@ class ModelVersion:
         config: model_config_pb2.ModelConfig,
         signature: ModelSignature,
         batching: BatchingConfig,
-        engines: list[OrtEngine],
+        plan: EnginePlan[OrtEngine] | None,
         steps: StepTimes,
         *,
         digest: str,
@@ -155,13 +178,13 @@ class ModelVersion:
         self.config = config
         self.signature = signature
         self.statistics = VersionStatistics()
-        self.instances = len(sequencing.engines if sequencing else engines)
-        self.provider = (sequencing.engines if sequencing else engines)[0].provider
+        self.engines = plan.all if plan is not None else ()
+        self.instances = len(sequencing.engines if sequencing else self.engines)
+        self.provider = (sequencing.engines if sequencing else self.engines)[0].provider
         self.steps = steps
         self.digest = digest
         self.golden_cases = golden_cases
         self.directory = directory
-        self.engines = engines
         self.direct = direct
         self._output_names = tuple(signature.outputs)
         self.sequencing = sequencing
@@ -175,8 +198,9 @@ class ModelVersion:
                 name, signature, sequencing.spec, sequencing.engines, self.statistics, batching.max_queue_size, self
             )
             return
-        self.inline_rows = inline_rows_of(signature, batching, engines, steps)
-        self._batcher = DynamicBatcher(name, signature, batching, engines, self.statistics)
+        assert plan is not None, "a version without state has engines"
+        self.inline_rows = inline_rows_of(signature, batching, self.engines, steps)
+        self._batcher = DynamicBatcher(name, signature, batching, plan, self.statistics)
 
     @property
     def queue_depth(self) -> int:
@@ -265,7 +289,7 @@ class ModelVersion:
 
 
 def inline_rows_of(
-    signature: ModelSignature, batching: BatchingConfig, engines: list[OrtEngine], steps: StepTimes
+    signature: ModelSignature, batching: BatchingConfig, engines: Sequence[OrtEngine], steps: StepTimes
 ) -> int:
     """Return how many rows may run on the event loop; 0 where shapes vary, a delay is asked for or a GPU waits."""
     if not signature.fixed or signature.padding or batching.max_queue_delay_s or len(engines) > 1:

@@ -60,7 +60,14 @@ class PreparedVersion:
     def summary(self) -> str:
         """Return provider and proof as the log and the startup lines show them."""
         proof = f"{self.golden_cases} golden cases agree" if self.golden_cases else "unproven, it has no golden.npz"
-        return f"{self.loaded.engines[0].provider}, {proof}{self._sequences_summary()}"
+        return f"{self.loaded.engines[0].provider}, {proof}{self._cores_summary()}{self._sequences_summary()}"
+
+    def _cores_summary(self) -> str:
+        if not isinstance(self.loaded, LoadedEngines) or self.loaded.plan.paying_rows is None:
+            return ""
+        plan = self.loaded.plan
+        alone = f", {plan.wide.config.threads} cores for a lone request" if plan.wide else ""
+        return f"{alone}, {len(plan.engines)} runs at a time of {plan.paying_rows} rows where many wait"
 
     def _sequences_summary(self) -> str:
         if not isinstance(self.loaded, LoadedSlots) or self.resolved.sequences is None:
@@ -77,7 +84,7 @@ class PreparedVersion:
             self.resolved.config,
             self.resolved.signature,
             self.resolved.batching,
-            self.loaded.engines if isinstance(self.loaded, LoadedEngines) else [],
+            self.loaded.plan if isinstance(self.loaded, LoadedEngines) else None,
             self.loaded.steps,
             digest=self.digest,
             golden_cases=self.golden_cases,
@@ -130,7 +137,11 @@ class VersionLoader:
             del session
             slots = self._with_slots(model, resolved, golden, example, where)
             return PreparedVersion(name, version, directory, resolved, slots, None, digest, cases, companion)
-        loaded = load_engines(model, resolved.signature, resolved.instances, self._engine.cores, session, example)
+        batching = resolved.batching
+        chosen = resolved.instances.stated or batching.max_queue_delay_s > 0 or bool(batching.preferred_batch_sizes)
+        loaded = load_engines(
+            model, resolved.signature, resolved.instances, self._engine.cores, session, example, measured=not chosen
+        )
         direct = _direct_session(model, resolved, loaded)
         if golden is not None:
             _prove(golden, resolved.signature, loaded, direct, where)
@@ -179,7 +190,7 @@ def _prove(
         return list(direct.run(feeds, rows_of(feeds, signature)).values())
 
     try:
-        for engine in loaded.engines:
+        for engine in {id(engine.session): engine for engine in loaded.engines}.values():
             replay(golden, engine.run, signature, where)
         if direct is not None:
             replay(golden, run_directly, signature, where)

@@ -17,6 +17,7 @@ from cuelight.server.inference.batch_queue import BatchingConfig
 from cuelight.server.inference.datatypes import DATATYPES
 from cuelight.server.inference.dynamic_batcher import DynamicBatcher
 from cuelight.server.inference.engine import OrtEngine, SessionConfig, open_session
+from cuelight.server.inference.engine_pool import EnginePlan
 from cuelight.server.inference.signature import WILDCARD, ModelSignature, TensorSpec
 from cuelight.server.inference.statistics import VersionStatistics
 from cuelight.server.vision.image_facts import ImageFacts
@@ -60,7 +61,9 @@ class ClassActivation:
         self._engine = opened.engine
         self._facts = facts
         batching = BatchingConfig(max(1, opened.signature.max_batch_size), max_queue_size=_MAX_WAITING)
-        self._batcher = DynamicBatcher(name, opened.signature, batching, [opened.engine], VersionStatistics())
+        self._batcher = DynamicBatcher(
+            name, opened.signature, batching, EnginePlan((opened.engine,)), VersionStatistics()
+        )
 
     async def map_of(self, pixels: NDArray[np.float32], class_index: int, deadline_s: float | None) -> ActivationMap:
         """Return the map of a class on one prepared image.
