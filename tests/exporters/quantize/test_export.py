@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from torch import Tensor, nn
 
 from cuelight.exporters.cli import QUANTIZE, main
 from cuelight.exporters.errors import ExportError
@@ -17,7 +18,7 @@ from cuelight.exporters.registry import SPECS
 from cuelight.exporters.reports.page import as_page
 from cuelight.exporters.reports.report import read_report
 from cuelight.exporters.spec import Accuracy, Axis, ExportSpec
-from tests.exporters.quantize.small_models import CNN, STEPS
+from tests.exporters.quantize.small_models import CNN, STEPS, cnn
 
 
 def golden_errors(version: Path) -> list[float]:
@@ -98,6 +99,29 @@ def test_a_model_that_loses_more_than_it_may_is_not_written(tmp_path: Path) -> N
         export_quantized(spec, "int8-static", tmp_path, tmp_path)
 
     assert not (tmp_path / "small_cnn_int8").exists()
+
+
+def test_a_file_that_gives_no_number_is_refused_whatever_its_accuracy(tmp_path: Path) -> None:
+    """FP16 ends at 65,504: what is beyond becomes infinite, and no tolerance of golden vectors covers that."""
+    spec = replace(
+        CNN,
+        build=lambda cache_dir: nn.Sequential(cnn(cache_dir), Large()).eval(),
+        accuracy=Accuracy("content with anything", lambda run, cache_dir: 1.0, 0.0),
+        atol=1e3,
+    )
+
+    with pytest.raises(QuantizationError, match='small_cnn_fp16: output "scores" is infinitely far from PyTorch'):
+        export_quantized(spec, "fp16", tmp_path, tmp_path)
+
+    assert not (tmp_path / "small_cnn_fp16").exists()
+
+
+class Large(nn.Module):
+    """Gives 25 million and more."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = (x.abs() + 1) * 5_000
+        return wide * wide
 
 
 def test_a_model_of_ones_own_is_quantized_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

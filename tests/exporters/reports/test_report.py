@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from cuelight.exporters.reports.report import Report, read_report
 from cuelight.exporters.reports.tables import tables
 from cuelight.exporters.reports.terminal import print_report
 from tests.exporters.reports.parsed_page import parsed
-from tests.exporters.tiny import ACCUMULATOR
+from tests.exporters.tiny import ACCUMULATOR, DOUBLER
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,22 @@ def test_what_would_run_on_cuda_is_said_with_how_it_is_known(report: Report) -> 
     assert report["cuda"]["cuda_nodes"] == report["cuda"]["nodes"] == 2
     assert report["cuda"]["fallback"] == []
     assert "onnxruntime-gpu" in report["cuda"]["kernels_of"]
+
+
+def test_graphs_beside_the_first_are_looked_at_for_cuda_too(tmp_path: Path) -> None:
+    export = export_model(replace(DOUBLER, further=(ACCUMULATOR,)), tmp_path, tmp_path)
+    report = read_report(export.path)
+
+    assert {file: found["cuda_nodes"] for file, found in report["cuda_beside"].items()} == {"accumulator.onnx": 2}
+    (cuda,) = [table for table in tables(report) if table.title == "On CUDA"]
+    assert "model.onnx: of 1 nodes 1 would run" in cuda.text
+    assert "accumulator.onnx: of 2 nodes 2 would run" in cuda.text
+
+
+def test_a_report_made_before_graphs_beside_were_looked_at_is_shown(report: Report) -> None:
+    del report["cuda_beside"]
+
+    assert "model.onnx: of 2 nodes" in parsed(as_page(report)).text
 
 
 def test_golden_vectors_are_counted(report: Report) -> None:

@@ -55,7 +55,7 @@ def test_where_many_wait_an_engine_has_the_next_batch_before_it_ends_one_and_no_
     assert [min(share.requests, share.rows or 0) for share in shares] == [4, 4, 4, 4]
     assert all(share.rows == 4 for share in shares)
     assert sorted(id(share.engine) for share in shares) == sorted(2 * [id(engine) for engine in narrow])
-    assert (pool.running, pool.may_take) == (4, False)
+    assert (pool.running, pool.next_share(16)) == (4, None)
 
     pool.give_back(narrow[0])
     assert pool.next_share(16) == Share(narrow[0], 4, 4)

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 Report = dict[str, Any]
-"""Sections by name, as `report.json` has them: model, parity or proof, golden, graph, speed, cuda.
+"""Sections by name, as `report.json` has them: model, parity or proof, golden, graph, speed, cuda, cuda_beside.
 
 That of a failure has model, parity, and difference: where the two part, in words.
 """
@@ -70,6 +70,7 @@ def make_report(
         "graph": asdict(summarize_graph(model)),
         "speed": asdict(measure_speed(spec, module, model, seed)),
         "cuda": asdict(cuda_coverage(model)),
+        "cuda_beside": _cuda_beside(folder),
     }
 
 
@@ -84,6 +85,7 @@ def make_files_report(spec: FilesSpec, folder: Path, version: int, proof: str) -
         "proof": proof.splitlines(),
         "graph": asdict(summarize_graph(model)),
         "cuda": asdict(cuda_coverage(model)),
+        "cuda_beside": _cuda_beside(folder),
     }
 
 
@@ -124,6 +126,12 @@ def read_report(folder: Path) -> Report:
     if not versions:
         raise FileNotFoundError(f"{folder}: no {JSON_FILE} in it, nor in a version below it")
     return read_report(max(versions, key=lambda path: int(path.name)))
+
+
+def _cuda_beside(folder: Path) -> dict[str, Any]:
+    """Return what would run on CUDA of the graphs beside the first, such as the step of a decoder, by file."""
+    beside = sorted(path for path in folder.glob("*.onnx") if path.name != "model.onnx")
+    return {path.name: asdict(cuda_coverage(path)) for path in beside}
 
 
 def _now() -> str:

@@ -146,17 +146,25 @@ def _golden(report: Report) -> Table:
 
 
 def _cuda(report: Report) -> Table:
-    cuda = report["cuda"]
-    fallback = cuda["fallback"]
-    more = f" The first {_FALLBACK_SHOWN} are listed." if len(fallback) > _FALLBACK_SHOWN else ""
+    files = {"model.onnx": report["cuda"], **report.get("cuda_beside", {})}
+    rows = [
+        (file, node["node"], node["operator"], node["why"]) for file, cuda in files.items() for node in cuda["fallback"]
+    ]
+    more = f" The first {_FALLBACK_SHOWN} are listed." if len(rows) > _FALLBACK_SHOWN else ""
+    counted = " ".join(f"{_divided(file, cuda)}." for file, cuda in files.items())
     text = (
-        f"Of {cuda['nodes']} nodes after ONNX Runtime's basic simplification {cuda['cuda_nodes']} would run on CUDA, "
-        f"{cuda['shape_nodes']} do shape arithmetic and stay on the CPU by choice, {len(fallback)} would fall back to "
-        f"the CPU for want of a kernel. Worked out without a GPU from the kernels of {cuda['kernels_of']}, by operator "
-        f"and type; opset ranges and most conditions on attributes are not looked at.{more}"
+        f"{counted} Counted after ONNX Runtime's basic simplification, and worked out without a GPU from the kernels "
+        f"of {report['cuda']['kernels_of']}, by operator and type; opset ranges and most conditions on attributes are "
+        f"not looked at.{more}"
     )
-    rows = tuple((node["node"], node["operator"], node["why"]) for node in fallback[:_FALLBACK_SHOWN])
-    return Table("On CUDA", text, ("falls back to the CPU", "operator", "why"), rows)
+    return Table("On CUDA", text, ("file", "falls back to the CPU", "operator", "why"), tuple(rows[:_FALLBACK_SHOWN]))
+
+
+def _divided(file: str, cuda: Report) -> str:
+    return (
+        f"{file}: of {cuda['nodes']} nodes {cuda['cuda_nodes']} would run on CUDA, {cuda['shape_nodes']} do shape "
+        f"arithmetic and stay on the CPU by choice, {len(cuda['fallback'])} would fall back to it for want of a kernel"
+    )
 
 
 def _plural(word: str, of: int | list[int]) -> str:
