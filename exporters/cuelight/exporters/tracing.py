@@ -51,8 +51,8 @@ def trace(spec: ExportSpec, module: nn.Module, layout: Layout, seed: int) -> Tra
     Raises: ExportError naming the line that cannot be traced, or that works for one size of an axis only.
     """
     inputs = example_of(spec, torch.Generator().manual_seed(seed), trace_sizes(spec))
-    minimum = {BATCH: 1, **{axis.name: min(axis.sizes) for axis in spec.axes}}
-    named = {name: torch.export.Dim(name, min=least, max=_MAX_SIZE) for name, least in minimum.items()}
+    ranges = {BATCH: (1, _MAX_SIZE), **{axis.name: (min(axis.sizes), axis.max_size or _MAX_SIZE) for axis in spec.axes}}
+    named = {name: torch.export.Dim(name, min=least, max=most) for name, (least, most) in ranges.items()}
     with quiet(), recurrent_layers_whole(), listening() as heard:
         try:
             program = _export(module, inputs, layout, named)

@@ -76,7 +76,12 @@ _SERVE_FLAGS = (
         "TOML file of the keys that seal resume tokens, shared by a fleet (cuelight token-key makes one)",
         metavar="FILE",
     ),
-    flag("--speech-model", "speech.default_model", "model that recognizes speech where none is named", metavar="NAME"),
+    flag(
+        "--speech-model",
+        "speech.default_model",
+        "model that recognizes speech where none is named (default: the only one)",
+        metavar="NAME",
+    ),
     flag(
         "--max-voices",
         "speech.max_voices",
@@ -84,7 +89,24 @@ _SERVE_FLAGS = (
         type=int,
         metavar="N",
     ),
-    flag("--text-model", "text.default_model", "model that embeds text where none is named", metavar="NAME"),
+    flag(
+        "--text-model",
+        "text.default_model",
+        "model that embeds text where none is named (default: the only one)",
+        metavar="NAME",
+    ),
+    flag(
+        "--word-model",
+        "text.default_word_model",
+        "model that embeds words where none is named (default: the only one)",
+        metavar="NAME",
+    ),
+    flag(
+        "--transduction-model",
+        "text.default_transduction_model",
+        "model that transduces text where none is named (default: the only one)",
+        metavar="NAME",
+    ),
     flag(
         "--vision-model",
         "vision.default_model",

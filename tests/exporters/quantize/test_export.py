@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from torch import Tensor, nn
 
 from cuelight.exporters.cli import QUANTIZE, main
 from cuelight.exporters.errors import ExportError
@@ -17,7 +18,7 @@ from cuelight.exporters.registry import SPECS
 from cuelight.exporters.reports.page import as_page
 from cuelight.exporters.reports.report import read_report
 from cuelight.exporters.spec import Accuracy, Axis, ExportSpec
-from tests.exporters.quantize.small_models import CNN, STEPS
+from tests.exporters.quantize.small_models import CNN, STEPS, cnn
 
 
 def golden_errors(version: Path) -> list[float]:
@@ -100,6 +101,29 @@ def test_a_model_that_loses_more_than_it_may_is_not_written(tmp_path: Path) -> N
     assert not (tmp_path / "small_cnn_int8").exists()
 
 
+def test_a_file_that_gives_no_number_is_refused_whatever_its_accuracy(tmp_path: Path) -> None:
+    """FP16 ends at 65,504: what is beyond becomes infinite, and no tolerance of golden vectors covers that."""
+    spec = replace(
+        CNN,
+        build=lambda cache_dir: nn.Sequential(cnn(cache_dir), Large()).eval(),
+        accuracy=Accuracy("content with anything", lambda run, cache_dir: 1.0, 0.0),
+        atol=1e3,
+    )
+
+    with pytest.raises(QuantizationError, match='small_cnn_fp16: output "scores" is infinitely far from PyTorch'):
+        export_quantized(spec, "fp16", tmp_path, tmp_path)
+
+    assert not (tmp_path / "small_cnn_fp16").exists()
+
+
+class Large(nn.Module):
+    """Gives 25 million and more."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = (x.abs() + 1) * 5_000
+        return wide * wide
+
+
 def test_a_model_of_ones_own_is_quantized_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "own.py").write_text(
         "import torch\n"
@@ -112,7 +136,7 @@ def test_a_model_of_ones_own_is_quantized_and_named(tmp_path: Path, capsys: pyte
     assert main([*arguments, "--repository", str(tmp_path / "models"), "--quantize", "int8-dynamic"]) == 0
 
     assert "closeness to the FP32 file on examples 1.0000 -> 0.9" in capsys.readouterr().out
-    assert [path.name for path in (tmp_path / "models").iterdir()] == ["mine_int8"]
+    assert {path.name for path in (tmp_path / "models").iterdir()} == {"mine_int8", "reports.html"}
 
 
 def test_a_model_published_as_files_is_refused(tmp_path: Path, cache_dir: Path) -> None:
