@@ -26,6 +26,8 @@ __all__ = ["main"]
 EXIT_FAILED = 1
 _EXIT_USAGE = 2
 _MB_FROM = 1_000_000
+_ALIKE = 0.8
+"""How much of a name has to be right for another to be meant: "resnet" is not "beatnet"."""
 _ALONE = ("all", "list", "samples", "table", "index")
 QUANTIZE = ("int8-dynamic", "int8-static", "fp16", "bf16")
 """As `quantize.methods.METHODS`, which takes seconds to import."""
@@ -212,7 +214,7 @@ def _unknown_text(name: str, there: Sequence[str]) -> str:
     """Return what to say of a name that no registered model has."""
     if name.endswith(".py") or "." in name or "/" in name:
         return f"{name}: which callable in it makes the model? A model of your own is given as {name}:factory"
-    near = difflib.get_close_matches(name, there, 1)
+    near = difflib.get_close_matches(name, there, 1, _ALIKE)
     meant = f"is it {near[0]}? " if near else ""
     return f'no model "{name}"; {meant}there are {", ".join(there)}; one of your own is given as package.module:factory'
 
