@@ -68,7 +68,8 @@ def _lit(base: Pixels, glow: Pixels, shown: NDArray[np.bool_]) -> NDArray[np.uin
     strength = (_STRONGEST * glow)[..., None]
     lit = muted * (1 - strength) + _colors(glow) * strength
     drawn = np.where(shown[..., None], lit, base * _DARKENED)
-    return np.rint(drawn.clip(0, 255)).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.rint(drawn.clip(0, 255)).astype(np.uint8)
+    return rounded
 
 
 def _laid_out(overlay: Overlay, scale: float, size: tuple[int, int]) -> tuple[Pixels, NDArray[np.bool_]]:
