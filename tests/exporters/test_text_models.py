@@ -103,8 +103,8 @@ def embedded_tokens(weights: dict[str, Tensor], ids: Tensor) -> Tensor:
         weights[f"embeddings.{kind}_embeddings.weight"] for kind in ("word", "token_type", "position")
     )
     summed = words[ids] + segments[0] + places[torch.arange(ids.shape[1])]
-    weight, bias = (weights[f"embeddings.LayerNorm.{part}"] for part in ("weight", "bias"))
-    return nn.functional.layer_norm(summed, (summed.shape[-1],), weight, bias, 1e-12)
+    scale, shift = (weights[f"embeddings.LayerNorm.{part}"] for part in ("weight", "bias"))
+    return nn.functional.layer_norm(summed, (summed.shape[-1],), scale, shift, eps=1e-12)
 
 
 def pytorchs_layer(weights: dict[str, Tensor], prefix: str) -> nn.TransformerEncoderLayer:

@@ -13,6 +13,7 @@ import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from tqdm import tqdm
 
 from cuelight.exporters.errors import ExportError
 from cuelight.exporters.probe import outputs_of
@@ -117,7 +118,11 @@ def check_parity(spec: ExportSpec, module: nn.Module, model: Path, seed: int) ->
     session = open_on_one_thread(model)
     rows: list[OutputParity] = []
     failure: Case | None = None
-    for sizes, of_seed, step, inputs, got, want in _runs(spec, module, session, seed):
+    # On a terminal alone, and only where it takes a while.
+    runs = tqdm(
+        _runs(spec, module, session, seed), "comparing with PyTorch", unit=" runs", leave=False, delay=1, disable=None
+    )
+    for sizes, of_seed, step, inputs, got, want in runs:
         axes = tuple((name, size) for name, size in sizes.items() if name != BATCH)
         case = [compare(spec, sizes[BATCH], step, name, got[name], want[name], axes, of_seed) for name in spec.outputs]
         rows += case

@@ -9,7 +9,9 @@ the axes concerned are left to PyTorch --an axis became a constant--> ExportErro
 graph, with the assumptions; parity over the sizes of the spec says whether they hold
 """
 
+import contextlib
 import inspect
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,7 +75,9 @@ def _export(
 ) -> torch.export.ExportedProgram:
     shapes = tuple({axis: dimensions[name] for axis, name in layout.inputs[key].items()} for key in inputs)
     arguments = tuple(inputs.values())
-    return torch.export.export(module, arguments, dynamic_shapes=_packed(module, arguments, shapes), strict=False)
+    # Where it fails, it prints the graph so far: of a large model thousands of lines above what went wrong.
+    with contextlib.redirect_stderr(io.StringIO()):
+        return torch.export.export(module, arguments, dynamic_shapes=_packed(module, arguments, shapes), strict=False)
 
 
 def _packed(module: nn.Module, arguments: tuple[Tensor, ...], shapes: tuple[Any, ...]) -> Any:

@@ -76,7 +76,12 @@ _SERVE_FLAGS = (
         "TOML file of the keys that seal resume tokens, shared by a fleet (cuelight token-key makes one)",
         metavar="FILE",
     ),
-    flag("--speech-model", "speech.default_model", "model that recognizes speech where none is named", metavar="NAME"),
+    flag(
+        "--speech-model",
+        "speech.default_model",
+        "model that recognizes speech where none is named (default: the only one)",
+        metavar="NAME",
+    ),
     flag(
         "--max-voices",
         "speech.max_voices",
@@ -84,7 +89,24 @@ _SERVE_FLAGS = (
         type=int,
         metavar="N",
     ),
-    flag("--text-model", "text.default_model", "model that embeds text where none is named", metavar="NAME"),
+    flag(
+        "--text-model",
+        "text.default_model",
+        "model that embeds text where none is named (default: the only one)",
+        metavar="NAME",
+    ),
+    flag(
+        "--word-model",
+        "text.default_word_model",
+        "model that embeds words where none is named (default: the only one)",
+        metavar="NAME",
+    ),
+    flag(
+        "--transduction-model",
+        "text.default_transduction_model",
+        "model that transduces text where none is named (default: the only one)",
+        metavar="NAME",
+    ),
     flag(
         "--vision-model",
         "vision.default_model",
@@ -121,6 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return int(importlib.import_module("cuelight.client.text_command").main(words))
         if words[:1] == ["pronounce"]:
             return int(importlib.import_module("cuelight.client.pronounce_command").main(words[1:]))
+        if words[:1] == ["infer"]:
+            return int(importlib.import_module("cuelight.client.infer_command").main(words[1:]))
         if words[:1] == ["classify"]:
             return int(importlib.import_module("cuelight.client.classify_command").main(words[1:]))
         if words[:1] == ["recommender"]:
@@ -158,6 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     token_key = commands.add_parser("token-key", help="print a new key for resume tokens, as a key file has it")
     token_key.add_argument("id", nargs="?", help="its name (default: today's date)")
+    commands.add_parser("infer", add_help=False, help="run a model on arrays (cuelight infer --help)")
     commands.add_parser("transcribe", add_help=False, help="turn speech into text (cuelight transcribe --help)")
     commands.add_parser("pronounce", add_help=False, help="say how words are said (cuelight pronounce --help)")
     for name, text in _TEXT_COMMANDS.items():

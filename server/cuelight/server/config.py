@@ -190,7 +190,7 @@ class SpeechConfig:
     """How many voices are recognized at once, and which model does it where none is named."""
 
     default_model: str = ""
-    """Empty takes the first that recognizes open speech, by name, else the first that recognizes any."""
+    """Empty takes the only one that recognizes open speech, else the only one that recognizes any."""
     max_voices: int = 10_000
     """Live voices; fewer are let in where fewer can be served in real time."""
     max_load: float = 0.9
@@ -206,10 +206,14 @@ class SpeechConfig:
 
 @dataclass(frozen=True, slots=True)
 class TextConfig:
-    """How much text a call may bring, and which model embeds it where none is named."""
+    """How much text a call may bring, and which models answer where none is named."""
 
     default_model: str = ""
-    """Empty takes the first that embeds text, by name, without giving attention."""
+    """Embeds text; empty takes the only one that does, without giving attention."""
+    default_word_model: str = ""
+    """Embeds words; empty takes the only one that does."""
+    default_transduction_model: str = ""
+    """Turns text into another sequence; empty takes the only one that does."""
     max_texts: int = 1024
     """Texts of one call."""
     max_text_bytes: int = 100_000
@@ -228,7 +232,7 @@ class VisionConfig:
     """What images are taken, and which model names them where none is named."""
 
     default_model: str = ""
-    """Empty takes the only one that classifies images."""
+    """Empty takes the only one that classifies images, or for a vector the only one that gives it."""
     max_image_bytes: int = 16 * 1024 * 1024
     """The largest file taken."""
     max_pixels: int = 25_000_000
@@ -241,10 +245,13 @@ class VisionConfig:
     """Images that wait for one of them; one more is RESOURCE_EXHAUSTED."""
     max_masks: int = 4096
     """Of one explanation by RISE: so many runs of the model."""
+    max_idle_s: float = 60.0
+    """A stream of frames that sends none for so long ends."""
 
     def __post_init__(self) -> None:
         for name in ("max_image_bytes", "max_pixels", "max_images", "threads", "max_waiting_images", "max_masks"):
             _check(getattr(self, name) >= 1, f"vision.{name}", getattr(self, name), "1 or more")
+        _check(self.max_idle_s > 0, "vision.max_idle_s", self.max_idle_s, "more than 0 seconds")
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ def test_callers_that_leave_harm_nobody(stub: pb_grpc.TextServiceStub) -> None:
         np.testing.assert_allclose(got, [embedding_of(text)] * 50, atol=1e-5)
 
 
-def test_no_model_named_takes_the_first_that_embeds_without_giving_attention(stub: pb_grpc.TextServiceStub) -> None:
+def test_no_model_named_takes_the_one_that_embeds_without_giving_attention(stub: pb_grpc.TextServiceStub) -> None:
     plain = stub.Embed(pb.EmbedRequest(texts=["one"]))
     attentive = stub.Embed(pb.EmbedRequest(texts=["one"], attention=pb.AttentionOptions()))
 
@@ -207,6 +207,8 @@ def test_texts_are_compared_by_pairs_and_with_each_other(stub: pb_grpc.TextServi
             pb.SimilarityRequest(pairs=[pb.TextPair(first="one", second=" ")]),
             "pairs[0].second: expected a text, got nothing but white space",
         ),
+        (pb.SimilarityRequest(pairs=[pb.TextPair()] * 513), "texts: expected at most 1024 in a call, got 1026"),
+        (pb.SimilarityRequest(texts=["one"], others=[""] * 1024), "texts: expected at most 1024 in a call, got 1025"),
         (pb.SimilarityRequest(texts=["one"], others=[""]), "others[0]: expected a text, got an empty one"),
     ],
 )

@@ -10,7 +10,7 @@ from PIL import Image
 
 from cuelight.server.vision.classification import normalized, probabilities_of, top_classes
 from cuelight.server.vision.occlusion import occlusion_grid
-from cuelight.server.vision.overlay import Overlay, overlay_png
+from cuelight.server.vision.overlay import Overlay, overlay_png, reduced
 from cuelight.server.vision.preprocessing import Region, preprocessing_of
 from cuelight.server.vision.rise import RiseMap, RiseMasks, masked
 from tests.vision_models import PREPROCESSING, plain
@@ -112,7 +112,7 @@ def test_what_a_mask_covers_takes_the_mean_color() -> None:
 
 def drawn(values: NDArray[np.float32], picture: Image.Image, size: int = 640, zero: float = 0.0) -> NDArray[np.int64]:
     region = preprocessing_of(json.dumps(PREPROCESSING)).region(*picture.size)
-    png = overlay_png(picture, Overlay(values, zero, region, size))
+    png = overlay_png(reduced(picture, size), Overlay(values, zero, region, picture.size))
     return np.asarray(Image.open(io.BytesIO(png))).astype(np.int64)
 
 
@@ -143,6 +143,6 @@ def test_a_large_picture_is_drawn_smaller_and_a_small_one_is_not() -> None:
 def test_a_region_beyond_the_edges_is_cut_to_the_picture() -> None:
     region = Region(-10, -5, 40, 30)
 
-    png = overlay_png(Image.new("RGB", (20, 20)), Overlay(np.ones((2, 2), np.float32), 0.0, region, 640))
+    png = overlay_png(Image.new("RGB", (20, 20)), Overlay(np.ones((2, 2), np.float32), 0.0, region, (20, 20)))
 
     assert Image.open(io.BytesIO(png)).size == (20, 20)

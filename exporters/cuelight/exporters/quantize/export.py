@@ -24,7 +24,7 @@ from cuelight.exporters.export import Export, Written, write_proven, write_versi
 from cuelight.exporters.parity import ParityReport, check_parity
 from cuelight.exporters.quantize.exclusion import fewest_excluded
 from cuelight.exporters.quantize.judge import closeness_to, inputs_of, run_of
-from cuelight.exporters.quantize.methods import candidates, convert, prepare, quantized_name
+from cuelight.exporters.quantize.methods import CONVERTED, candidates, check_opens, convert, prepare, quantized_name
 from cuelight.exporters.reports.report import read_report
 from cuelight.exporters.reports.speed import in_turns
 from cuelight.exporters.sizes import example_of, golden_axes, trace_sizes
@@ -57,7 +57,7 @@ def export_quantized(
         )
     calibration = spec.calibration(cache_dir) if spec.calibration is not None else []
     if method == "int8-static" and not calibration:
-        raise ExportError(f"{spec.name}: int8-static needs calibration data, its spec gives none; try int8-dynamic")
+        raise ExportError(f"{spec.name}: int8-static needs calibration data: --calibration, or that of a spec")
     named = replace(spec, name=quantized_name(spec.name, method), summary=f"{spec.summary}, in {method}")
     if calibration and not spec.state and not spec.axes:
         named = replace(named, example=_drawn_from(calibration))
@@ -143,10 +143,15 @@ class _Quantization:
     def _convert(self, accuracy: Accuracy, before: float) -> tuple[tuple[str, ...], float]:
         nodes = candidates(self.method, self._prepared)
         if not nodes:
-            raise QuantizationError(f"{self.spec.name}: {self.method} has nothing to convert in it")
+            raise QuantizationError(
+                f"{self.spec.name}: {self.method} has nothing to convert in it, for it converts "
+                f"{CONVERTED[self.method]}"
+            )
 
         def measured(excluded: tuple[str, ...]) -> float:
             convert(self.method, self._prepared, self.model, self.calibration, excluded)
+            if not excluded:
+                check_opens(self.model)
             return accuracy.measure(run_of(self.model), self.cache_dir)
 
         least = before - accuracy.may_lose

@@ -10,16 +10,28 @@ import numpy as np
 from torch import nn
 
 from cuelight.exporters.files_spec import FilesSpec
-from cuelight.exporters.parity import OutputParity, ParityReport
+from cuelight.exporters.parity import OutputParity, ParityError, ParityReport
 from cuelight.exporters.reports.cuda_coverage import cuda_coverage
 from cuelight.exporters.reports.graph_summary import summarize_graph
 from cuelight.exporters.reports.speed import measure_speed
 from cuelight.exporters.spec import ExportSpec
 
-__all__ = ["JSON_FILE", "PAGE_FILE", "Report", "make_files_report", "make_report", "read_report", "write_report"]
+__all__ = [
+    "JSON_FILE",
+    "PAGE_FILE",
+    "Report",
+    "make_failed_report",
+    "make_files_report",
+    "make_report",
+    "read_report",
+    "write_report",
+]
 
 Report = dict[str, Any]
-"""Sections by name, as `report.json` has them: model, parity or proof, golden, graph, speed, cuda, cuda_beside."""
+"""Sections by name, as `report.json` has them: model, parity or proof, golden, graph, speed, cuda, cuda_beside.
+
+That of a failure has model, parity, and difference: where the two part, in words.
+"""
 
 _SCHEMA = 1
 JSON_FILE = "report.json"
@@ -74,6 +86,23 @@ def make_files_report(spec: FilesSpec, folder: Path, version: int, proof: str) -
         "graph": asdict(summarize_graph(model)),
         "cuda": asdict(cuda_coverage(model)),
         "cuda_beside": _cuda_beside(folder),
+    }
+
+
+def make_failed_report(spec: ExportSpec, name: str, error: ParityError, seed: int) -> Report:
+    """Return the report of an export that wrote nothing: its comparisons, and the first tensor that differs.
+
+    `name` is that in the repository; the graph that failed may be one beside the first.
+    """
+    graph = next(graph for graph in (spec, *spec.further) if graph.name == error.report.name)
+    named = {"name": name, "version": None, "summary": spec.summary, "source": spec.source}
+    state = [{"input": pair.input, "output": pair.output} for pair in graph.state]
+    of = {"task": spec.task, "license": spec.license, "state": state, "notes": []}
+    return {
+        "schema": _SCHEMA,
+        "model": {**named, **of, "made": _now(), "files_bytes": {}},
+        "difference": error.difference if graph is spec else f"{graph.name}.onnx: {error.difference}",
+        "parity": _parity(graph, error.report, seed),
     }
 
 

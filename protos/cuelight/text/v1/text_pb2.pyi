@@ -92,8 +92,8 @@ class EmbedRequest(_message.Message):
     PARTIAL_FIELD_NUMBER: _builtins.int
     ATTENTION_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Empty takes the server's default: the first, by name, of those that embed text without giving attention; with
-    `attention` set, the first that gives it.
+    """Empty takes the server's default: the one it was given, or the only one that embeds text without giving attention;
+    with `attention` set, the only one that gives it. INVALID_ARGUMENT names those that fit where there are several.
     """
     overlong: Global___OverlongText.ValueType
     """What becomes of a text of more tokens than the model takes; by default it is cut off and `truncated` says so."""
@@ -427,7 +427,7 @@ class NearestWordsRequest(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     PARTIAL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """A model that embeds words. Empty takes the first, by name."""
+    """A model that embeds words. Empty takes the server's default: the one it was given, or the only one."""
     count: _builtins.int
     """Words an answer; 0 means 10, at most 1,000."""
     partial: _builtins.bool
@@ -584,7 +584,9 @@ class TransduceRequest(_message.Message):
     LENGTH_PENALTY_FIELD_NUMBER: _builtins.int
     ATTENTION_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """A model that transduces. Empty takes the server's default: the first, by name."""
+    """A model that transduces. Empty takes the server's default: the one it was given, or the only one; with `attention`
+    set, the only one that gives it. INVALID_ARGUMENT names those that fit where there are several.
+    """
     text: _builtins.str
     """The source, such as a word to pronounce."""
     beam_width: _builtins.int

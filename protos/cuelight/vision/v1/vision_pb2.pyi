@@ -275,7 +275,9 @@ class ClassifyRequest(_message.Message):
     IMAGES_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Empty takes the server's default model: the one it was given, or the only one that classifies images."""
+    """Empty takes the server's default model: the one it was given, or the only one that classifies images.
+    INVALID_ARGUMENT names them where there are several.
+    """
     model_version: _builtins.int
     """0 takes the highest version that serves."""
     top_k: _builtins.int

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
+from cuelight.server.config import TextConfig
+from cuelight.server.default_model import default_of
 from cuelight.server.errors import InvalidRequest, ModelNotFound, Unsupported
 from cuelight.server.inference.model_version import Companion, ModelVersion
 from cuelight.server.text.encoder import EncoderCompanion
@@ -30,45 +32,59 @@ class VersionSource(Protocol):
 class TextModels:
     """Finds models by what they do. Holds no state; lives on the event loop."""
 
-    def __init__(self, versions: VersionSource, default_model: str) -> None:
+    def __init__(self, versions: VersionSource, config: TextConfig) -> None:
         self._versions = versions
-        self._default = default_model
+        self._config = config
 
     def encoder(self, name: str, *, attention: bool = False) -> tuple[ModelVersion, EncoderCompanion]:
-        """Return a model that embeds text; for an empty name the default one, or the first that gives attention.
+        """Return a model that embeds text; for an empty name the default one that gives attention, or gives none.
 
-        Raises: ModelNotFound, ModelNotReady; InvalidRequest for a model that does something else.
+        One that gives attention computes it for every text. So a call that does not ask for it, and names no model, is
+        for the others where there are any.
+
+        Raises: ModelNotFound, ModelNotReady; InvalidRequest for a model that does something else, or no name where
+        several fit; Unsupported where attention is asked for and none gives it.
         """
-        if not name and not attention:
-            name = self._default
         if name:
             return self._named(name, EncoderCompanion, "embed text")
         found = self._all(EncoderCompanion)
-        if not found:
-            raise ModelNotFound('no model that embeds text serves; export one with "cuelight export minilm_l6_v2"')
-        fitting = [pair for pair in found if pair[1].gives_attention is attention]
-        return (fitting or found)[0]
+        fitting = [version.name for version, encoder in found if encoder.gives_attention is attention]
+        unfit = [version.name for version, encoder in found if attention and not encoder.gives_attention]
+        if not attention:
+            fitting = fitting or [version.name for version, _ in found]
+        name = default_of(self._config.default_model, fitting, "--text-model", unfit=unfit)
+        if name:
+            return self._named(name, EncoderCompanion, "embed text")
+        if found:
+            raise Unsupported('attention: no model here gives any; export "minilm_l6_v2_attention"')
+        raise ModelNotFound('no model that embeds text serves; export one with "cuelight export minilm_l6_v2"')
 
     def words(self, name: str) -> tuple[ModelVersion, WordsCompanion]:
-        """Return a model that embeds words, the first for an empty name. Raises: as `encoder`."""
-        if name:
-            return self._named(name, WordsCompanion, "embed words")
-        found = self._all(WordsCompanion)
-        if not found:
+        """Return a model that embeds words, the default one for an empty name. Raises: as `encoder`."""
+        if not name:
+            names = [version.name for version, _ in self._all(WordsCompanion)]
+            name = default_of(self._config.default_word_model, names, "--word-model")
+        if not name:
             raise ModelNotFound('no model that embeds words serves; export one with "cuelight export glove_6b_50d"')
-        return found[0]
+        return self._named(name, WordsCompanion, "embed words")
 
-    def transducer(self, name: str) -> tuple[ModelVersion, TransductionCompanion]:
-        """Return a model that transduces text, the first for an empty name.
+    def transducer(self, name: str, *, attention: bool = False) -> tuple[ModelVersion, TransductionCompanion]:
+        """Return a model that transduces text; for an empty name the default one, which gives attention if asked to.
 
-        Raises: Unsupported where there is none; otherwise as `encoder`.
+        Raises: Unsupported where there is none, or none that gives attention; otherwise as `encoder`.
         """
         if name:
             return self._named(name, TransductionCompanion, "transduce text")
         found = self._all(TransductionCompanion)
-        if not found:
-            raise Unsupported('no model that transduces text serves; export one with "cuelight export g2p_en"')
-        return found[0]
+        unfit = [version.name for version, companion in found if attention and not companion.has_attention]
+        fitting = [version.name for version, _ in found if version.name not in unfit]
+        configured = self._config.default_transduction_model
+        name = default_of(configured, fitting, "--transduction-model", unfit=unfit)
+        if name:
+            return self._named(name, TransductionCompanion, "transduce text")
+        if found:
+            raise Unsupported('attention: no model here gives any; export "attention_decoder"')
+        raise Unsupported('no model that transduces text serves; export one with "cuelight export g2p_en"')
 
     def giving_attention(self) -> list[str]:
         """Return the names of the models that give attention weights."""

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from cuelight.server.default_model import default_of
 from cuelight.server.errors import CuelightError, InvalidRequest, ModelNotFound
 from cuelight.server.inference.model_version import ModelVersion
 from cuelight.server.vision.companion import TASK, TASK_KEY, VisionCompanion
@@ -43,41 +44,42 @@ class VisionModels:
         self._default = default_model
 
     @contextmanager
-    def using(self, name: str, version: int) -> Iterator[UsableModel]:
+    def using(self, name: str, version: int, *, embeds: bool = False) -> Iterator[UsableModel]:
         """Find a model (the default one for an empty name, the newest version for 0) and keep it until the end.
+
+        `embeds` says that a vector is asked for: then the default is one that gives it, where there is any.
 
         Raises: ModelNotFound, ModelNotReady; InvalidRequest for a model that does something else, a version below 0, or
         no name where there are several; Unsupported naming what the metadata lacks.
         """
-        model = self.find(name, version)
+        model = self.find(name, version, embeds=embeds)
         with model.companion.in_use():
             yield model
 
-    def find(self, name: str, version: int) -> UsableModel:
+    def find(self, name: str, version: int, *, embeds: bool = False) -> UsableModel:
         """Find a model as `using` does, for callers that do not wait."""
         if version < 0:
             raise InvalidRequest(f"model_version: got {version}, expected 1 or more, or 0 for the highest")
-        found = self._versions.get(name or self.default_name(), str(version or ""))
+        found = self._versions.get(name or self.default_name(embeds=embeds), str(version or ""))
         companion = companion_of(found)
         if companion is None:
             raise InvalidRequest(f'model: "{found.name}" {_what_it_does(found)}, expected the task "{TASK}"')
         return UsableModel(found, companion, companion.facts(found.name))
 
-    def default_name(self) -> str:
-        """Return the name that an empty one stands for: the configured, or the only one that can be used.
+    def default_name(self, *, embeds: bool = False) -> str:
+        """Return the name that an empty one stands for: the configured, or the only one that can be used for it.
 
         Raises: ModelNotFound where there is none, InvalidRequest where there are several.
         """
-        if self._default:
-            return self._default
         there = self.all()
-        names = [version.name for version, companion in there if not companion.unusable]
-        names = names or [version.name for version, _ in there]
-        if not names:
+        usable = [(version.name, companion) for version, companion in there if not companion.unusable]
+        fitting = [name for name, companion in usable if embeds and companion.facts(name).embedding]
+        unfit = {name for name, _ in usable} - set(fitting) if fitting else set()
+        names = fitting or [name for name, _ in usable] or [version.name for version, _ in there]
+        name = default_of(self._default, names, "--vision-model", unfit=unfit)
+        if not name:
             raise ModelNotFound(f'no model of the task "{TASK}" serves; export one with "cuelight export"')
-        if len(names) > 1:
-            raise InvalidRequest(f"model: got none, expected one of {', '.join(names)} (or serve with --vision-model)")
-        return names[0]
+        return name
 
     def default_or_none(self) -> str:
         """Return the default's name; empty where there is none."""

@@ -226,7 +226,7 @@ def test_models_are_listed_with_what_they_can_do(channel: grpc.Channel) -> None:
     models = pb_grpc.SpeechServiceStub(channel).ListModels(pb.ListModelsRequest()).models
 
     assert [(model.name, model.family, model.is_default) for model in models] == [
-        ("lstm", "lstm_transducer", True),
+        ("lstm", "lstm_transducer", False),
         ("nemo", "nemo_ctc", False),
     ]
     assert all(model.kind == pb.SpeechModel.STREAMING and model.sample_rate_hz == 16_000 for model in models)

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
-from cuelight.server.errors import InvalidRequest, ModelNotFound
+from cuelight.server.default_model import default_of
+from cuelight.server.errors import CuelightError, InvalidRequest, ModelNotFound
 from cuelight.server.inference.model_version import Companion, ModelVersion
 from cuelight.server.speech.voice import Recognizer
 
@@ -81,16 +82,25 @@ class SpeechModels:
         return sorted(chosen, key=lambda pair: pair[0].name)
 
     def default_name(self) -> str:
-        """Return the name that an empty one stands for: the configured, else the first that recognizes open speech.
+        """Return the name that an empty one stands for: the configured, or the only one that recognizes open speech.
 
-        Raises: ModelNotFound when no model recognizes speech.
+        Where none recognizes open speech it is the only one that recognizes any.
+
+        Raises: ModelNotFound when no model recognizes speech; InvalidRequest where several fit.
         """
-        if self._default:
-            return self._default
         named = [(version.name, recognizer.facts) for version, recognizer in self.all() if recognizer is not None]
-        if not named:
+        fitting = [name for name, facts in named if facts.segmented] or [name for name, _ in named]
+        name = default_of(self._default, fitting, "--speech-model")
+        if not name:
             raise ModelNotFound("no model that recognizes speech serves")
-        return min(named, key=lambda pair: (not pair[1].segmented, pair[0]))[0]
+        return name
+
+    def default_or_none(self) -> str:
+        """Return the default's name; empty where there is none."""
+        try:
+            return self.default_name()
+        except CuelightError:
+            return ""
 
     def _there_are(self) -> str:
         names = sorted({version.name for version, recognizer in self.all() if recognizer is not None})

@@ -107,7 +107,7 @@ class SpeechServicer:
         """Return the models that recognize or detect speech."""
         response = pb.ListModelsResponse()
         pairs = self._models.all()
-        default = self._models.default_name() if any(recognizer for _, recognizer in pairs) else ""
+        default = self._models.default_or_none()
         for version, recognizer in pairs:
             _add_model(response, version, recognizer, default)
         return response
