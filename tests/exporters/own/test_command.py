@@ -80,9 +80,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """Return what is said by a command that has to fail and write nothing."""
+    """Return what is said by a command that has to fail and write no version."""
     assert main([*words, "--repository", "models"]) == 1
-    assert not Path("models").exists() or list(Path("models").iterdir()) == []
+    models = Path("models").iterdir() if Path("models").exists() else ()
+    assert [path.name for path in models if path.is_dir()] == []
     return capsys.readouterr().err
 
 
