@@ -34,7 +34,8 @@ def test_a_normalized_vector_has_length_one_unless_it_has_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "along", "rows", "columns"), [(224, 224, 7, 7, 7), (100, 200, 5, 5, 10), (200, 100, 4, 8, 4)]
+    ("height", "width", "along", "rows", "columns"),
+    [(224, 224, 7, 7, 7), (100, 200, 5, 5, 10), (200, 100, 4, 8, 4), (8, 16, 32, 8, 16)],
 )
 def test_places_are_square_along_both_sides(height: int, width: int, along: int, rows: int, columns: int) -> None:
     grid = occlusion_grid(height, width, along, True)
@@ -92,14 +93,22 @@ def test_half_of_a_mask_is_visible_on_average() -> None:
 
 
 def test_the_map_is_the_mean_probability_where_a_place_is_visible() -> None:
-    left, right = np.zeros((16, 16), np.float32), np.zeros((16, 16), np.float32)
-    left[:, :8], right[:, 8:] = 1, 1
-    found = RiseMap(16, 16)
+    left, right = np.zeros((64, 128), np.float32), np.zeros((64, 128), np.float32)
+    left[:, :64], right[:, 64:] = 1, 1
+    found = RiseMap(64, 128)
 
     found.add(np.stack([left, right]), np.array([0.9, 0.2]))
     found.add(right[None], np.array([0.4]))
 
-    np.testing.assert_allclose(found.values(), [[0.9, 0.3], [0.9, 0.3]], rtol=1e-6)
+    np.testing.assert_allclose(found.values(), 8 * [8 * [0.9] + 8 * [0.3]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width", "places"), [(8, 8, (7, 7)), (5, 32, (5, 7)), (224, 320, (28, 40))])
+def test_a_small_image_has_a_map_of_more_than_a_place(height: int, width: int, places: tuple[int, int]) -> None:
+    found = RiseMap(height, width)
+    found.add(np.ones((1, height, width), np.float32), np.array([0.5]))
+
+    np.testing.assert_allclose(found.values(), np.full(places, 0.5))
 
 
 def test_what_a_mask_covers_takes_the_mean_color() -> None:

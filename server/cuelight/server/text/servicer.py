@@ -55,7 +55,8 @@ class TextServicer:
             keep = choice.kept if choice is not None else without_attention
             outputs = await outputs_of(version, encoder, reading.texts, context.deadline(), keep)
         self._counts.embed(reading)
-        response = pb.EmbedResponse(model=version.name, model_version=version.version, dimension=encoder.dimension)
+        dimension = max((len(output[EMBEDDING]) for output in outputs.values()), default=0)
+        response = pb.EmbedResponse(model=version.name, model_version=version.version, dimension=dimension)
         for index in range(len(named)):
             add_embedding(response, index, reading, outputs, encoder, choice)
         return response
@@ -74,7 +75,7 @@ class TextServicer:
         if not encoder.normalized:
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
         rows, columns = sizes_of(request)
-        cosines = await self._pool.multiply(rows * columns * encoder.dimension, lambda: compared(request, vectors))
+        cosines = await self._pool.multiply(rows * columns * vectors.shape[1], lambda: compared(request, vectors))
         response = pb.SimilarityResponse(model=version.name, model_version=version.version, rows=rows, columns=columns)
         put_floats(response, "similarities", cosines)
         response.truncated.extend(named[index][0] for index, text in sorted(reading.texts.items()) if text.truncated)
