@@ -122,7 +122,7 @@ def test_fewer_long_texts_wait_at_once_than_short_ones(engines: Sequence[Session
     async def scenario() -> None:
         version = FakeVersion(engines=engines)
         version.signature.max_batch_size = 100
-        task = begun(version, texts(*[8] * 40, *[256] * 40))
+        task = begun(version, texts(*[8] * 40, *[256] * 80))
         await asyncio.sleep(0)
         assert [size for size, _ in version.asked] == [8] * 40
         version.answer(40)
@@ -133,7 +133,24 @@ def test_fewer_long_texts_wait_at_once_than_short_ones(engines: Sequence[Session
             version.answer(1)
             await asyncio.sleep(0)
 
-        assert len(await task) == 80
+        assert len(await task) == 120
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("count", "at_once"), [(4, 4), (5, 2)])
+def test_a_call_that_has_not_many_tokens_goes_as_a_whole(count: int, at_once: int) -> None:
+    async def scenario() -> None:
+        version = FakeVersion(engines=(ONE_CORE,))
+        version.signature.max_batch_size = 100
+        task = begun(version, texts(*[256] * count))
+        await asyncio.sleep(0)
+        assert len(version.asked) == at_once
+        while not task.done():
+            version.answer(1)
+            await asyncio.sleep(0)
+
+        assert len(await task) == count
 
     asyncio.run(scenario())
 

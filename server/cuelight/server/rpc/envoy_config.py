@@ -19,6 +19,9 @@ _MAX_WINDOW_UPDATES = 1_000_000
 answers share a frame here; beyond Envoy's own limit, 10, it closes the connection (seen with grpcio on a busy
 machine)."""
 _MAX_CONNECTIONS = 50_000
+_FREED_BYTES_A_SECOND = 16 << 20
+"""Envoy's allocator, which is Python's and the models' too in this process, keeps what was freed unless told to give it
+back; the largest message of empty fields leaves a gigabyte."""
 _RUNTIME = {
     # A backend calls for all its players over one connection, and calls end early all the time: by deadline, by a
     # player who leaves. Envoy takes that for an attack and cuts the connection, every other call on it included.
@@ -45,6 +48,7 @@ def envoy_config(front: FrontConfig, admin_socket: Path) -> dict[str, Any]:
     config: dict[str, Any] = server.get_envoy_config()
     config["admin"] = {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}}
     config["overload_manager"] = _overload_manager()
+    config["memory_allocator_manager"] = {"bytes_to_release": _FREED_BYTES_A_SECOND, "memory_release_interval": "1s"}
     config["layered_runtime"] = {"layers": [{"name": "cuelight", "static_layer": _RUNTIME}]}
     (listener,) = config["static_resources"]["listeners"]
     # With SO_REUSEPORT a second server would start on the same port and take half of the calls.

@@ -27,6 +27,7 @@ _BATCHES_AHEAD = 2
 _TOKENS_A_THREAD, _LEAST_TOKENS = 256, 512
 """Of long texts fewer, by the threads of all engines on the CPU: where each core has its own, the wide one's, too."""
 _TOKENS_A_GPU = 4096
+"""A call of no more than twice as many has them all in the queue: halves of many such calls would all end late."""
 
 
 async def outputs_of(
@@ -43,12 +44,13 @@ async def outputs_of(
     """
     window = max(1, version.signature.max_batch_size) * _BATCHES_AHEAD
     tokens = _tokens_ahead([engine.config for engine in version.engines])
+    goes_whole = sum(len(text.ids) for text in texts.values()) <= tokens * _BATCHES_AHEAD
     pending: deque[tuple[int, asyncio.Future[Arrays]]] = deque()
     done: dict[int, Arrays] = {}
     try:
         for index in sorted(texts, key=lambda index: len(texts[index].ids)):
             # The shortest come first, so this one is the longest of those ahead.
-            most = min(window, max(1, tokens // len(texts[index].ids)))
+            most = window if goes_whole else min(window, max(1, tokens // len(texts[index].ids)))
             while len(pending) >= most:
                 await _take(pending, done, keep)
             future = version.submit(encoder.inputs(texts[index].ids), 1, deadline_s=deadline_s)
