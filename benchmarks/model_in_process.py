@@ -4,10 +4,11 @@ A `Way` is how rows are computed: how many at once, by how many workers with how
 those there are is found by trying each for a moment, and then measured in turns with the server.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,26 +65,31 @@ def best_way(found: Sequence[Way], steps_of: Callable[[Way], list[Step]], try_s:
 
 
 def in_process_rows(steps: Sequence[Step], way: Way, seconds: float) -> InProcess:
-    """Let each worker step for that long after a first step that does not count."""
+    """Let each worker step for that long after a first step that does not count. Raises: what a step raises."""
     counts = [0] * len(steps)
     ready, stop = threading.Barrier(len(steps) + 1), threading.Event()
 
     def work(index: int) -> None:
-        steps[index]()
-        ready.wait()
-        while not stop.is_set():
+        try:
+            steps[index]()
+        except BaseException:
+            ready.abort()
+            raise
+        with contextlib.suppress(threading.BrokenBarrierError):
+            ready.wait()
+        while not (stop.is_set() or ready.broken):
             steps[index]()
             counts[index] += way.rows
 
-    workers = [threading.Thread(target=work, args=(index,)) for index in range(len(steps))]
+    with ThreadPoolExecutor(len(steps)) as threads:
+        workers = [threads.submit(work, index) for index in range(len(steps))]
+        with contextlib.suppress(threading.BrokenBarrierError):
+            ready.wait()
+        started_s, cpu_s = time.perf_counter(), time.process_time()
+        wait(workers, seconds, FIRST_EXCEPTION)
+        stop.set()
     for worker in workers:
-        worker.start()
-    ready.wait()
-    started_s, cpu_s = time.perf_counter(), time.process_time()
-    stop.wait(seconds)
-    stop.set()
-    for worker in workers:
-        worker.join()
+        worker.result()
     # Batches that were under way at the end are counted, and so is their time.
     took_s, used_s = time.perf_counter() - started_s, time.process_time() - cpu_s
     return InProcess(sum(counts) / took_s, used_s * 1000 / sum(counts))
@@ -94,7 +100,7 @@ def onnxruntime_steps(model: Path, case: Case, way: Way) -> list[Step]:
     return [_onnxruntime_step(_opened(model, way.threads), case, way.rows) for _ in range(way.workers)]
 
 
-@contextmanager
+@contextlib.contextmanager
 def torch_steps(module: nn.Module, case: Case, way: Way) -> Iterator[list[Step]]:
     """Give a worker's step each, with PyTorch on the threads of `way` until the block is left."""
     before = torch.get_num_threads()

@@ -5,7 +5,7 @@ Models that the repository lacks are exported first, and in int8 where `--quanti
 made for the task. In process the best batch up to as many rows counts, on the server's cores and without spinning. The
 systems take turns within each round; each figure is the median over the rounds. `python benchmarks/models.py
 [--only NAME ...] [--rounds 3] [--seconds 1.5] [--out benchmarks/results]` prints tables and writes them as Markdown and
-JSON, with a plot. README's table of models is made from the same JSON: `cuelight export table --figures`.
+JSON, with a plot. README's tables of models are made from the same JSON: `cuelight export table --figures`.
 """
 
 import argparse

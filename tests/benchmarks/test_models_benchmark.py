@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 
 from benchmarks.model_cases import SIZES, TEXT, TEXT_TOKENS, case_of, typed_call
-from benchmarks.model_in_process import Way, onnxruntime_steps, torch_steps, ways
+from benchmarks.model_in_process import Way, in_process_rows, onnxruntime_steps, torch_steps, ways
 from benchmarks.model_report import GOAL_MODELS, goals, plot, tables
 from benchmarks.model_rounds import Settings, middle, model_file
 from benchmarks.models import run
@@ -85,6 +85,19 @@ def test_both_ways_in_process_hand_state_on(tmp_path: Path) -> None:
             want = np.float32(10) * sum((x for _ in range(step)), np.zeros_like(x))
             np.testing.assert_allclose(ours()[0], want, rtol=1e-6)
             np.testing.assert_allclose(theirs()[0].numpy(), want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("good", [0, 1, 5], ids=["first", "second", "later"])
+def test_a_worker_that_fails_ends_the_measurement_with_its_error(good: int) -> None:
+    taken = iter(range(good))
+
+    def failing() -> list[int]:
+        if next(taken, None) is None:
+            raise ZeroDivisionError("the step")
+        return []
+
+    with pytest.raises(ZeroDivisionError, match="the step"):
+        in_process_rows([failing, lambda: []], Way(1, 2, 1), seconds=600)
 
 
 def test_pytorch_has_its_threads_back_afterwards(tmp_path: Path) -> None:

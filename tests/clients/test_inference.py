@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -46,6 +47,29 @@ def test_every_datatype_comes_back_as_it_went(client: InferenceClient, datatype:
     else:
         assert y.dtype == expected.dtype
         np.testing.assert_array_equal(y, expected)
+
+
+def test_the_byte_order_and_the_layout_of_an_array_do_not_matter(client: InferenceClient) -> None:
+    values = np.array([[1, 2, 3], [-4, 5.5, 6]], np.float32)
+
+    for array in (values.astype(">f4"), np.asfortranarray(values), values[:, ::-1].copy()[:, ::-1]):
+        np.testing.assert_array_equal(client.infer("identity_fp32", {"x": array})["y"], values)
+
+
+def test_what_numpy_makes_an_array_of_is_taken(client: InferenceClient) -> None:
+    given: Any = [[1, 2, -3]]
+    words = np.array([["a", "", "ü"]])
+
+    assert client.infer("identity_int64", {"x": given})["y"].tolist() == given
+    assert client.infer("identity_bytes", {"x": words})["y"].tolist() == [[b"a", b"", "ü".encode()]]
+
+
+def test_bf16_is_taken_as_ml_dtypes_has_it_and_comes_back_as_fp32(client: InferenceClient) -> None:
+    y = client.infer("identity_bf16", {"x": np.array([[1.0, -2.5, 3e38]], ml_dtypes.bfloat16)})["y"]
+
+    assert y.dtype == np.float32
+    # 3e38 is 0x7f61b1e6; its upper half, rounded to the nearest, is 0x7f62.
+    assert y.view(np.uint32).tolist() == [[0x3F800000, 0xC0200000, 0x7F620000]]
 
 
 def test_a_stream_answers_in_order(client: InferenceClient) -> None:

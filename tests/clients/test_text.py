@@ -163,7 +163,7 @@ def test_a_call_holds_no_more_text_than_the_server_takes() -> None:
 def test_embed_writes_vectors_and_json(
     server: ServeProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "texts").write_text("one\n\n  two three \n", encoding="utf-8")
+    (tmp_path / "texts").write_text("\ufeffone\n\n  two three \n", encoding="utf-8")
     words = ["--in", str(tmp_path / "texts"), "--url", server.target]
 
     assert main(["embed", *words, "--out", str(tmp_path / "vectors.npy")]) == 0
@@ -171,7 +171,9 @@ def test_embed_writes_vectors_and_json(
 
     wanted = [embedding_of("one"), embedding_of("two three")]
     np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), wanted, atol=1e-5)
-    written, *lines = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[0] == f"cuelight: note: {tmp_path / 'texts'}: 1 empty line left out"
+    written, *lines = printed.out.splitlines()
     assert written.endswith("vectors.npy: 2 x 4")
     told = [json.loads(line) for line in lines]
     assert [one["text"] for one in told] == ["four", "one", "two three"]
@@ -197,12 +199,28 @@ def test_similar_and_nearest_print_best_first(server: ServeProcess, tmp_path: Pa
         (["embed", "one", "--attention", "a.png", "--layer", "9"], 1, "attention.layers[0]: expected 0 to 2, got 9"),
         (["embed", "one", "--model", "words"], 1, 'model: "words" does not embed text'),
         (["nearest", "south"], 1, 'no word "south"'),
+        (["nearest", "north", "--top", "0"], 2, "--top: got 0, expected 1 or more"),
+        (["nearest", "north", "--tls-identity", "a.pem", "b.pem"], 2, "--tls-identity goes with --tls-ca"),
     ],
 )
 def test_commands_say_what_is_wrong(
     server: ServeProcess, capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str
 ) -> None:
     assert main([*words, "--url", server.target]) == code
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "said"),
+    [
+        ("http://127.0.0.1:1", 2, "--url http://127.0.0.1:1: expected HOST:PORT, such as 127.0.0.1:1"),
+        ("127.0.0.1:1", 1, "cuelight: error: no server answers at 127.0.0.1:1: "),
+    ],
+)
+def test_a_server_that_is_not_there_is_named(
+    capsys: pytest.CaptureFixture[str], address: str, code: int, said: str
+) -> None:
+    assert main(["nearest", "north", "--url", address]) == code
     assert said in capsys.readouterr().err
 
 

@@ -12,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from cuelight.client import Channel, InferenceClient, InvalidRequest, VisionClient, classify
+from cuelight.client import Channel, Frame, InferenceClient, InvalidRequest, VisionClient, classify
 from cuelight.client.vision import prepare_image
+from cuelight.client.vision_calls import frame_request
 from cuelight.exporters.samples import PHOTO
 from tests.serve_process import FRONTS, environment, running_server
 
@@ -127,3 +128,8 @@ def test_espresso_is_named_by_the_real_server(
     assert 200 < x < 380 and 60 < y < 210, "the coffee in the cup"
     assert alike[0].vector.shape == (1280,)
     assert float(alike[0].vector @ alike[1].vector) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_an_image_alone_is_a_frame_without_id_and_time() -> None:
+    assert frame_request(b"pixels") == frame_request(Frame(b"pixels"))
+    assert frame_request(Frame(b"pixels", 3)) != frame_request(Frame(b"pixels"))

@@ -79,12 +79,16 @@ def test_with_a_client_authority_only_clients_it_signed_get_in(start: Start, cer
         files = (certificates.ca, certificates.client, certificates.client_key)
         ca, certificate, key = (str(file) for file in files)
         listed = run_cuelight("models", "--url", server.target, "--tls-ca", ca, "--tls-identity", certificate, key)
+        asked = run_cuelight("embed", "a", "--url", server.target, "--tls-ca", ca, "--tls-identity", certificate, key)
         with grpc.secure_channel(server.target, unknown) as channel, pytest.raises(grpc.RpcError) as refused:
             live(channel)
 
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     assert listed.returncode == 0, listed.stderr
     assert "doubling" in listed.stdout
+    # It got in, and was told that there is nothing that embeds text.
+    assert asked.returncode == 1
+    assert "no model" in asked.stderr
 
 
 def log_lines(server: ServeProcess) -> list[dict[str, Any]]:

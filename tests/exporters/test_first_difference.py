@@ -57,8 +57,7 @@ def test_a_tensor_that_the_file_computes_otherwise_is_named(tmp_path: Path) -> N
     layout = probe(spec, module, 0)
     model = tmp_path / "model.onnx"
     program = write_onnx(spec, trace(spec, module, layout, 0), layout, model)
-    x = np.ones((2, 5, 4), np.float32)
-    case = Case(SIZES, 0, {"x": x})
+    case = case_of_ones()
     assert "no tensor differs" in first_difference(spec, module, program, model, case)
 
     proto = onnx.load(model)
@@ -70,6 +69,76 @@ def test_a_tensor_that_the_file_computes_otherwise_is_named(tmp_path: Path) -> N
     assert text.startswith('the first tensor that differs is "y" (with batch 2, time 5, step 0): Add in module "upper"')
     assert "return self.upper(hidden)" in text
     assert "off by 1 at [" in text
+
+
+def test_an_output_that_rounding_alone_puts_beyond_its_tolerance_is_named(tmp_path: Path) -> None:
+    module = TwoLayers().eval()
+    spec = spec_for(module, atol=1e-6, rtol=0.0)
+    layout = probe(spec, module, 0)
+    model = tmp_path / "model.onnx"
+    program = write_onnx(spec, trace(spec, module, layout, 0), layout, model)
+    proto = onnx.load(model)
+    (bias,) = (tensor for tensor in proto.graph.initializer if tensor.name == "upper.bias")
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(0.01), bias.name))
+    onnx.save(proto, model)
+    # Beside outputs of 10,000, 0.01 is a rounding error of FP32 that atol has no room for.
+    case = Case(SIZES, 0, {"x": np.full((2, 5, 4), 1e5, np.float32)})
+
+    text = first_difference(spec, module, program, model, case)
+
+    assert text.startswith(
+        'no tensor differs when both sides get the same inputs (with batch 2, time 5, step 0), but output "y"'
+    )
+    assert "off by 0.0" in text
+    assert "adds up over steps" not in text
+
+
+def test_a_difference_that_no_single_step_shows_is_laid_to_the_steps(tmp_path: Path) -> None:
+    module = TwoLayers().eval()
+    spec = spec_for(module)
+    layout = probe(spec, module, 0)
+    model = tmp_path / "model.onnx"
+    program = write_onnx(spec, trace(spec, module, layout, 0), layout, model)
+
+    text = first_difference(spec, module, program, model, case_of_ones(step=7))
+
+    assert text.endswith("(with batch 2, time 5, step 7): the difference adds up over steps")
+
+
+@pytest.mark.parametrize("layer", [nn.GRU, nn.LSTM])
+def test_a_recurrent_layer_is_not_blamed_for_a_state_that_nobody_uses(layer: type[nn.Module], tmp_path: Path) -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer(4, 3, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            states: Tensor = self.layer(x)[0]
+            return states[:, -1]
+
+    module = Recurrent().eval()
+    spec = spec_for(module)
+    layout = probe(spec, module, 0)
+    program = write_onnx(spec, trace(spec, module, layout, 0), layout, tmp_path / "model.onnx")
+
+    text = first_difference(spec, module, program, tmp_path / "model.onnx", case_of_ones())
+
+    assert "no tensor differs" in text
+
+
+def test_one_of_two_outputs_that_is_burnt_in_is_enough(tmp_path: Path) -> None:
+    class Gives(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x * 3, x + (1.0 if torch.compiler.is_compiling() else 2.0)
+
+    with pytest.raises(ParityError) as raised:
+        export_model(spec_for(Gives(), outputs=("y", "z")), tmp_path, tmp_path)
+
+    assert "the first output that differs is that of the module itself: tracing has burnt" in raised.value.difference
+
+
+def case_of_ones(step: int = 0) -> Case:
+    return Case(SIZES, step, {"x": np.ones((2, 5, 4), np.float32)})
 
 
 def test_an_operation_without_a_form_in_onnx_is_named_with_its_line(tmp_path: Path) -> None:

@@ -32,6 +32,15 @@ def test_an_error_is_measured_against_what_is_allowed(got: list[float], want: li
     assert row.share_of_tolerance == pytest.approx(share)
 
 
+def test_another_datatype_is_infinitely_far_off() -> None:
+    """Equal numbers in another datatype are another contract with the client."""
+    spec = replace(DOUBLER, atol=0.5, rtol=0.1)
+
+    row = compare(spec, 1, 0, "y", array([1.0]).astype(np.float32), array([1.0]))
+
+    assert row.share_of_tolerance == INF
+
+
 def test_without_tolerance_only_equal_values_agree() -> None:
     spec = replace(DOUBLER, atol=0.0, rtol=0.0)
 

@@ -19,6 +19,8 @@ from cuelight.exporters.self_attention.spec import SPEC
 
 RIGHT_LIMIT = 336
 """Of 360; 340 were measured."""
+ALIKE_LIMIT = 36
+"""A guess gets so many right; 29 were measured when every patch heeds all alike."""
 
 
 def test_outputs_and_weights_are_those_of_multihead_attention() -> None:
@@ -65,7 +67,8 @@ def test_what_is_heeded_matters(cache_dir: Path) -> None:
         weights = alike(train.as_input(held_out))[1]
 
     torch.testing.assert_close(weights, torch.full_like(weights, 1 / TOKENS))
-    assert train.right_of(alike, held_out) < train.right_of(network, held_out) - 36
+    assert train.right_of(alike, held_out) <= ALIKE_LIMIT
+    assert train.right_of(network, held_out) >= RIGHT_LIMIT
 
 
 def test_the_same_seed_gives_the_same_weights(cache_dir: Path) -> None:

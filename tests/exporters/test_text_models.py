@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
+from torch import Tensor, nn
 
 from cuelight.exporters import glove_6b_50d, minilm_l6_v2
 from cuelight.exporters.export import Export
@@ -53,8 +56,6 @@ def test_embeddings_equal_those_of_transformers_with_the_same_weights(
     minilm: ort.InferenceSession, tokenizer: Tokenizer, cache_dir: Path, tmp_path: Path
 ) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed: no project needs it")
-    import torch  # noqa: PLC0415
-
     theirs = reference(transformers, cache_dir, tmp_path)
     worst = 0.0
     for text in sentences(cache_dir):
@@ -77,6 +78,56 @@ def reference(transformers: Any, cache_dir: Path, folder: Path) -> Any:
     for file in (config, minilm_l6_v2.WEIGHTS):
         (folder / file.name).symlink_to(file.fetch(cache_dir).absolute())
     return transformers.BertModel.from_pretrained(str(folder), local_files_only=True).eval()
+
+
+def test_embeddings_equal_those_of_pytorchs_own_layers_with_the_same_weights(
+    minilm: ort.InferenceSession, tokenizer: Tokenizer, cache_dir: Path
+) -> None:
+    """Another implementation of the published network, which is always there; every tenth of the sentences."""
+    weights = load_file(minilm_l6_v2.WEIGHTS.fetch(cache_dir))
+    layers = [pytorchs_layer(weights, f"encoder.layer.{index}.") for index in range(minilm_l6_v2.LAYERS)]
+
+    for text in sentences(cache_dir)[::10]:
+        ids = tokenizer.encode(text).ids
+        with torch.inference_mode():
+            hidden = embedded_tokens(weights, torch.tensor([ids]))
+            for layer in layers:
+                hidden = layer(hidden)
+            want = nn.functional.normalize(hidden.mean(1), dim=1)[0].numpy()
+        np.testing.assert_allclose(embedded(minilm, ids), want, atol=1e-5)
+
+
+def embedded_tokens(weights: dict[str, Tensor], ids: Tensor) -> Tensor:
+    """Source: Devlin et al., BERT, 2018, figure 2: the sum of token, segment and position embeddings, normalized."""
+    words, segments, places = (
+        weights[f"embeddings.{kind}_embeddings.weight"] for kind in ("word", "token_type", "position")
+    )
+    summed = words[ids] + segments[0] + places[torch.arange(ids.shape[1])]
+    scale, shift = (weights[f"embeddings.LayerNorm.{part}"] for part in ("weight", "bias"))
+    return nn.functional.layer_norm(summed, (summed.shape[-1],), scale, shift, eps=1e-12)
+
+
+def pytorchs_layer(weights: dict[str, Tensor], prefix: str) -> nn.TransformerEncoderLayer:
+    layer = nn.TransformerEncoderLayer(
+        384, 12, 1536, dropout=0.0, activation="gelu", layer_norm_eps=1e-12, batch_first=True
+    )
+    names = {
+        "self_attn.out_proj": "attention.output.dense",
+        "norm1": "attention.output.LayerNorm",
+        "linear1": "intermediate.dense",
+        "linear2": "output.dense",
+        "norm2": "output.LayerNorm",
+    }
+    own = {
+        f"{ours}.{part}": weights[f"{prefix}{theirs}.{part}"]
+        for ours, theirs in names.items()
+        for part in ("weight", "bias")
+    }
+    for part in ("weight", "bias"):
+        parts = [weights[f"{prefix}attention.self.{role}.{part}"] for role in ("query", "key", "value")]
+        own[f"self_attn.in_proj_{part}"] = torch.cat(parts)
+    layer.load_state_dict(own, strict=True)
+    return layer.eval()
 
 
 def test_padding_changes_nothing(minilm: ort.InferenceSession, tokenizer: Tokenizer) -> None:

@@ -121,3 +121,33 @@ def test_a_branch_on_a_size_is_remembered_with_its_line() -> None:
 
     assert "if x.shape[1] > 6:" in assumption
     assert "assumed: x.shape[1] > 6" in assumption
+
+
+@pytest.mark.parametrize(("max_size", "traces"), [(None, 2), (8, 1)])
+def test_a_largest_size_that_is_told_spares_the_trace_that_finds_it(max_size: int | None, traces: int) -> None:
+    traced: list[bool] = []
+
+    class Places(nn.Module):
+        """Knows a number for each of eight steps, and for no more."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.places = nn.Parameter(torch.ones(8, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            traced.append(torch.compiler.is_compiling())
+            return x + self.places[: x.shape[1]]
+
+    module = Places().eval()
+    spec = spec_for(module, axes=(Axis("time", (3, 5, 8), max_size),))
+
+    program = trace(spec, module, probe(spec, module, 0), 0).program
+
+    assert sum(traced) == traces
+    shape = next(node for node in program.graph.nodes if node.name == "x").meta["val"].shape
+    assert not isinstance(shape[1], int)
+
+
+def test_an_axis_is_not_tried_beyond_its_largest_size() -> None:
+    with pytest.raises(ValueError, match=r'axis "time": expected sizes up to 8, got \(3, 9\)'):
+        Axis("time", (3, 9), 8)

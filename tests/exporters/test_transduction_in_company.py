@@ -1,6 +1,7 @@
 """A text transduced alone and among many others, by the trained models: the same numbers to the last bit."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def test_company_changes_no_bit_of_an_output(model: str, repository_of: Callable
     async def scenario() -> None:
         loader = VersionLoader(EngineConfig(cores=1, device="cpu"), 4096, extensions=Extensions(accompany=accompanied))
         async with running(repository_of(model), loader=loader) as repository:
-            servicer = TransductionServicer(TextModels(repository, TextConfig()))
+            servicer = TransductionServicer(TextModels(repository, TextConfig()), Counter())
             alone = [await result(servicer, request) for request in requests]
             together = await asyncio.gather(*(result(servicer, request) for request in requests))
 

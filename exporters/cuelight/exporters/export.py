@@ -6,8 +6,6 @@ Everything happens in a folder beside the target; a failure anywhere leaves the 
 """
 
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,22 +18,20 @@ import torch
 from torch import nn
 
 from cuelight.exporters.conversion import write_onnx
-from cuelight.exporters.errors import ExportError
 from cuelight.exporters.first_difference import first_difference
-from cuelight.exporters.model_names import check_names
+from cuelight.exporters.model_names import RESERVED_FILES, check_files, check_names
 from cuelight.exporters.parity import ParityError, ParityReport, check_parity, run_torch
 from cuelight.exporters.probe import probe
-from cuelight.exporters.reports.report import JSON_FILE, PAGE_FILE, make_report, write_report
+from cuelight.exporters.reports.report import make_report, write_report
 from cuelight.exporters.sizes import example_of, golden_sizes
 from cuelight.exporters.spec import ExportSpec
 from cuelight.exporters.threads import one_thread
 from cuelight.exporters.tracing import trace
+from cuelight.exporters.versions import check_writable, new_version, put_in_place
 
 __all__ = ["Export", "Written", "export_model", "write_proven", "write_version"]
 
 SCHEMA = "1"
-
-_FILES = ("model.onnx", "golden.npz", JSON_FILE, PAGE_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +90,9 @@ def write_version(
     Raises: what `write` raises, and as `export_model`.
     """
     check_names(spec)
-    folder = repository / spec.name
-    number = version if version is not None else _next_version(folder)
-    target = folder / str(number)
-    if target.exists():
-        raise FileExistsError(
-            f"{target} exists; versions are never overwritten: the next one is {_next_version(folder)}"
-        )
-    _check_writable(repository)
+    number = new_version(repository / spec.name, version)
+    target = repository / spec.name / str(number)
+    check_writable(repository)
     module = spec.build(cache_dir)
     repository.mkdir(parents=True, exist_ok=True)
     with one_thread(), tempfile.TemporaryDirectory(prefix=f".{spec.name}-", dir=repository) as scratch:
@@ -114,12 +105,12 @@ def write_version(
         notes = (*made.notes, *(line for _, lines in further for line in lines))
         beside = [f"{graph.name}.{ending}" for graph in spec.further for ending in ("onnx", "golden.npz")]
         assets = spec.assets(cache_dir)
+        check_files([*beside, *assets])
         for name, content in assets.items():
             (Path(scratch) / name).write_bytes(content)
         report = make_report(made.spec, module, Path(scratch), number, made.parity, seed, notes)
         write_report({**report, **made.sections}, Path(scratch))
-        folder.mkdir(exist_ok=True)
-        _put_in_place(Path(scratch), target, (*_FILES, *beside, *assets))
+        put_in_place(_finished(Path(scratch), (*RESERVED_FILES, *beside, *assets)), target)
     graphs = ("model", *(graph.name for graph in spec.further))
     size_bytes = sum((target / f"{name}.onnx").stat().st_size for name in graphs)
     return Export(target, number, size_bytes, made.parity, tuple(proof for proof, _ in further))
@@ -154,17 +145,6 @@ def _write_further(spec: ExportSpec, folder: Path, cache_dir: Path, seed: int) -
         f"({worst.output}, {worst.share_of_tolerance:.1%} of what is allowed)"
     )
     return report, (proof, *(f"{path.name}: {note}" for note in notes))
-
-
-def _check_writable(repository: Path) -> None:
-    """Raise ExportError when the repository, or the folder it is to be made in, cannot be written to."""
-    existing = repository
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        raise ExportError(f"repository {repository}: {existing} is not a folder")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise ExportError(f"repository {repository}: no right to write to {existing}")
 
 
 def _describe(path: Path, spec: ExportSpec, more: dict[str, str]) -> None:
@@ -204,15 +184,10 @@ def _write_golden(spec: ExportSpec, module: nn.Module, path: Path, seed: int) ->
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
-def _next_version(folder: Path) -> int:
-    numbers = [int(path.name) for path in folder.glob("*") if path.is_dir() and path.name.isdecimal()]
-    return max(numbers, default=0) + 1
-
-
-def _put_in_place(scratch: Path, target: Path, names: Sequence[str]) -> None:
-    """Rename the finished files in one step, so that a polling server never sees half a version."""
-    ready = scratch.with_name(f"{scratch.name}.ready")
+def _finished(scratch: Path, names: Sequence[str]) -> Path:
+    """Return a folder within the scratch one that holds the finished files alone."""
+    ready = scratch / "finished"
     ready.mkdir()
     for name in names:
-        shutil.move(scratch / name, ready / name)
-    ready.rename(target)
+        (scratch / name).rename(ready / name)
+    return ready

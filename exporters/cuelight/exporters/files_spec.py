@@ -3,13 +3,13 @@
 It proves itself in its own way: `write` raises ProofError, or returns the lines a person reads.
 """
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cuelight.exporters.spec import Check
+from cuelight.exporters.versions import check_writable, new_version, put_in_place
 from cuelight.exporters.weights import WheelFile
 
 __all__ = ["FilesExport", "FilesSpec", "ProofError", "export_files"]
@@ -50,27 +50,21 @@ class FilesExport:
 def export_files(spec: FilesSpec, repository: Path, cache_dir: Path, version: int | None = None) -> FilesExport:
     """Write one model into `<repository>/<name>/<version>/`, by default as the next version.
 
-    Raises: ProofError; FileExistsError when the version is there already; WeightsError when the weights cannot be had.
+    Raises: ProofError; ExportError when the repository cannot be written to; FileExistsError when the version is there
+    already; WeightsError when the weights cannot be had.
     """
     # The report's module names this one's types.
     from cuelight.exporters.reports.report import make_files_report, write_report  # noqa: PLC0415
 
-    folder = repository / spec.name
-    taken = [int(path.name) for path in folder.glob("*") if path.is_dir() and path.name.isdecimal()]
-    number = version if version is not None else max(taken, default=0) + 1
-    target = folder / str(number)
-    if target.exists():
-        raise FileExistsError(f"{target} exists; versions are never overwritten")
+    number = new_version(repository / spec.name, version)
+    target = repository / spec.name / str(number)
+    check_writable(repository)
     repository.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{spec.name}-", dir=repository))
-    try:
-        proof = spec.write(scratch, cache_dir)
-        write_report(make_files_report(spec, scratch, number, proof), scratch)
-        scratch.chmod(0o755)
-        folder.mkdir(exist_ok=True)
-        # Renamed in one step, so that a polling server never sees half a version.
-        scratch.rename(target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".{spec.name}-", dir=repository) as scratch:
+        ready = Path(scratch) / "finished"
+        ready.mkdir()
+        proof = spec.write(ready, cache_dir)
+        write_report(make_files_report(spec, ready, number, proof), ready)
+        put_in_place(ready, target)
     size_bytes = sum(path.stat().st_size for path in target.iterdir())
     return FilesExport(target, number, size_bytes, proof)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cuelight.exporters.arpabet import CONSONANTS, STRESSED_VOWELS
 from cuelight.exporters.spec import Axis, Check, ExportSpec, StatePair
 from cuelight.exporters.transduction import DECODER, TASK, Transduction
 from cuelight.exporters.weights import WheelFile
@@ -26,15 +27,12 @@ WEIGHTS = WheelFile(
 
 _WIDTH = 256
 """Of embeddings and states, on both sides."""
-_VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
-_CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH"
 
 
 def _phonemes() -> tuple[str, ...]:
-    """Return ARPAbet in the order of its letters, each vowel without stress (0), with the main (1) and another (2)."""
-    stressed = [f"{vowel}{stress}" for vowel in _VOWELS for stress in "012"]
+    """Return ARPAbet in the order of its letters."""
     # Some of the dictionary's entries had this one without a digit, so the model has it, too.
-    return tuple(sorted([*stressed, "UW", *_CONSONANTS.split()]))
+    return tuple(sorted([*STRESSED_VOWELS, "UW", *CONSONANTS]))
 
 
 FACTS = Transduction(

@@ -246,7 +246,7 @@ SPEC = ExportSpec(
     max_batch_size=MAX_BATCH,
     parity_batches=(1, 5),
     golden_batches=(1, 3),
-    axes=(Axis("tokens", (2, 9, 256)),),
+    axes=(Axis("tokens", (2, 9, 256), _POSITIONS),),
     atol=1e-5,
     rtol=1e-4,
     metadata=metadata,
@@ -262,8 +262,8 @@ SPEC = ExportSpec(
     ),
     architecture="Transformer encoder, 6 layers",
     check=Check(
-        "embeddings of transformers with the same weights",
-        "tests/exporters/test_text_models.py::test_embeddings_equal_those_of_transformers_with_the_same_weights",
+        "embeddings of PyTorch's own Transformer layers with the same weights",
+        "tests/exporters/test_text_models.py::test_embeddings_equal_those_of_pytorchs_own_layers_with_the_same_weights",
     ),
     int8_method="int8-dynamic",
 )
@@ -278,7 +278,7 @@ ATTENTION_SPEC = ExportSpec(
     max_batch_size=8,
     parity_batches=(1, 3),
     golden_batches=(1, 2),
-    axes=(Axis("tokens", (2, 9, 64)),),
+    axes=(Axis("tokens", (2, 9, 64), _POSITIONS),),
     atol=1e-5,
     rtol=1e-4,
     metadata=_attention_metadata,

@@ -13,16 +13,25 @@ import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from tqdm import tqdm
 
 from cuelight.exporters.errors import ExportError
 from cuelight.exporters.probe import outputs_of
 from cuelight.exporters.sizes import BATCH, Sizes, describe_sizes, example_of, parity_sizes
-from cuelight.exporters.spec import ExportSpec
+from cuelight.exporters.spec import Arrays, ExportSpec
 from cuelight.exporters.threads import open_on_one_thread
 
-__all__ = ["Case", "OutputParity", "ParityError", "ParityReport", "check_parity", "compare", "run_torch", "table"]
-
-Arrays = dict[str, NDArray[Any]]
+__all__ = [
+    "Case",
+    "OutputParity",
+    "ParityError",
+    "ParityReport",
+    "check_parity",
+    "compare",
+    "run_onnx",
+    "run_torch",
+    "table",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +118,11 @@ def check_parity(spec: ExportSpec, module: nn.Module, model: Path, seed: int) ->
     session = open_on_one_thread(model)
     rows: list[OutputParity] = []
     failure: Case | None = None
-    for sizes, of_seed, step, inputs, got, want in _runs(spec, module, session, seed):
+    # On a terminal alone, and only where it takes a while.
+    runs = tqdm(
+        _runs(spec, module, session, seed), "comparing with PyTorch", unit=" runs", leave=False, delay=1, disable=None
+    )
+    for sizes, of_seed, step, inputs, got, want in runs:
         axes = tuple((name, size) for name, size in sizes.items() if name != BATCH)
         case = [compare(spec, sizes[BATCH], step, name, got[name], want[name], axes, of_seed) for name in spec.outputs]
         rows += case
@@ -125,6 +138,21 @@ def run_torch(spec: ExportSpec, module: nn.Module, inputs: Mapping[str, NDArray[
     return {name: tensor.numpy() for name, tensor in outputs_of(spec, returned).items()}
 
 
+def run_onnx(spec: ExportSpec, session: ort.InferenceSession, inputs: Arrays, sizes: Sizes) -> Arrays:
+    """Return the file's outputs by name. Raises: ExportError when it cannot be run at these sizes."""
+    # An input that the graph does not use has been dropped from it.
+    taken = {node.name for node in session.get_inputs()}
+    try:
+        outputs = session.run(list(spec.outputs), {name: array for name, array in inputs.items() if name in taken})
+    except Exception as error:
+        # ONNX Runtime raises a type of its own for every way a run can fail.
+        raise ExportError(
+            f"{spec.name}: the ONNX file cannot be run with {describe_sizes(sizes)}, which the module can: a size of "
+            f"the traced example was burnt into the graph\n  ({str(error).strip().splitlines()[0]})"
+        ) from error
+    return dict(zip(spec.outputs, outputs, strict=True))
+
+
 def compare(
     spec: ExportSpec,
     batch: int,
@@ -135,9 +163,12 @@ def compare(
     axes: tuple[tuple[str, int], ...] = (),
     seed: int = 0,
 ) -> OutputParity:
-    """Measure one output against what is allowed; another shape, or a NaN on one side, is infinitely far off."""
+    """Measure one output against what is allowed.
+
+    Another shape or datatype, or a NaN on one side, is infinitely far off.
+    """
     infinite = float("inf")
-    if got.shape != want.shape:
+    if got.shape != want.shape or got.dtype != want.dtype:
         return OutputParity(batch, step, name, infinite, infinite, infinite, (), axes, seed)
     magnitude = np.abs(want.astype(np.float64))
     with np.errstate(invalid="ignore"):
@@ -186,21 +217,7 @@ def _runs(
             for step in range(spec.parity_steps):
                 inputs = {name: tensor.numpy() for name, tensor in example_of(spec, generator, sizes).items()}
                 want = run_torch(spec, module, {**inputs, **theirs})
-                got = _run_onnx(spec, session, {**inputs, **ours}, sizes)
+                got = run_onnx(spec, session, {**inputs, **ours}, sizes)
                 yield sizes, of_seed, step, {**inputs, **theirs}, got, want
                 theirs = {pair.input: want[pair.output] for pair in spec.state}
                 ours = {pair.input: got[pair.output] for pair in spec.state}
-
-
-def _run_onnx(spec: ExportSpec, session: ort.InferenceSession, inputs: Arrays, sizes: Sizes) -> Arrays:
-    # An input that the graph does not use has been dropped from it.
-    taken = {node.name for node in session.get_inputs()}
-    try:
-        outputs = session.run(list(spec.outputs), {name: array for name, array in inputs.items() if name in taken})
-    except Exception as error:
-        # ONNX Runtime raises a type of its own for every way a run can fail.
-        raise ExportError(
-            f"{spec.name}: the ONNX file cannot be run with {describe_sizes(sizes)}, which the module can: a size of "
-            f"the traced example was burnt into the graph\n  ({str(error).strip().splitlines()[0]})"
-        ) from error
-    return dict(zip(spec.outputs, outputs, strict=True))

@@ -113,8 +113,10 @@ def _check_signature(spec: ExportSpec, module: nn.Module, inputs: Mapping[str, T
     try:
         bound = signature.bind(*inputs.values()).arguments
     except TypeError as error:
+        tuples = spec.state and len(signature.parameters) < len(inputs)
+        hint = "; one that takes its state as a tuple needs a module around it that takes tensors" if tuples else ""
         raise ExportError(
-            f"{spec.name}: forward{signature} does not take the {len(inputs)} example inputs ({given}): {error}"
+            f"{spec.name}: forward{signature} does not take the {len(inputs)} example inputs ({given}): {error}{hint}"
         ) from error
     arguments = [name for name, value in bound.items() if isinstance(value, Tensor)]
     if arguments != list(inputs) and sorted(arguments) == sorted(inputs):

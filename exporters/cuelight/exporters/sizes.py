@@ -1,15 +1,26 @@
 """Which sizes a model is tried on, and the inputs of a size."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import product
 
 import torch
 from torch import Tensor
 
 from cuelight.exporters.errors import ExportError
-from cuelight.exporters.spec import ExportSpec
+from cuelight.exporters.spec import Axis, ExportSpec
 
-__all__ = ["BATCH", "Sizes", "describe", "describe_sizes", "example_of", "golden_sizes", "parity_sizes", "trace_sizes"]
+__all__ = [
+    "BATCH",
+    "Sizes",
+    "describe",
+    "describe_sizes",
+    "example_of",
+    "golden_axes",
+    "golden_sizes",
+    "parity_sizes",
+    "trace_sizes",
+]
 
 BATCH = "batch"
 """The name of the batch axis, in specs, on the command line and in the file."""
@@ -46,8 +57,13 @@ def parity_sizes(spec: ExportSpec) -> list[dict[str, int]]:
 
 
 def golden_sizes(spec: ExportSpec) -> list[dict[str, int]]:
-    """Return every golden batch size with the smallest two sizes of every axis."""
-    return _combined(spec, spec.golden_batches, [sorted(axis.sizes)[:_GOLDEN_AXIS_SIZES] for axis in spec.axes])
+    """Return every golden batch size with every size of every golden axis."""
+    return _combined(spec, spec.golden_batches, [axis.sizes for axis in golden_axes(spec)])
+
+
+def golden_axes(spec: ExportSpec) -> tuple[Axis, ...]:
+    """Return the axes with their smallest two sizes, those of the golden vectors."""
+    return tuple(replace(axis, sizes=tuple(sorted(axis.sizes)[:_GOLDEN_AXIS_SIZES])) for axis in spec.axes)
 
 
 def example_of(spec: ExportSpec, generator: torch.Generator, sizes: Sizes) -> dict[str, Tensor]:
@@ -78,9 +94,7 @@ def describe_sizes(sizes: Sizes) -> str:
     return ", ".join(f"{name} {size}" for name, size in sizes.items())
 
 
-def _combined(
-    spec: ExportSpec, batches: tuple[int, ...], sizes: list[tuple[int, ...] | list[int]]
-) -> list[dict[str, int]]:
+def _combined(spec: ExportSpec, batches: tuple[int, ...], sizes: list[tuple[int, ...]]) -> list[dict[str, int]]:
     names = (BATCH, *(axis.name for axis in spec.axes))
     chosen: Iterator[tuple[int, ...]] = product(batches, *sizes)
     return [dict(zip(names, combination, strict=True)) for combination in chosen]

@@ -39,14 +39,19 @@ class StatePair:
 class Axis:
     """An axis of free size beside the batch, such as time, and the sizes that parity is checked for.
 
-    Raises: ValueError when there are not two different sizes from 1 on: which axis of which tensor it is, is found by
-    trying two.
+    `max_size` is the largest that the module's code takes, where there is one; untold, it costs a trace that fails.
+
+    Raises: ValueError when there are not two different sizes from 1 on, for which axis of which tensor it is, is found
+    by trying two; or when one is above `max_size`.
     """
 
     name: str
     sizes: tuple[int, ...]
+    max_size: int | None = None
 
     def __post_init__(self) -> None:
+        if self.max_size is not None and max(self.sizes, default=0) > self.max_size:
+            raise ValueError(f'axis "{self.name}": expected sizes up to {self.max_size}, got {self.sizes}')
         if len(set(self.sizes)) < 2 or min(self.sizes) < 1:
             raise ValueError(f'axis "{self.name}": expected at least two different sizes from 1 on, got {self.sizes}')
 

@@ -9,7 +9,9 @@ the axes concerned are left to PyTorch --an axis became a constant--> ExportErro
 graph, with the assumptions; parity over the sizes of the spec says whether they hold
 """
 
+import contextlib
 import inspect
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,8 +51,8 @@ def trace(spec: ExportSpec, module: nn.Module, layout: Layout, seed: int) -> Tra
     Raises: ExportError naming the line that cannot be traced, or that works for one size of an axis only.
     """
     inputs = example_of(spec, torch.Generator().manual_seed(seed), trace_sizes(spec))
-    minimum = {BATCH: 1, **{axis.name: min(axis.sizes) for axis in spec.axes}}
-    named = {name: torch.export.Dim(name, min=least, max=_MAX_SIZE) for name, least in minimum.items()}
+    ranges = {BATCH: (1, _MAX_SIZE), **{axis.name: (min(axis.sizes), axis.max_size or _MAX_SIZE) for axis in spec.axes}}
+    named = {name: torch.export.Dim(name, min=least, max=most) for name, (least, most) in ranges.items()}
     with quiet(), recurrent_layers_whole(), listening() as heard:
         try:
             program = _export(module, inputs, layout, named)
@@ -73,7 +75,9 @@ def _export(
 ) -> torch.export.ExportedProgram:
     shapes = tuple({axis: dimensions[name] for axis, name in layout.inputs[key].items()} for key in inputs)
     arguments = tuple(inputs.values())
-    return torch.export.export(module, arguments, dynamic_shapes=_packed(module, arguments, shapes), strict=False)
+    # Where it fails, it prints the graph so far: of a large model thousands of lines above what went wrong.
+    with contextlib.redirect_stderr(io.StringIO()):
+        return torch.export.export(module, arguments, dynamic_shapes=_packed(module, arguments, shapes), strict=False)
 
 
 def _packed(module: nn.Module, arguments: tuple[Tensor, ...], shapes: tuple[Any, ...]) -> Any:

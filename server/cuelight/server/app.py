@@ -46,6 +46,7 @@ from cuelight.server.speech.service.metrics import SpeechMetrics
 from cuelight.server.speech.service.models import SpeechModels
 from cuelight.server.speech.service.servicer import SpeechServicer, speech_service
 from cuelight.server.speech.service.voice_tokens import VoiceTokens
+from cuelight.server.text.counts import TextCounts, TextMetrics
 from cuelight.server.text.models import TextModels
 from cuelight.server.text.service import text_service
 from cuelight.server.text.servicer import TextServicer
@@ -90,6 +91,7 @@ class InferenceApplication:
         self._health = HealthServicer(self._is_ready, self._changes)
         self._images = ImagePool(config.vision.threads, config.vision.max_waiting_images)
         self._image_counts = VisionCounts()
+        self._text_counts = TextCounts()
         self.services = self._mounted(config, log)
         self._operations = OperationsPort(
             config.server.host,
@@ -98,6 +100,7 @@ class InferenceApplication:
                 CallMetrics(self.ledger),
                 ModelMetrics(self._repository.serving),
                 SpeechMetrics(self._admission),
+                TextMetrics(self._text_counts, self._text_pool),
                 TransductionMetrics(self._repository),
                 VisionMetrics(self._image_counts, self._images),
                 PROCESS_COLLECTOR,
@@ -193,8 +196,8 @@ class InferenceApplication:
             speech_service(self._speech),
             riva_service(RivaServicer(self._speech)),
             text_service(
-                TextServicer(text_models, self._text_pool, config.text),
-                TransductionServicer(text_models),
+                TextServicer(text_models, self._text_pool, config.text, self._text_counts),
+                TransductionServicer(text_models, self._text_counts.transductions),
             ),
             vision_service(self._vision),
             health_service(self._health),

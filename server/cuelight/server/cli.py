@@ -143,6 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return int(importlib.import_module("cuelight.client.text_command").main(words))
         if words[:1] == ["pronounce"]:
             return int(importlib.import_module("cuelight.client.pronounce_command").main(words[1:]))
+        if words[:1] == ["infer"]:
+            return int(importlib.import_module("cuelight.client.infer_command").main(words[1:]))
         if words[:1] == ["classify"]:
             return int(importlib.import_module("cuelight.client.classify_command").main(words[1:]))
         if words[:1] == ["recommender"]:
@@ -180,6 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     token_key = commands.add_parser("token-key", help="print a new key for resume tokens, as a key file has it")
     token_key.add_argument("id", nargs="?", help="its name (default: today's date)")
+    commands.add_parser("infer", add_help=False, help="run a model on arrays (cuelight infer --help)")
     commands.add_parser("transcribe", add_help=False, help="turn speech into text (cuelight transcribe --help)")
     commands.add_parser("pronounce", add_help=False, help="say how words are said (cuelight pronounce --help)")
     for name, text in _TEXT_COMMANDS.items():

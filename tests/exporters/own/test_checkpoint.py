@@ -114,6 +114,28 @@ def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes) -> No
     assert f"checkpoint {path}" in refused(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "is empty"), (b"cat\ndog\n", r"is no checkpoint of PyTorch, it begins with b'cat\ndog\n'")],
+    ids=["empty", "text"],
+)
+def test_a_file_that_torch_has_not_written_is_told_from_a_dangerous_one(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_bytes(content)
+
+    assert said in refused(path)
+    assert "--allow-pickle" not in refused(path)
+
+
+def test_a_folder_is_told_with_the_weights_in_it(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "config.json").touch()
+
+    assert refused(tmp_path) == f"checkpoint {tmp_path}: a folder; give a file in it: model.safetensors"
+
+
 def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
     path = saved(tmp_path / "c.pt", {"weight": torch.ones(10_000)})
     path.write_bytes(path.read_bytes()[:20_000])

@@ -73,15 +73,17 @@ SPEC = ExportSpec(
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory, with a file of models in it."""
     (tmp_path / "own_models.py").write_text(FILE)
+    (tmp_path / "tokenizer.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """Return what is said by a command that has to fail and write nothing."""
+    """Return what is said by a command that has to fail and write no version."""
     assert main([*words, "--repository", "models"]) == 1
-    assert not Path("models").exists() or list(Path("models").iterdir()) == []
+    models = Path("models").iterdir() if Path("models").exists() else ()
+    assert [path.name for path in models if path.is_dir()] == []
     return capsys.readouterr().err
 
 
@@ -179,6 +181,33 @@ CLASSIFIER = ("own_models:Classifier", "--input", "ids=INT64[batch,5]:0..49")
             ("own_models:GivesTwo", "--name", "n", "--example", "own_models:any_length"),
             'axis 1 of input "x" is 3 in one example and 4 in the next, but no axis is marked',
         ),
+        (
+            (*CLASSIFIER, "--name", "n", "--task", "text_embedding"),
+            "--task text_embedding: the server needs tokenizer.json beside the model: --asset path/to/tokenizer.json",
+        ),
+        (
+            (*CLASSIFIER, "--name", "n", "--task", "text_embedding", "--asset", "tokenizer.json"),
+            "--task text_embedding: expected the inputs input_ids, attention_mask and at most token_type_ids, got ids",
+        ),
+        ((*CLASSIFIER, "--name", "n", "--task", "word_embedding"), "--asset path/to/words.txt"),
+        ((*CLASSIFIER, "--name", "n", "--task", "transduction"), "a model of two graphs, which takes a spec"),
+        (
+            (*CLASSIFIER, "--name", "n", "--metadata", "cuelight.preprocessing={kind: image}"),
+            "--metadata cuelight.preprocessing: expected JSON",
+        ),
+        (
+            ("own_models:GivesTwo", "--name", "n", "--input", "x=FP32[batch,4]", "--state", "x=y"),
+            '--state x=y: no output "y"; there are doubled, shifted',
+        ),
+        (
+            ("own_models:GivesTwo", "--name", "n", "--input", "x=FP32[batch,4]", "h=FP32[batch,4]", "--state", "h=y"),
+            "one that takes its state as a tuple needs a module around it that takes tensors",
+        ),
+        (("own_models.py", "--name", "n"), "A model of your own is given as own_models.py:factory"),
+        (("efficientnet_lite", "--name", "n"), 'no model "efficientnet_lite"; is it efficientnet_lite0?'),
+        (("silero_vad", "resnet"), 'no model "resnet"'),
+        (("own_models:GivesTwo", "silero_vad", "--name", "n"), "a model of your own is exported alone"),
+        (("all", "silero_vad"), '"all" stands alone, got all silero_vad'),
         (("own_models:SPEC", "--name", "n"), "--name: own_models:SPEC is a whole spec, which says this itself"),
         (("silero_vad", "--checkpoint", "w.pt"), "--checkpoint: is for a model of your own"),
         (("report",), "report: of which model?"),
@@ -191,12 +220,63 @@ def test_what_cannot_be_done_is_said_and_nothing_is_written(
     assert wanted in refused(capsys, *words)
 
 
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("image_classification", "note: serves tensors, but no images: cuelight.preprocessing is missing"),
+        ("image-classification", 'note: no service knows the task "image-classification"; one knows "image_class'),
+    ],
+)
+def test_what_a_service_will_lack_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str], task: str, expected: str
+) -> None:
+    assert main([*CLASSIFIER, "--name", "n", "--task", task, "--repository", "models"]) == 0
+
+    assert expected in capsys.readouterr().out
+
+
+def test_the_tracers_own_graphs_are_kept_from_the_terminal(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["own_models:Branches", "--name", "n", "--input", "x=FP32[batch,4]"]) == 1
+
+    assert "torch.ops" not in capfd.readouterr().err
+
+
+def test_a_model_that_comes_last_is_told_where_it_goes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--name", "n", "--input", "x=FP32[batch,4]", "own_models:GivesTwo"])
+
+    assert "it goes first: cuelight export WHAT --name NAME" in capsys.readouterr().err
+
+
 def test_labels_have_to_be_as_many_as_the_scores(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "labels.txt").write_text("no\nyes\n")
 
     text = refused(capsys, *CLASSIFIER, "--name", "n", "--labels", "labels.txt")
 
     assert '2 labels, but output "output" is FP32 [2,3]: expected one for each of its last axis' in text
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("windows.txt", "\ufeffno\r\nmaybe\r\nyes\r\n\r\n"),
+        ("list.json", '["no", "maybe", "yes"]'),
+        ("config.json", '{"model_type": "bert", "id2label": {"1": "maybe", "0": "no", "2": "yes"}}'),
+    ],
+)
+def test_labels_are_taken_as_they_lie_about(folder: Path, name: str, content: str) -> None:
+    (folder / name).write_bytes(content.encode())
+
+    assert main([*CLASSIFIER, "--name", "n", "--labels", name, "--repository", "models"]) == 0
+
+    described = {prop.key: prop.value for prop in onnx.load("models/n/1/model.onnx").metadata_props}
+    assert json.loads(described["cuelight.labels"]) == ["no", "maybe", "yes"]
+
+
+def test_an_empty_label_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "labels.txt").write_text("no\n\nyes\n")
+
+    assert "label 2 is empty" in refused(capsys, *CLASSIFIER, "--name", "n", "--labels", "labels.txt")
 
 
 def test_a_checkpoint_of_another_model_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

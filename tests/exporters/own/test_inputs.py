@@ -15,6 +15,9 @@ from cuelight.exporters.spec import Axis
         ("x=FP32[batch, time, 80]", InputText("x", "FP32", ("batch", "time", 80))),
         ("ids=INT64[batch,time]:0..29999", InputText("ids", "INT64", ("batch", "time"), 0.0, 29999.0)),
         ("h=FP16[2,batch,128]:-1.5..1.5", InputText("h", "FP16", (2, "batch", 128), -1.5, 1.5)),
+        ("x=float32[batch,3]", InputText("x", "FP32", ("batch", 3))),
+        ("x=f16[batch,3]", InputText("x", "FP16", ("batch", 3))),
+        ("ids=int64[batch]", InputText("ids", "INT64", ("batch",))),
         ("flag=BOOL[batch]", InputText("flag", "BOOL", ("batch",))),
     ],
 )

@@ -7,6 +7,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import torch
+from torch import Tensor, nn
 
 from cuelight.exporters.cli import QUANTIZE, main
 from cuelight.exporters.errors import ExportError
@@ -17,7 +19,7 @@ from cuelight.exporters.registry import SPECS
 from cuelight.exporters.reports.page import as_page
 from cuelight.exporters.reports.report import read_report
 from cuelight.exporters.spec import Accuracy, Axis, ExportSpec
-from tests.exporters.quantize.small_models import CNN, STEPS
+from tests.exporters.quantize.small_models import CNN, STEPS, cnn
 
 
 def golden_errors(version: Path) -> list[float]:
@@ -100,6 +102,31 @@ def test_a_model_that_loses_more_than_it_may_is_not_written(tmp_path: Path) -> N
     assert not (tmp_path / "small_cnn_int8").exists()
 
 
+def test_a_file_that_gives_no_number_is_refused_whatever_its_accuracy(tmp_path: Path) -> None:
+    """No tolerance of golden vectors covers what is infinitely far off."""
+    spec = replace(
+        CNN,
+        build=lambda cache_dir: nn.Sequential(cnn(cache_dir), Apart()).eval(),
+        accuracy=Accuracy("content with anything", lambda run, cache_dir: 1.0, 0.0),
+    )
+
+    with pytest.raises(QuantizationError, match='small_cnn_int8: output "scores" is infinitely far from PyTorch'):
+        export_quantized(spec, "int8-static", tmp_path, tmp_path)
+
+    assert not (tmp_path / "small_cnn_int8").exists()
+
+
+class Apart(nn.Module):
+    """Takes logarithms of a large number and small ones: with one scale of 8 bits for all, the small ones become 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = nn.Parameter(torch.tensor([1000.0] + [0.01] * 9))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.abs() * 1e-3 + self.numbers).log()
+
+
 def test_a_model_of_ones_own_is_quantized_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "own.py").write_text(
         "import torch\n"
@@ -112,7 +139,7 @@ def test_a_model_of_ones_own_is_quantized_and_named(tmp_path: Path, capsys: pyte
     assert main([*arguments, "--repository", str(tmp_path / "models"), "--quantize", "int8-dynamic"]) == 0
 
     assert "closeness to the FP32 file on examples 1.0000 -> 0.9" in capsys.readouterr().out
-    assert [path.name for path in (tmp_path / "models").iterdir()] == ["mine_int8"]
+    assert {path.name for path in (tmp_path / "models").iterdir()} == {"mine_int8", "reports.html"}
 
 
 def test_a_model_published_as_files_is_refused(tmp_path: Path, cache_dir: Path) -> None:

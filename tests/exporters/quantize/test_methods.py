@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from cuelight.exporters.export import export_model
-from cuelight.exporters.quantize.methods import METHODS, candidates, convert, prepare
+from cuelight.exporters.errors import ExportError
+from cuelight.exporters.export import export_model, write_proven
+from cuelight.exporters.quantize.judge import run_of
+from cuelight.exporters.quantize.methods import METHODS, candidates, check_opens, convert, prepare
 from cuelight.exporters.spec import Arrays
-from tests.exporters.quantize.small_models import CNN, cnn_inputs
+from tests.exporters.quantize.small_models import CNN, STEPS, cnn_inputs
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +122,45 @@ def test_int8_dynamic_converts_what_has_weights_and_nothing_else(tmp_path: Path)
     }
     assert stored == {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
     assert (tmp_path / "int8.onnx").stat().st_size < model.stat().st_size * 0.35
+
+
+def test_a_file_that_kills_who_opens_it_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killing = tmp_path / "onnxruntime.py"
+    killing.write_text(
+        "import os, signal\nclass InferenceSession:\n    def __init__(self, path):\n        os.abort()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    with pytest.raises(ExportError, match="dies of SIGABRT when it opens the converted file"):
+        check_opens(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_one_upon_the_other_can_be_opened_in_fp16(tmp_path: Path, kind: str) -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = getattr(nn, kind)(8, 16, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden: Tensor = self.layers(x)[0]
+            return hidden
+
+    spec = replace(
+        STEPS,
+        name="recurrent",
+        build=lambda cache_dir: Recurrent().eval(),
+        example=lambda generator, batch: {"x": torch.randn((batch, 5, 8), generator=generator)},
+        outputs=("hidden",),
+        state=(),
+        parity_steps=1,
+    )
+    fp32, prepared, converted = (tmp_path / name for name in ("fp32.onnx", "prepared.onnx", "fp16.onnx"))
+    write_proven(spec, spec.build(tmp_path), fp32, 0)
+    prepare("fp16", fp32, prepared)
+
+    convert("fp16", prepared, converted, [])
+
+    check_opens(converted)
+    x = torch.randn((3, 5, 8), generator=torch.Generator().manual_seed(1)).numpy()
+    np.testing.assert_allclose(run_of(converted)({"x": x})["hidden"], run_of(fp32)({"x": x})["hidden"], atol=4e-3)

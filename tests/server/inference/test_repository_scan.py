@@ -14,7 +14,8 @@ def test_models_versions_and_what_is_neither_are_told_apart(tmp_path: Path) -> N
         write_version(tmp_path, "m", version, b"model")
     for name in ("m/configs", "m/01", "m/0", "m/1a", "m/.git", ".hidden", "empty"):
         (tmp_path / name).mkdir()
-    (tmp_path / "README.md").write_text("no model")
+    for name in ("README.md", "reports.html", "net.failed.html", "net.failed.json"):
+        (tmp_path / name).write_text("no model")
 
     folders = scan([tmp_path])
 

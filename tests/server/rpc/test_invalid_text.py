@@ -68,3 +68,17 @@ def test_a_message_that_parses_has_no_text_at_fault(texts: list[str]) -> None:
     body = pb.EmbedRequest(model="m", texts=texts).SerializeToString()
 
     assert invalid_text(body, pb.EmbedRequest.DESCRIPTOR) is None
+
+
+def test_megabytes_of_one_number_without_end_are_no_message() -> None:
+    # Reading on, a byte at a time, would take hours: the number grows with every byte.
+    assert invalid_text(b"\xff" * 20_000_000, pb.EmbedRequest.DESCRIPTOR) is None
+
+
+def test_a_text_behind_more_fields_than_are_looked_at_is_not_named() -> None:
+    near, far = field(2, b"") * 9_000 + field(2, BAD), field(2, b"") * 11_000 + field(2, BAD)
+    nested = field(2, field(1, b"")) * 6_000 + field(2, field(1, BAD))
+
+    assert invalid_text(near, pb.EmbedRequest.DESCRIPTOR) == "texts[9000]: expected UTF-8, got byte 0xe9 at 3"
+    assert invalid_text(far, pb.EmbedRequest.DESCRIPTOR) is None
+    assert invalid_text(nested, pb.SimilarityRequest.DESCRIPTOR) is None

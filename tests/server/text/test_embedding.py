@@ -106,3 +106,38 @@ def test_a_full_queue_takes_back_what_it_took() -> None:
         assert [future.cancelled() for _, future in version.asked] == [True, True]
 
     asyncio.run(scenario())
+
+
+def test_fewer_long_texts_wait_at_once_than_short_ones() -> None:
+    async def scenario() -> None:
+        version = FakeVersion()
+        version.signature.max_batch_size = 100
+        task = begun(version, texts(*[8] * 20, *[1024] * 20))
+        await asyncio.sleep(0)
+        assert [size for size, _ in version.asked] == [8] * 20
+        version.answer(18)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert [size for size, _ in version.asked[20:]] == [1024] * 2
+        while not task.done():
+            version.answer(1)
+            await asyncio.sleep(0)
+
+        assert len(await task) == 40
+
+    asyncio.run(scenario())
+
+
+def test_a_text_of_more_tokens_than_may_wait_goes_alone() -> None:
+    async def scenario() -> None:
+        version = FakeVersion()
+        task = begun(version, texts(9000, 9000))
+        await asyncio.sleep(0)
+        assert len(version.asked) == 1
+        while not task.done():
+            version.answer(1)
+            await asyncio.sleep(0)
+
+        assert len(await task) == 2
+
+    asyncio.run(scenario())

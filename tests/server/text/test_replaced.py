@@ -11,6 +11,7 @@ from cuelight.server.companions import accompanied
 from cuelight.server.config import EngineConfig, TextConfig
 from cuelight.server.inference.repository import ModelRepository
 from cuelight.server.inference.version_loader import Extensions, VersionLoader
+from cuelight.server.text.counts import TextCounts
 from cuelight.server.text.models import TextModels
 from cuelight.server.text.servicer import TextServicer
 from cuelight.server.text.work_pool import WorkPool
@@ -49,7 +50,7 @@ def test_calls_that_are_under_way_are_answered_by_the_version_they_began_with(tm
         pool = WorkPool(1)
         options: dict[str, Any] = {"mode": "explicit", "load_models": ("encoder",), "loader": loader}
         async with running(tmp_path, **options) as repository:
-            servicer = TextServicer(TextModels(repository, TextConfig()), pool, TextConfig())
+            servicer = TextServicer(TextModels(repository, TextConfig()), pool, TextConfig(), TextCounts())
 
             versions = await replaced(repository, tmp_path, servicer)
 

@@ -1,5 +1,6 @@
 """The pure parts: what is near, what is compared, places in texts, numbers in messages."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,9 +14,12 @@ from cuelight.server.errors import InvalidRequest, NotFound, Unsupported
 from cuelight.server.text.attention import attention_choice, without_attention
 from cuelight.server.text.floats import put_floats
 from cuelight.server.text.offsets import OffsetTable
+from cuelight.server.text.reading import Reading, read_texts
 from cuelight.server.text.similarity import compared, named_texts, sizes_of
 from cuelight.server.text.texts import check_call, check_text
+from cuelight.server.text.tokenizer import EncodedText
 from cuelight.server.text.words import WordQuery, WordTable
+from cuelight.server.text.work_pool import WorkPool
 from cuelight.text.v1 import text_pb2 as pb
 from tests.server.text.text_models import TABLE, TABLE_WORDS
 
@@ -180,6 +184,32 @@ def test_attention_is_picked_by_layer_and_averaged_over_heads() -> None:
     assert list(without_attention(outputs)) == ["embedding"]
     with pytest.raises(InvalidRequest, match="at most 1000000 weights in a call, got 1000188"):
         some.check([500, 5, 4, 2, 1, 1])
+
+
+def test_more_layers_than_there_are_are_refused_before_they_are_looked_at() -> None:
+    encoder: Any = SimpleNamespace(gives_attention=True, layers=3, heads=2)
+
+    with pytest.raises(InvalidRequest, match=r"attention.layers: expected at most 3, got 4"):
+        attention_choice(pb.AttentionOptions(layers=[0, 1, 2, 9]), encoder, "m", [])
+
+
+def test_a_text_that_a_tokenizer_makes_nothing_of_is_named() -> None:
+    def encode(texts: list[str], most: int) -> list[EncodedText]:
+        return [EncodedText([], 0) if text == "\u200b" else EncodedText([7], 1) for text in texts]
+
+    encoder: Any = SimpleNamespace(tokenizer=SimpleNamespace(encode=encode), max_tokens=8)
+
+    async def scenario() -> Reading:
+        pool = WorkPool(1)
+        named = [("texts[0]", "one"), ("texts[1]", "\u200b")]
+        reading = await read_texts(named, encoder, pb.TRUNCATE, pool, TextConfig())
+        pool.close()
+        return reading
+
+    reading = asyncio.run(scenario())
+
+    assert list(reading.texts) == [0]
+    assert str(reading.errors[1]) == "texts[1]: expected a text with tokens, got one without"
 
 
 @pytest.mark.parametrize(

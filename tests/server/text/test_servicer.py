@@ -207,6 +207,8 @@ def test_texts_are_compared_by_pairs_and_with_each_other(stub: pb_grpc.TextServi
             pb.SimilarityRequest(pairs=[pb.TextPair(first="one", second=" ")]),
             "pairs[0].second: expected a text, got nothing but white space",
         ),
+        (pb.SimilarityRequest(pairs=[pb.TextPair()] * 513), "texts: expected at most 1024 in a call, got 1026"),
+        (pb.SimilarityRequest(texts=["one"], others=[""] * 1024), "texts: expected at most 1024 in a call, got 1025"),
         (pb.SimilarityRequest(texts=["one"], others=[""]), "others[0]: expected a text, got an empty one"),
     ],
 )

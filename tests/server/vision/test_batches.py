@@ -15,7 +15,7 @@ from PIL import Image
 
 from cuelight.inference.v2 import model_config_pb2
 from cuelight.server.config import VisionConfig
-from cuelight.server.errors import InvalidRequest, ModelNotFound, Overloaded, Unsupported
+from cuelight.server.errors import InvalidRequest, ModelNotFound, Overloaded, SequenceNotActive, Unsupported
 from cuelight.server.inference.batch_queue import BatchingConfig
 from cuelight.server.inference.datatypes import DATATYPES
 from cuelight.server.inference.engine_pool import EnginePlan
@@ -98,9 +98,9 @@ class World:
         self.version = version_of(self.engine)
         self.counts = VisionCounts()
         self.pool = ImagePool(2, max_waiting)
-        way = ImageWay(self.pool, ImageLimits(100_000, 10_000), self.counts)
+        self.way = ImageWay(self.pool, ImageLimits(100_000, 10_000), self.counts)
         self.models = VisionModels(Serving(self.version), "")
-        self.servicer = VisionServicer(self.models, way, VisionConfig(max_images=16))
+        self.servicer = VisionServicer(self.models, self.way, VisionConfig(max_images=16))
 
     async def classify(self, *images: bytes) -> pb.ClassifyResponse:
         request = pb.ClassifyRequest(images=[pb.Image(encoded=image) for image in images])
@@ -215,12 +215,48 @@ def test_a_caller_that_leaves_takes_its_images_along_and_nobody_elses() -> None:
 
 def test_a_line_that_is_full_refuses_the_call_as_a_whole() -> None:
     async def scenario(world: World) -> None:
-        with pytest.raises(Overloaded, match="wait to be decoded"):
-            await world.classify(*[photo("red")] * 16)
+        with world.pool.line(1):
+            with pytest.raises(Overloaded, match="1 images wait to be decoded, there is no room for 3 more"):
+                await world.classify(*[photo("red")] * 3)
+            assert names(await world.classify(photo("green"), photo("blue"))) == ["green", "blue"]
 
-        assert names(await world.classify(photo("green"))) == ["green"]
+        assert world.pool.inside == 0
+        assert world.counts.images_decoded == 2
 
     run(scenario, max_waiting=1)
+
+
+def test_a_call_of_many_images_has_no_more_than_a_batch_of_them_in_the_queue() -> None:
+    async def scenario(world: World) -> None:
+        occupied = await world.hold()
+        many = asyncio.ensure_future(world.classify(*[photo("red")] * 16))
+        await world.queued(8)
+        while world.counts.images_decoded < 16:  # noqa: ASYNC110 (no event tells of it)
+            await asyncio.sleep(0)
+        assert world.version.queue_depth == 8
+        one = asyncio.ensure_future(world.classify(photo("blue")))
+        await world.queued(9)
+        world.engine.let_go()
+        await occupied
+
+        assert names(await one) == ["blue"]
+        assert names(await many) == ["red"] * 16
+        assert world.rows() == [1, 8, 1, 8]
+
+    run(scenario)
+
+
+def test_an_explanation_keeps_no_more_of_a_picture_than_it_draws() -> None:
+    async def scenario(world: World) -> None:
+        image = pb.Image(encoded=encoded(np.zeros((60, 90, 3), np.uint8)))
+        with world.models.using("", 0) as model, world.way.call(model, 3, None) as call:
+            plain, small, whole = [await call.prepare(image, keep) for keep in (0, 30, 500)]
+
+        assert plain.small is None
+        assert small.small is not None and small.small.size == (30, 20)
+        assert whole.small is not None and whole.small.size == whole.size == (90, 60)
+
+    run(scenario)
 
 
 def test_a_version_outlives_the_calls_that_use_it() -> None:
@@ -289,6 +325,24 @@ def test_a_frame_for_which_there_is_no_room_is_told_so_and_the_stream_goes_on() 
         assert full.result.error.code == 8
         assert (await anext(stream)).result.labels[0].name == "green"
         await stream.aclose()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("sent", "words"), [([], "no config came"), ([pb.FramesConfig()], "no frame came")])
+def test_a_stream_that_sends_nothing_for_too_long_ends(sent: list[pb.FramesConfig], words: str) -> None:
+    async def scenario(world: World) -> None:
+        never = asyncio.Event()
+
+        async def requests() -> Any:
+            for config in sent:
+                yield pb.ClassifyFramesRequest(config=config)
+            await never.wait()
+
+        servicer = VisionServicer(world.models, world.way, VisionConfig(max_idle_s=0.05))
+        with pytest.raises(SequenceNotActive, match=rf"{words} for 0.05 s"):
+            await anext(servicer.ClassifyFrames(requests(), CONTEXT))
+        assert world.counts.frame_streams == 0
 
     run(scenario)
 

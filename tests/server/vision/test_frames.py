@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cuelight.server.errors import CuelightError, InvalidRequest, ShuttingDown
+from cuelight.server.errors import CuelightError, InvalidRequest, SequenceNotActive, ShuttingDown
 from cuelight.server.vision.frame_line import FrameLine
 from cuelight.server.vision.frames import FrameCall
 from cuelight.vision.v1 import vision_pb2 as pb
@@ -78,12 +78,12 @@ class Camera:
 Scenario = Callable[[FrameCall, Camera, Slow, "asyncio.Task[list[Any]]"], Coroutine[Any, Any, None]]
 
 
-def run(scenario: Scenario, max_waiting: int = 1) -> int:
+def run(scenario: Scenario, max_waiting: int = 1, max_idle_s: float = 60.0) -> int:
     """Run a scenario and return how many drops the call told of."""
     told: list[None] = []
 
     async def whole() -> None:
-        call, camera, slow = FrameCall(max_waiting, lambda: told.append(None)), Camera(), Slow()
+        call, camera, slow = FrameCall(max_waiting, max_idle_s, lambda: told.append(None)), Camera(), Slow()
         answers: list[Any] = []
 
         async def collect() -> list[Any]:
@@ -188,6 +188,21 @@ def test_a_model_that_is_gone_ends_the_stream() -> None:
         assert str(error) == "gone"
 
     run(scenario)
+
+
+def test_a_caller_that_sends_nothing_for_too_long_gets_what_waits_and_the_reason() -> None:
+    async def scenario(call: FrameCall, camera: Camera, slow: Slow, answers: "asyncio.Task[list[Any]]") -> None:
+        await camera.send(frame(1))
+        await slow.begun.get()
+        await camera.send(frame(2))
+        slow.go()
+        slow.go()
+
+        *answered, error = await answers
+        assert [one[0] for one in answered] == [1, 2]
+        assert isinstance(error, SequenceNotActive) and "no frame came for 0.05 s" in error.message
+
+    run(scenario, max_idle_s=0.05)
 
 
 def test_a_caller_that_leaves_ends_the_reading() -> None:

@@ -260,13 +260,16 @@ def test_a_bomb_of_text_in_a_png_is_refused() -> None:
     assert refused(data).startswith("a PNG file that cannot be decoded: ")
 
 
-def test_a_jpeg_of_endless_scans_is_refused() -> None:
-    data = encoded(noise(), "JPEG", progressive=True)
-    scan = data[data.rindex(b"\xff\xda") : -2]
+@pytest.mark.parametrize(("claimed", "told"), [(5, 5), (2**31 - 1, 2**31 - 1), (2**31, 2**31 - 1)])
+def test_however_many_frames_a_png_claims_an_answer_can_tell_of_them(claimed: int, told: int) -> None:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    assert decoded(data).image.size == (80, 60)
-    many = refused(data[:-2] + scan * 120 + data[-2:], ImageLimits(10_000_000, 10_000))
-    assert many == "a JPEG of more than 100 scans"
+    data = encoded(plain("red", 20, 30))
+    frame = struct.pack(">5I2H2B", 0, 30, 20, 0, 0, 1, 1, 0, 0)
+    animated = data[:33] + chunk(b"acTL", struct.pack(">2I", claimed, 0)) + chunk(b"fcTL", frame) + data[33:]
+
+    assert decoded(animated).info().frame_count == told
 
 
 def test_what_a_phone_puts_behind_a_jpeg_is_no_part_of_it() -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from cuelight.server.vision.classification import normalized, probabilities_of, top_classes
 from cuelight.server.vision.occlusion import occlusion_grid
-from cuelight.server.vision.overlay import Overlay, overlay_png
+from cuelight.server.vision.overlay import Overlay, overlay_png, reduced
 from cuelight.server.vision.preprocessing import Region, preprocessing_of
 from cuelight.server.vision.rise import RiseMap, RiseMasks, masked
 from tests.vision_models import PREPROCESSING, plain
@@ -34,7 +34,8 @@ def test_a_normalized_vector_has_length_one_unless_it_has_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "along", "rows", "columns"), [(224, 224, 7, 7, 7), (100, 200, 5, 5, 10), (200, 100, 4, 8, 4)]
+    ("height", "width", "along", "rows", "columns"),
+    [(224, 224, 7, 7, 7), (100, 200, 5, 5, 10), (200, 100, 4, 8, 4), (8, 16, 32, 8, 16)],
 )
 def test_places_are_square_along_both_sides(height: int, width: int, along: int, rows: int, columns: int) -> None:
     grid = occlusion_grid(height, width, along, True)
@@ -92,14 +93,22 @@ def test_half_of_a_mask_is_visible_on_average() -> None:
 
 
 def test_the_map_is_the_mean_probability_where_a_place_is_visible() -> None:
-    left, right = np.zeros((16, 16), np.float32), np.zeros((16, 16), np.float32)
-    left[:, :8], right[:, 8:] = 1, 1
-    found = RiseMap(16, 16)
+    left, right = np.zeros((64, 128), np.float32), np.zeros((64, 128), np.float32)
+    left[:, :64], right[:, 64:] = 1, 1
+    found = RiseMap(64, 128)
 
     found.add(np.stack([left, right]), np.array([0.9, 0.2]))
     found.add(right[None], np.array([0.4]))
 
-    np.testing.assert_allclose(found.values(), [[0.9, 0.3], [0.9, 0.3]], rtol=1e-6)
+    np.testing.assert_allclose(found.values(), 8 * [8 * [0.9] + 8 * [0.3]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width", "places"), [(8, 8, (7, 7)), (5, 32, (5, 7)), (224, 320, (28, 40))])
+def test_a_small_image_has_a_map_of_more_than_a_place(height: int, width: int, places: tuple[int, int]) -> None:
+    found = RiseMap(height, width)
+    found.add(np.ones((1, height, width), np.float32), np.array([0.5]))
+
+    np.testing.assert_allclose(found.values(), np.full(places, 0.5))
 
 
 def test_what_a_mask_covers_takes_the_mean_color() -> None:
@@ -112,7 +121,7 @@ def test_what_a_mask_covers_takes_the_mean_color() -> None:
 
 def drawn(values: NDArray[np.float32], picture: Image.Image, size: int = 640, zero: float = 0.0) -> NDArray[np.int64]:
     region = preprocessing_of(json.dumps(PREPROCESSING)).region(*picture.size)
-    png = overlay_png(picture, Overlay(values, zero, region, size))
+    png = overlay_png(reduced(picture, size), Overlay(values, zero, region, picture.size))
     return np.asarray(Image.open(io.BytesIO(png))).astype(np.int64)
 
 
@@ -143,6 +152,6 @@ def test_a_large_picture_is_drawn_smaller_and_a_small_one_is_not() -> None:
 def test_a_region_beyond_the_edges_is_cut_to_the_picture() -> None:
     region = Region(-10, -5, 40, 30)
 
-    png = overlay_png(Image.new("RGB", (20, 20)), Overlay(np.ones((2, 2), np.float32), 0.0, region, 640))
+    png = overlay_png(Image.new("RGB", (20, 20)), Overlay(np.ones((2, 2), np.float32), 0.0, region, (20, 20)))
 
     assert Image.open(io.BytesIO(png)).size == (20, 20)

@@ -81,7 +81,7 @@ class AsyncVisionClient:
         return await self._answered(calls.explain_call(image, model, options), timeout_s)
 
     async def classify_frames(
-        self, frames: AsyncIterable[Frame], *, model: str = "", top_k: int = 1, max_waiting: int = 1
+        self, frames: AsyncIterable[Frame | ImageSource], *, model: str = "", top_k: int = 1, max_waiting: int = 1
     ) -> AsyncGenerator[FrameLabels, None]:
         """Yield what is on live frames, as they come; close the iterator (`aclosing`) to leave early."""
 

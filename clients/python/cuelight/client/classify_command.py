@@ -12,21 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cuelight.client.channel import Channel, Tls
+from cuelight.client.connection_options import Unusable, add_connection, note_silence, opened
 from cuelight.client.errors import CuelightClientError
 from cuelight.client.images import ExplainOptions, Explanation, ImageInfo, ImageLabels
 from cuelight.client.vision_service import VisionClient
 
 __all__ = ["main"]
 
-_DEFAULT_URL = "127.0.0.1:8001"
 _BAR = 40
-_SILENCE_S = 1.0
-"""How long nobody answers before that is said; trying goes on."""
-
-
-class _Unusable(Exception):
-    """The command line asks for what cannot be done."""
 
 
 def main(words: Items[str]) -> int:
@@ -34,12 +27,10 @@ def main(words: Items[str]) -> int:
     arguments = _parser().parse_args(words)
     try:
         _check(arguments)
-        tls = Tls(arguments.tls_ca) if arguments.tls_ca else None
-        with Channel(arguments.url, tls=tls) as channel:
-            if not channel.wait_connected(_SILENCE_S):
-                print(f"cuelight: note: no server answers at {arguments.url} yet; still trying", file=sys.stderr)
+        with opened(arguments) as channel:
+            note_silence([channel])
             return _classify_all(arguments, VisionClient(channel))
-    except (_Unusable, OSError) as error:
+    except (Unusable, OSError) as error:
         print(f"cuelight: error: {error}", file=sys.stderr)
         return 2
     except CuelightClientError as error:
@@ -51,8 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cuelight classify", description="Say what is on photos.")
     add = parser.add_argument
     add("photos", nargs="+", type=Path, metavar="PHOTO", help="JPEG, PNG or WebP")
-    add("--url", default=_DEFAULT_URL, metavar="HOST:PORT", help=f"default: {_DEFAULT_URL}")
-    add("--tls-ca", type=Path, metavar="FILE", help="use TLS, trusting this authority (PEM)")
+    add_connection(parser)
     add("--model", default="", metavar="NAME", help="default: the server's")
     add("--top-k", type=int, default=5, metavar="N", help="labels for each photo (default: 5)")
     add("--explain", type=Path, metavar="OUT", help="write a PNG that shows why; a folder for several photos")
@@ -69,14 +59,14 @@ def _parser() -> argparse.ArgumentParser:
 def _check(arguments: argparse.Namespace) -> None:
     for photo in arguments.photos:
         if not photo.is_file():
-            raise _Unusable(f"{photo}: no such file")
+            raise Unusable(f"{photo}: {'a folder, expected photos' if photo.is_dir() else 'no such file'}")
     if arguments.top_k < 1:
-        raise _Unusable(f"--top-k: got {arguments.top_k}, expected 1 or more")
+        raise Unusable(f"--top-k: got {arguments.top_k}, expected 1 or more")
     out = arguments.explain
     if out is None and (arguments.target or arguments.method):
-        raise _Unusable("--target and --method go with --explain")
+        raise Unusable("--target and --method go with --explain")
     if out is not None and len(arguments.photos) > 1 and not out.is_dir():
-        raise _Unusable(f"{out}: expected a folder that exists, for the pictures of several photos")
+        raise Unusable(f"{out}: expected a folder that exists, for the pictures of several photos")
 
 
 def _classify_all(arguments: argparse.Namespace, client: VisionClient) -> int:

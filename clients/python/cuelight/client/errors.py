@@ -12,6 +12,8 @@ CuelightClientError
 └── ServerError          a failure inside the server; its log has the details under `request_id`
 """
 
+import re
+
 import grpc
 
 from cuelight.client.retries import code_of, details_of, trailing_value
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _REQUEST_ID_KEY = "x-request-id"
+_NOT_CONNECTED = re.compile(r"failed to connect to all addresses; last error: \w+: (?:ipv[46]:)?(\S+): (.+)", re.DOTALL)
 
 
 class CuelightClientError(Exception):
@@ -107,4 +110,10 @@ def error_from(error: grpc.RpcError) -> CuelightClientError:
     details = details_of(error)
     request_id = trailing_value(error, _REQUEST_ID_KEY)
     kind = _ERROR_OF_CODE.get(code, ServerError) if code is not None else ServerError
-    return kind(details or str(error), code, request_id)
+    return kind(_in_short(details) if details else str(error), code, request_id)
+
+
+def _in_short(details: str) -> str:
+    """Return what a failure says; of grpcio's words for a server that is not there, which one, and why."""
+    found = _NOT_CONNECTED.search(details)
+    return f"no server answers at {found[1]}: {found[2]}" if found else details

@@ -6,6 +6,7 @@ For tensor inference from Python in general, use tritonclient: it speaks to a Cu
 import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from cuelight.client._open_inference import SERVICE, message
 from cuelight.client.channel import Channel
 from cuelight.client.errors import InvalidRequest
 
-__all__ = ["InferenceClient", "outputs_of", "request_of"]
+__all__ = ["InferenceClient", "TensorFacts", "outputs_of", "request_of"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -30,11 +31,31 @@ _DATATYPES = {
     "int32": "INT32",
     "int64": "INT64",
     "float16": "FP16",
+    "bfloat16": "BF16",
     "float32": "FP32",
     "float64": "FP64",
     "object": "BYTES",
 }
-_DTYPES = {datatype: np.dtype(name) for name, datatype in _DATATYPES.items()}
+"""`bfloat16` is that of the package ml_dtypes; numpy has none."""
+_TEXT_KINDS = ("U", "S")
+_DTYPES = {datatype: np.dtype(name) for name, datatype in _DATATYPES.items() if datatype != "BF16"}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFacts:
+    """A tensor that a model takes: `datatype` as on the wire, -1 in `shape` for a free size."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What numpy has for it; for BF16, of which numpy has none, FP32."""
+        return np.dtype(np.float32) if self.datatype == "BF16" else _DTYPES[self.datatype]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.datatype} [{','.join(map(str, self.shape))}]"
 
 
 class InferenceClient:
@@ -44,7 +65,7 @@ class InferenceClient:
         self.channel = channel
 
     def infer(self, model: str, inputs: Arrays, *, version: str = "", timeout_s: float | None = None) -> dict[str, Any]:
-        """Run a model once and return its outputs by name.
+        """Run a model once and return its outputs by name. Inputs are arrays, or what numpy makes one of.
 
         Raises: InvalidRequest, NotFound, Overloaded, Unavailable, DeadlineExceeded, ServerError.
         """
@@ -69,6 +90,12 @@ class InferenceClient:
             return bool(self._call("ServerReady", message("ServerReadyRequest")(), "ServerReadyResponse").ready)
         request = message("ModelReadyRequest")(name=model, version=version)
         return bool(self._call("ModelReady", request, "ModelReadyResponse").ready)
+
+    def inputs_of(self, model: str, version: str = "") -> list[TensorFacts]:
+        """Return what the model takes, in its order. Raises: NotFound when there is no such model."""
+        request = message("ModelMetadataRequest")(name=model, version=version)
+        told = self._call("ModelMetadata", request, "ModelMetadataResponse")
+        return [TensorFacts(tensor.name, tensor.datatype, tuple(tensor.shape)) for tensor in told.inputs]
 
     def describe(self, model: str, version: str = "") -> dict[str, str]:
         """Return what the model says of itself: its `cuelight.*` keys, without the prefix.
@@ -99,8 +126,9 @@ class InferenceClient:
 def request_of(model: str, version: str, inputs: Arrays, request_id: str) -> Any:
     """Return the message that asks for one run; raises InvalidRequest for an array without a datatype on the wire."""
     request = message("ModelInferRequest")(model_name=model, model_version=version, id=request_id)
-    for name, array in inputs.items():
-        datatype = _DATATYPES.get(array.dtype.name)
+    for name, given in inputs.items():
+        array = np.asarray(given)
+        datatype = "BYTES" if array.dtype.kind in _TEXT_KINDS else _DATATYPES.get(array.dtype.name)
         if datatype is None:
             raise InvalidRequest(f'input "{name}": {array.dtype} has no datatype on the wire')
         request.inputs.add(name=name, datatype=datatype, shape=array.shape)
@@ -118,7 +146,8 @@ def outputs_of(response: Any) -> dict[str, Any]:
 
 def _raw(array: NDArray[Any], datatype: str) -> bytes:
     if datatype != "BYTES":
-        return np.ascontiguousarray(array).tobytes()
+        # The wire is little-endian; an array need not be.
+        return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
     elements = [item.encode() if isinstance(item, str) else bytes(item) for item in array.reshape(-1).tolist()]
     return b"".join(struct.pack("<I", len(element)) + element for element in elements)
 

@@ -12,14 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cuelight.client.attention_picture import HeatMap, PictureMissing, draw
-from cuelight.client.channel import Channel, Tls
+from cuelight.client.connection_options import Unusable, add_connection, note_silence, opened
 from cuelight.client.errors import CuelightClientError
 from cuelight.client.text import TextClient
 from cuelight.client.transductions import Decoding, Transduced
 
 __all__ = ["main"]
 
-_DEFAULT_URL = "127.0.0.1:8001"
 _AT_ONCE = 16
 """Calls under way: the server decodes them together."""
 
@@ -37,14 +36,14 @@ def main(words: Items[str]) -> int:
         attention=arguments.attention is not None,
     )
     try:
-        tls = Tls(arguments.tls_ca) if arguments.tls_ca else None
-        with Channel(arguments.url, tls=tls) as channel:
+        with opened(arguments) as channel:
+            note_silence([channel])
             answers = _pronounced(TextClient(channel), arguments.words, decoding, arguments.model)
         for word, answer in zip(arguments.words, answers, strict=True):
             _show(word, answer, arguments.json)
         if arguments.attention:
             _draw(arguments.attention, arguments.words, answers)
-    except (PictureMissing, OSError) as error:
+    except (Unusable, PictureMissing, OSError) as error:
         print(f"cuelight: error: {error}", file=sys.stderr)
         return 2
     return 1 if any(isinstance(answer, CuelightClientError) for answer in answers) else 0
@@ -62,8 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--attention", type=Path, metavar="FILE.png", help="draw which letters each sound looked at")
     parser.add_argument("--json", action="store_true", help="print one JSON object a word")
     parser.add_argument("--model", default="", metavar="NAME", help="default: the server's")
-    parser.add_argument("--url", default=_DEFAULT_URL, metavar="HOST:PORT", help=f"the server ({_DEFAULT_URL})")
-    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="use TLS, trusting this authority (PEM)")
+    add_connection(parser)
     return parser
 
 
@@ -82,7 +80,7 @@ def _pronounced(client: TextClient, words: Items[str], decoding: Decoding, model
 
 def _show(word: str, answer: Answer, as_json: bool) -> None:
     if isinstance(answer, CuelightClientError):
-        print(f"cuelight: error: {word}: {answer}", file=sys.stderr)
+        print(f"cuelight: error: {word or '(nothing)'}: {answer}", file=sys.stderr)
         return
     for one in answer.alternatives:
         if as_json:

@@ -15,7 +15,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from cuelight.client.channel import Channel, Tls
+from cuelight.client.channel import Channel
+from cuelight.client.connection_options import (
+    DEFAULT_URL,
+    Unusable,
+    add_connection,
+    check_address,
+    note_silence,
+    tls_of,
+)
 from cuelight.client.errors import CuelightClientError, InvalidRequest
 from cuelight.client.live_text import live_text
 from cuelight.client.microphone import MICROPHONE_FORMAT, Microphone, MicrophoneMissing
@@ -27,16 +35,9 @@ from cuelight.client.transcripts import RecognitionResult, SpeechUpdate, StreamS
 
 __all__ = ["main"]
 
-_DEFAULT_URL = "127.0.0.1:8001"
 _STANDARD_INPUT = "-"
 _STANDARD_OUTPUT = "-"
 _READ_BYTES = 3200
-_SILENCE_S = 1.0
-"""How long nobody answers before that is said; trying goes on."""
-
-
-class _Unusable(Exception):
-    """The command line asks for what cannot be done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,13 @@ def main(words: Items[str]) -> int:
     try:
         _check(arguments)
         with ExitStack() as stack:
-            tls = Tls(arguments.tls_ca) if arguments.tls_ca else None
-            channels = [stack.enter_context(Channel(url, tls=tls)) for url in arguments.url or [_DEFAULT_URL]]
-            if not any(channel.wait_connected(_SILENCE_S) for channel in channels):
-                addresses = ", ".join(channel.address for channel in channels)
-                print(f"cuelight: note: no server answers at {addresses} yet; still trying", file=sys.stderr)
+            tls, urls = tls_of(arguments), arguments.url or [DEFAULT_URL]
+            for url in urls:
+                check_address(url)
+            channels = [stack.enter_context(Channel(url, tls=tls)) for url in urls]
+            note_silence(channels)
             return _transcribe_all(arguments, SpeechClient(channels))
-    except (_Unusable, MicrophoneMissing, OSError) as error:
+    except (Unusable, MicrophoneMissing, OSError) as error:
         print(f"cuelight: error: {error}", file=sys.stderr)
         return 2
     except CuelightClientError as error:
@@ -89,8 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("files", nargs="*", metavar="FILE", help="WAV, FLAC or Ogg Opus; - for standard input, live")
     add("--microphone", action="store_true", help="listen until Ctrl-C (needs cuelight[microphone])")
-    add("--url", action="append", metavar="HOST:PORT", help=f"repeat for servers to go on at ({_DEFAULT_URL})")
-    add("--tls-ca", type=Path, metavar="FILE", help="use TLS, trusting this authority (PEM)")
+    add_connection(parser, several=True)
     add("--model", default="", metavar="NAME", help="default: the server's")
     add("--language", default="", metavar="TAG", help="such as en-US; default: the model's")
     add("--phrases", type=Path, metavar="FILE", help="likelier words, one phrase a line; a tab and a boost may follow")
@@ -106,15 +106,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(arguments: argparse.Namespace) -> None:
     if bool(arguments.files) == arguments.microphone:
-        raise _Unusable("expected recordings or --microphone, and not both")
+        raise Unusable("expected recordings or --microphone, and not both")
     if [arguments.srt, arguments.vtt, "-" if arguments.json else None].count(_STANDARD_OUTPUT) > 1:
-        raise _Unusable("only one of --srt -, --vtt - and --json can go to standard output")
+        raise Unusable("only one of --srt -, --vtt - and --json can go to standard output")
     for out in (arguments.srt, arguments.vtt):
         if out not in {None, _STANDARD_OUTPUT} and len(arguments.files) > 1 and not Path(out).is_dir():
-            raise _Unusable(f"{out}: expected a folder that exists, for the subtitles of several recordings")
+            raise Unusable(f"{out}: expected a folder that exists, for the subtitles of several recordings")
     for file in arguments.files:
         if file != _STANDARD_INPUT and not Path(file).is_file():
-            raise _Unusable(f"{file}: no such file")
+            raise Unusable(f"{file}: no such file")
 
 
 def _options(arguments: argparse.Namespace) -> RecognitionOptions:
@@ -135,7 +135,7 @@ def _phrases(path: Path) -> tuple[Phrase, ...]:
         try:
             phrases += [Phrase(text.strip(), float(boost) if boost else 1.5)] if text.strip() else []
         except ValueError:
-            raise _Unusable(f'{path}, line {number}: expected a number after the tab, got "{boost}"') from None
+            raise Unusable(f'{path}, line {number}: expected a number after the tab, got "{boost}"') from None
     return tuple(phrases)
 
 
@@ -159,7 +159,7 @@ def _file_source(
     if not arguments.live:
         return _Source(file, duration_s, lambda: client.recognize(path, model=model, options=options))
     if duration_s is None:
-        raise _Unusable(f"{file}: --live needs a file that tells its length: WAV, FLAC or Ogg Opus, or --raw")
+        raise Unusable(f"{file}: --live needs a file that tells its length: WAV, FLAC or Ogg Opus, or --raw")
     return _Source(file, duration_s, lambda: client.stream(paced(path, duration_s), model=model, options=options))
 
 

@@ -68,8 +68,9 @@ def frames_config(model: str, top_k: int, max_waiting: int) -> pb.ClassifyFrames
     return pb.ClassifyFramesRequest(config=config)
 
 
-def frame_request(frame: Frame) -> pb.ClassifyFramesRequest:
-    """Return a frame as it is sent."""
+def frame_request(given: Frame | ImageSource) -> pb.ClassifyFramesRequest:
+    """Return a frame as it is sent; an image alone is one without id and time."""
+    frame = given if isinstance(given, Frame) else Frame(given)
     message = pb.Frame(id=frame.id, time_ms=frame.time_ms, image=image_message(frame.image))
     return pb.ClassifyFramesRequest(frame=message)
 

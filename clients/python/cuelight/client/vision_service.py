@@ -82,7 +82,7 @@ class VisionClient:
         return self._answered(calls.explain_call(image, model, options), timeout_s)
 
     def classify_frames(
-        self, frames: Iterable[Frame], *, model: str = "", top_k: int = 1, max_waiting: int = 1
+        self, frames: Iterable[Frame | ImageSource], *, model: str = "", top_k: int = 1, max_waiting: int = 1
     ) -> Iterator[FrameLabels]:
         """Yield what is on live frames, as they come; frames the server cannot keep up with are dropped, oldest first.
 

@@ -8,6 +8,7 @@ import hashlib
 import re
 from pathlib import Path
 
+from cuelight.exporters.arpabet import CONSONANTS, STRESSED_VOWELS
 from cuelight.exporters.weights import WheelFile
 
 __all__ = [
@@ -32,11 +33,8 @@ DICTIONARY = WheelFile(
 
 PAD, UNKNOWN, START, END = 0, 1, 2, 3
 _SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
-_VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
-_CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH"
 LETTERS = (*_SPECIAL, *"abcdefghijklmnopqrstuvwxyz", "'", "-", ".")
-PHONEMES = (*_SPECIAL, *(f"{vowel}{stress}" for vowel in _VOWELS for stress in "012"), *_CONSONANTS.split())
-"""ARPAbet; a vowel's digit is its stress: none, primary, secondary."""
+PHONEMES = (*_SPECIAL, *STRESSED_VOWELS, *CONSONANTS)
 
 _VARIANT = re.compile(r"\(\d+\)$")
 _TEST_SHARE, _DEV_SHARE = 0.02, 0.01

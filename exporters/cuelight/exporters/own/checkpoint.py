@@ -22,6 +22,8 @@ __all__ = ["Checkpoint", "read_checkpoint"]
 
 _WEIGHT_KEYS = ("state_dict", "model_state_dict", "model", "net", "module", "weights", "params", "ema", "model_ema")
 """Under which keys training scripts keep the weights."""
+_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+_BEGINNING_BYTES = 16
 _HOW_TO_ALLOW = "if you trust where it comes from, --allow-pickle loads it all the same"
 
 
@@ -39,6 +41,8 @@ def read_checkpoint(path: Path, key: str | None = None, allow_pickle: bool = Fal
     Raises: ExportError when the file cannot be read, holds more than weights and `allow_pickle` is not given, or holds
     no weights under the key.
     """
+    if path.is_dir():
+        raise ExportError(f"checkpoint {path}: a folder; give a file in it{_weights_in(path)}")
     if not path.is_file():
         raise ExportError(f"checkpoint {path}: no such file")
     if path.suffix == ".safetensors":
@@ -49,7 +53,27 @@ def read_checkpoint(path: Path, key: str | None = None, allow_pickle: bool = Fal
         )
     if _holds(path, "serialized_exported_program.json") or path.suffix in (".pt2", ".onnx"):
         raise ExportError(f"checkpoint {path}: holds a traced program, expected weights: save model.state_dict()")
+    _check_is_of_torch(path)
     return _chosen(path, _torch_file(path, allow_pickle), key, ())
+
+
+def _weights_in(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in _SUFFIXES)
+    return f": {', '.join(names)}" if names else ""
+
+
+def _check_is_of_torch(path: Path) -> None:
+    """Raise ExportError for a file that `torch.save` has not begun: its reader would say anything of such a one."""
+    with path.open("rb") as file:
+        start = file.read(_BEGINNING_BYTES)
+    if not start:
+        raise ExportError(f"checkpoint {path}: is empty")
+    # A zip archive, or in files of before PyTorch 1.6 a pickle of a protocol that says its number.
+    if not start.startswith((b"PK", b"\x80")):
+        raise ExportError(
+            f"checkpoint {path}: is no checkpoint of PyTorch, it begins with {start!r}; expected a file of torch.save, "
+            "or one named .safetensors"
+        )
 
 
 def _holds(path: Path, name: str) -> bool:
@@ -158,4 +182,5 @@ def _weights(path: Path, entry: Any, key: str | None) -> dict[str, Tensor]:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no reason given"])[0]
+    """Return the first sentence: PyTorch goes on with what to do, which is not what is to be done here."""
+    return (str(error).strip().splitlines() or ["no reason given"])[0].split(". ")[0]

@@ -14,14 +14,14 @@ from cuelight.exporters.spec import ExportSpec
 __all__ = ["spec_of"]
 
 _RENAMED = {"factory_arg": "factory_args", "input": "inputs", "axis": "axes", "output": "outputs", "asset": "assets"}
+_FOR_QUANTIZE = ("calibration", "accuracy", "may_lose")
 
 
-def spec_of(options: argparse.Namespace, say: Callable[[str], None]) -> ExportSpec | FilesSpec:
+def spec_of(target: str, options: argparse.Namespace, say: Callable[[str], None]) -> ExportSpec | FilesSpec:
     """Return the spec a target names: one that is there, or one made of a factory and the options.
 
     Raises: ExportError naming what was said wrongly.
     """
-    target = options.what
     found = locate(target)
     given = given_options(options)
     if isinstance(found, ExportSpec | FilesSpec):
@@ -29,6 +29,8 @@ def spec_of(options: argparse.Namespace, say: Callable[[str], None]) -> ExportSp
         return found
     if "name" not in given:
         raise ExportError(f"{target}: --name is missing: under which name is it to be served?")
+    if options.quantize is None:
+        refuse({name: given[name] for name in _FOR_QUANTIZE if name in given}, "goes with --quantize")
     fields: dict[str, Any] = {
         _RENAMED.get(name, name): tuple(value) if isinstance(value, list) else value for name, value in given.items()
     }

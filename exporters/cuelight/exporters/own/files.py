@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cuelight.exporters.errors import ExportError
 from cuelight.exporters.model_names import check_files
@@ -16,16 +17,30 @@ _WRITTEN_BY_THE_EXPORT = frozenset(
 
 
 def read_labels(path: Path | None) -> list[str]:
-    """Return a label a line, or those of a JSON list. Raises: ExportError when the file has neither."""
+    """Return a label a line, or those of a JSON list, or of an object `{"0": "cat", ...}` as Hugging Face's `id2label`.
+
+    Raises: ExportError when the file has none of it, or a line among others is empty.
+    """
     if path is None:
         return []
     try:
-        text = path.read_text(encoding="utf-8")
-        labels = json.loads(text) if path.suffix == ".json" else text.splitlines()
+        text = path.read_text(encoding="utf-8-sig")
+        labels = _in_order(json.loads(text)) if path.suffix == ".json" else text.rstrip().splitlines()
     except (OSError, ValueError) as error:
         raise ExportError(f"--labels {path}: {error}") from error
     if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
         raise ExportError(f"--labels {path}: expected a label a line, or a JSON list of strings")
+    if not all(label.strip() for label in labels):
+        empty = next(number for number, label in enumerate(labels, 1) if not label.strip())
+        raise ExportError(f"--labels {path}: label {empty} is empty")
+    return labels
+
+
+def _in_order(held: Any) -> Any:
+    """Return a list of what an object has under 0, 1, 2 and so on; anything else as it is."""
+    labels = held.get("id2label", held) if isinstance(held, dict) else held
+    if isinstance(labels, dict) and labels.keys() == {str(index) for index in range(len(labels))}:
+        return [labels[str(index)] for index in range(len(labels))]
     return labels
 
 

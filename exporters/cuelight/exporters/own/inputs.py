@@ -25,7 +25,7 @@ _DTYPES = {
     "FP64": torch.float64,
 }
 _NUMBER = r"-?\d+(?:\.\d+)?"
-_INPUT = re.compile(rf"([A-Za-z_][A-Za-z0-9_.]*)=([A-Z0-9]+)\[([^\]]*)\](?::({_NUMBER})\.\.({_NUMBER}))?")
+_INPUT = re.compile(rf"([A-Za-z_][A-Za-z0-9_.]*)=([A-Za-z0-9]+)\[([^\]]*)\](?::({_NUMBER})\.\.({_NUMBER}))?")
 _EXPECTED = "expected NAME=DATATYPE[batch,...], such as x=FP32[batch,time,80] or ids=INT64[batch,time]:0..29999"
 
 
@@ -69,9 +69,10 @@ def parse_input(text: str) -> InputText:
     found = _INPUT.fullmatch(text.replace(" ", ""))
     if not found:
         raise ExportError(f'--input "{text}": {_EXPECTED}')
-    name, datatype, inside, low, high = found.groups()
+    name, typed, inside, low, high = found.groups()
+    datatype = re.sub("^(FLOAT|FP?)(?=16|32|64)", "FP", typed.upper())
     if datatype not in _DTYPES:
-        raise ExportError(f'--input "{text}": no datatype {datatype}; there are {", ".join(_DTYPES)}')
+        raise ExportError(f'--input "{text}": no datatype {typed}; there are {", ".join(_DTYPES)}')
     shape = tuple(_size(size, text) for size in inside.split(","))
     if shape.count(BATCH) != 1:
         raise ExportError(

@@ -48,6 +48,17 @@ OWN_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
     "--atol": ("absolute error allowed (default: 1e-4)", {"type": float, "metavar": "X"}),
     "--rtol": ("relative error allowed (default: 1e-4)", {"type": float, "metavar": "X"}),
     "--max-batch-size": ("rows a run takes at most (default: 32)", {"type": int, "metavar": "N"}),
+    "--calibration": (
+        "with --quantize: inputs like those of practice, which int8-static needs: an .npz with an array for each, or a "
+        "function that returns batches, inputs by name",
+        {"metavar": "FILE.npz|MODULE:FUNCTION"},
+    ),
+    "--accuracy": (
+        "with --quantize: a function that takes run(inputs) and returns how good the file is; without one, closeness "
+        "to the FP32 file counts",
+        {"metavar": "MODULE:FUNCTION"},
+    ),
+    "--may-lose": ("with --accuracy: how much less it may be (default: 0.01)", {"type": float, "metavar": "X"}),
 }
 
 

@@ -17,6 +17,8 @@ from cuelight.exporters.own.files import read_assets, read_labels, read_metadata
 from cuelight.exporters.own.fit import load_weights
 from cuelight.exporters.own.inputs import InputText, example_from, parse_axis, parse_input, parse_pair
 from cuelight.exporters.own.locate import locate
+from cuelight.exporters.own.measures import read_accuracy, read_calibration
+from cuelight.exporters.own.service_needs import service_notes
 from cuelight.exporters.probe import outputs_of, returned_by
 from cuelight.exporters.sizes import BATCH, describe, example_of, trace_sizes
 from cuelight.exporters.spec import Axis, ExportSpec, StatePair
@@ -29,6 +31,8 @@ Example = Callable[..., dict[str, Tensor]]
 _PARITY_BATCHES = (1, 2, 3, 8)
 _PARITY_SEEDS = 2
 _STEPS_WITH_STATE = 16
+_MAY_LOSE = 0.01
+"""Of an accuracy of the user's own: a hundredth, whatever it counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,9 @@ class OwnModel:
     atol: float = 1e-4
     rtol: float = 1e-4
     max_batch_size: int = 32
+    calibration: str | None = None
+    accuracy: str | None = None
+    may_lose: float | None = None
 
 
 def own_spec(own: OwnModel, say: Callable[[str], None]) -> ExportSpec:
@@ -100,7 +107,25 @@ def own_spec(own: OwnModel, say: Callable[[str], None]) -> ExportSpec:
         parity_seeds=_PARITY_SEEDS,
     )
     spec = replace(spec, state=tuple(StatePair(i, o, _batch_axis(spec, i)) for i, o in pairs))
-    return _with_outputs(spec, module, labels)
+    spec = _with_outputs(spec, module, labels)
+    inputs = example_of(spec, torch.Generator().manual_seed(0), trace_sizes(spec))
+    for note in service_notes(own.task, list(inputs), spec.outputs, metadata, files):
+        say(f"note: {note}")
+    return _with_measures(own, spec, module, inputs)
+
+
+def _with_measures(own: OwnModel, spec: ExportSpec, module: nn.Module, like: dict[str, Tensor]) -> ExportSpec:
+    """Return the spec with what quantization is to be calibrated and measured by, where the user has said it."""
+    if own.may_lose is not None and own.accuracy is None:
+        raise ExportError("--may-lose goes with --accuracy: without one, closeness to the FP32 file counts")
+    if own.accuracy is not None:
+        may_lose = _MAY_LOSE if own.may_lose is None else own.may_lose
+        spec = replace(spec, accuracy=read_accuracy(own.accuracy, may_lose))
+    if own.calibration is not None:
+        batches = read_calibration(own.calibration, like)
+        returned_by(spec, module, {name: torch.from_numpy(array) for name, array in batches[0].items()})
+        spec = replace(spec, calibration=_always(batches))
+    return spec
 
 
 def _with_weights(own: OwnModel, module: nn.Module, say: Callable[[str], None]) -> nn.Module:
@@ -160,6 +185,11 @@ def _with_outputs(spec: ExportSpec, module: nn.Module, labels: list[str]) -> Exp
     elif not spec.outputs and isinstance(returned, Tensor):
         spec = replace(spec, outputs=("output",))
     tensors = outputs_of(spec, returned)
+    for pair in spec.state:
+        if pair.output not in tensors:
+            raise ExportError(
+                f'--state {pair.input}={pair.output}: no output "{pair.output}"; there are {", ".join(tensors)}'
+            )
     of_state = {pair.output for pair in spec.state}
     scores = next((name for name in tensors if name not in of_state), None)
     if labels and scores and tensors[scores].shape[-1:] != (len(labels),):

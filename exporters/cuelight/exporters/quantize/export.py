@@ -24,11 +24,11 @@ from cuelight.exporters.export import Export, Written, write_proven, write_versi
 from cuelight.exporters.parity import ParityReport, check_parity
 from cuelight.exporters.quantize.exclusion import fewest_excluded
 from cuelight.exporters.quantize.judge import closeness_to, inputs_of, run_of
-from cuelight.exporters.quantize.methods import candidates, convert, prepare, quantized_name
+from cuelight.exporters.quantize.methods import CONVERTED, candidates, check_opens, convert, prepare, quantized_name
 from cuelight.exporters.reports.report import read_report
 from cuelight.exporters.reports.speed import in_turns
-from cuelight.exporters.sizes import example_of, trace_sizes
-from cuelight.exporters.spec import Accuracy, Arrays, Axis, ExportSpec
+from cuelight.exporters.sizes import example_of, golden_axes, trace_sizes
+from cuelight.exporters.spec import Accuracy, Arrays, ExportSpec
 
 __all__ = ["QuantizationError", "export_quantized", "quantization_text"]
 
@@ -39,7 +39,7 @@ _MARGIN = 1.25
 
 
 class QuantizationError(ExportError):
-    """The converted file loses more than it may, whatever nodes are left alone."""
+    """The converted file loses more than it may, whatever nodes are left alone, or gives what no tolerance covers."""
 
 
 def export_quantized(
@@ -57,7 +57,7 @@ def export_quantized(
         )
     calibration = spec.calibration(cache_dir) if spec.calibration is not None else []
     if method == "int8-static" and not calibration:
-        raise ExportError(f"{spec.name}: int8-static needs calibration data, its spec gives none; try int8-dynamic")
+        raise ExportError(f"{spec.name}: int8-static needs calibration data: --calibration, or that of a spec")
     named = replace(spec, name=quantized_name(spec.name, method), summary=f"{spec.summary}, in {method}")
     if calibration and not spec.state and not spec.axes:
         named = replace(named, example=_drawn_from(calibration))
@@ -143,10 +143,15 @@ class _Quantization:
     def _convert(self, accuracy: Accuracy, before: float) -> tuple[tuple[str, ...], float]:
         nodes = candidates(self.method, self._prepared)
         if not nodes:
-            raise QuantizationError(f"{self.spec.name}: {self.method} has nothing to convert in it")
+            raise QuantizationError(
+                f"{self.spec.name}: {self.method} has nothing to convert in it, for it converts "
+                f"{CONVERTED[self.method]}"
+            )
 
         def measured(excluded: tuple[str, ...]) -> float:
             convert(self.method, self._prepared, self.model, self.calibration, excluded)
+            if not excluded:
+                check_opens(self.model)
             return accuracy.measure(run_of(self.model), self.cache_dir)
 
         least = before - accuracy.may_lose
@@ -169,21 +174,31 @@ class _Quantization:
             others = [name for name in nodes if name != node]
             convert(self.method, self._prepared, alone, self.calibration[:_COST_INPUTS], others)
             bar.update()
+            if bar.n == bar.total:
+                bar.close()
             return 1 - measure(run_of(alone), self.cache_dir)
 
         return cost
 
     def _tolerance(self, module: nn.Module) -> tuple[ExportSpec, ParityReport]:
-        """Return the spec with the tolerance that the file keeps, and its comparison with PyTorch under that."""
+        """Return the spec with the tolerance that the file keeps, and its comparison with PyTorch under that.
+
+        Raises: QuantizationError where no tolerance is enough.
+        """
         anything = replace(self.spec, atol=float("inf"), rtol=0.0)
         # The cases of the golden vectors, as `export` makes them, and those of the parity.
-        axes = tuple(Axis(axis.name, tuple(sorted(axis.sizes)[:2])) for axis in self.spec.axes)
-        golden = replace(anything, parity_batches=self.spec.golden_batches, axes=axes)
+        golden = replace(anything, parity_batches=self.spec.golden_batches, axes=golden_axes(self.spec))
         reports = [
             check_parity(golden, module, self.model, self.seed + 1),
             check_parity(anything, module, self.model, self.seed),
         ]
-        largest = max((row.max_abs_error for report in reports for row in report.rows), default=0.0)
+        worst = max((row for report in reports for row in report.rows), key=lambda row: row.max_abs_error)
+        largest = worst.max_abs_error
+        if not np.isfinite(largest):
+            raise QuantizationError(
+                f'{self.spec.name}: output "{worst.output}" is infinitely far from PyTorch with batch {worst.batch}, '
+                f"step {worst.step}: another shape or datatype, or no number where PyTorch has one"
+            )
         spec = replace(self.spec, atol=max(self.spec.atol, _MARGIN * largest), rtol=self.spec.rtol)
         return spec, check_parity(spec, module, self.model, self.seed)
 

@@ -12,7 +12,7 @@ import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
-from cuelight.exporters.sizes import BATCH, example_of, trace_sizes
+from cuelight.exporters.sizes import example_of, trace_sizes
 from cuelight.exporters.spec import Accuracy, Arrays, ExportSpec, Run
 from cuelight.exporters.threads import open_on_one_thread
 
@@ -42,7 +42,6 @@ def inputs_of(spec: ExportSpec, calibration: Sequence[Arrays], seed: int) -> lis
         return list(calibration[:: max(1, len(calibration) // _CASES)])
     generator = torch.Generator().manual_seed(seed)
     sizes = trace_sizes(spec, min(_BATCH, spec.max_batch_size))
-    assert BATCH in sizes
     steps = spec.parity_steps if spec.state else _CASES
     return [{name: tensor.numpy() for name, tensor in example_of(spec, generator, sizes).items()} for _ in range(steps)]
 

@@ -16,27 +16,42 @@ Source: onnxruntime.quantization and onnxruntime.transformers.float16 of ONNX Ru
 import contextlib
 import io
 import logging
+import signal
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from cuelight.exporters.errors import ExportError
 from cuelight.exporters.spec import Arrays
 
-__all__ = ["METHODS", "candidates", "convert", "prepare", "quantized_name"]
+__all__ = ["CONVERTED", "METHODS", "candidates", "check_opens", "convert", "prepare", "quantized_name"]
 
 METHODS = {"int8-dynamic": "int8", "int8-static": "int8", "fp16": "fp16", "bf16": "bf16"}
 """Method -> what is added to the model's name."""
+CONVERTED = {
+    "int8-dynamic": "matrix products, LSTM layers and tables of embeddings; convolutions take int8-static",
+    "int8-static": "convolutions and products; LSTM layers take int8-dynamic",
+    "fp16": "operations",
+    "bf16": "weights",
+}
+"""Method -> what it converts, for one whose model has none of that."""
 
 _WEIGHT_OF = {"MatMul": 1, "LSTM": 1, "Gather": 0}
 """What `int8-dynamic` converts, and which input of it is a weight."""
 _STATIC_OPERATIONS = ("Conv", "Gemm", "MatMul")
+_NEVER_FP16 = ("Transpose",)
+"""In 16 bits, those between recurrent layers make ONNX Runtime 1.32 die by a signal while it opens the file, in its
+transformer of layouts (NchwcTransformer). They compute nothing, so nothing is lost in FP32."""
 _LEAST_WEIGHTS = 16
 """Smaller tensors stay in FP32 with bf16: constants of formulas, for which 8 bits of fraction are too few."""
 
@@ -61,6 +76,18 @@ def prepare(method: str, source: Path, target: Path) -> None:
         if not node.name:
             node.name = next(name for name in (f"{node.op_type}_{index}", f"unnamed_{index}") if name not in taken)
     onnx.save(model, target)
+
+
+def check_opens(model: Path) -> None:
+    """Open a file in a process of its own. Raises: ExportError when that process is killed by it.
+
+    One that is refused in the ordinary way is left to whoever opens it next.
+    """
+    code = "import sys, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
+    ended = subprocess.run([sys.executable, "-c", code, str(model)], capture_output=True, check=False)
+    if ended.returncode < 0:
+        died = signal.Signals(-ended.returncode).name
+        raise ExportError(f"ONNX Runtime {onnxruntime.__version__} dies of {died} when it opens the converted file")
 
 
 def candidates(method: str, prepared: Path) -> list[str]:
@@ -119,9 +146,9 @@ def _static(prepared: Path, target: Path, calibration: Sequence[Arrays], exclude
 def _fp16(prepared: Path, excluded: Sequence[str]) -> onnx.ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16  # noqa: PLC0415 (imports a good deal)
 
-    model: onnx.ModelProto = convert_float_to_float16(
-        onnx.load(prepared), keep_io_types=True, node_block_list=list(excluded)
-    )
+    source = onnx.load(prepared)
+    left = {node.name for node in source.graph.node if node.op_type in _NEVER_FP16} | set(excluded)
+    model: onnx.ModelProto = convert_float_to_float16(source, keep_io_types=True, node_block_list=list(left))
     return model
 
 

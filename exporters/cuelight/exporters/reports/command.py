@@ -34,6 +34,7 @@ def show_models(repository: Path, figures_file: Path | None, markdown: bool) -> 
     """
     from cuelight.exporters.registry import ALL_SPECS  # noqa: PLC0415 (torch takes seconds to import)
     from cuelight.exporters.reports import model_table  # noqa: PLC0415 (as above)
+    from cuelight.exporters.reports.model_markdown import markdown_tables  # noqa: PLC0415 (as above)
 
     specs = tuple(ALL_SPECS.values())
     if figures_file is not None:
@@ -41,7 +42,7 @@ def show_models(repository: Path, figures_file: Path | None, markdown: bool) -> 
     else:
         figures = model_table.figures_of(specs, repository)
     if markdown:
-        print(model_table.markdown_table(specs, figures))
+        print(markdown_tables(specs, figures))
         return
     console = _console()
     from cuelight.exporters.reports.terminal import print_table  # noqa: PLC0415 (needs rich)

@@ -3,12 +3,15 @@
 Without a GPU this is worked out, not tried:
 
 1. ONNX Runtime simplifies the graph as it does before it divides it among providers (basic level), on the CPU.
-2. A node is taken to run on CUDA when its operator has a kernel there for the type of one of its inputs or outputs
-   (`cuda_kernels.json`, see `cuda_kernel_names`); with a CUDA build and a GPU the list is that of the build itself.
+2. A node is taken to run on CUDA when its operator has a kernel there for the type of the input that kernels are chosen
+   by: the first, of Where the second (`cuda_kernels.json`, see `cuda_kernel_names`); with a CUDA build and a GPU the
+   list is that of the build itself. Operators that are not ONNX's own have none in either list.
 3. Shape arithmetic (Shape, Size, and what is computed from them alone) stays on the CPU by ONNX Runtime's own choice.
-4. Recurrent layers with other than the usual activations, with clipping or coupled gates have no kernel on CUDA.
+4. What the CUDA provider leaves to the CPU though there is a kernel: recurrent layers with other than the usual
+   activations, with clipping, coupled gates, peepholes or, of GRU, the reset gate before the product.
 
-What this does not know: opset ranges of kernels, conditions on attributes other than in 4, and what cuDNN refuses.
+What this does not know: opset ranges of kernels, types of further inputs, transposed convolutions padded unevenly, and
+what cuDNN refuses. Source of 4: ONNX Runtime, cuda_execution_provider.cc, `GetCapability`.
 """
 
 import json
@@ -28,8 +31,15 @@ __all__ = ["CudaCoverage", "FallbackNode", "cuda_coverage"]
 _PROVIDER = "CUDAExecutionProvider"
 _SHAPE_OPERATORS = frozenset({"Shape", "Size"})
 _RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+_NEVER = ("clip", "activation_alpha", "activation_beta")
+"""Attributes of recurrent layers that have no kernel on CUDA, whatever their value."""
+_PEEPHOLES = 7
+"""Which input of an LSTM they are."""
+_DECIDING_INPUT = {"Where": 1}
+"""The input whose type a kernel is chosen by, where it is not the first."""
+_ONNX_DOMAINS = ("", "ai.onnx")
 _USUAL_ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
-_ORT_TYPES = {"float": "FP32", "double": "FP64", "float16": "FP16", "bfloat16": "BF16"}
+_ORT_TYPES = {"float": "FP32", "double": "FP64", "float16": "FP16", "bfloat16": "BF16", "string": "BYTES"}
 
 Kernels = Mapping[str, frozenset[str]]
 """Types by operator; an empty set is any type."""
@@ -77,14 +87,17 @@ def cuda_coverage(path: Path) -> CudaCoverage:
 
 def _why_not(node: onnx.NodeProto, kernels: Kernels, types: Mapping[str, str]) -> str:
     """Return why a node has no kernel on CUDA; nothing when it has one."""
+    if node.domain not in _ONNX_DOMAINS:
+        return f"no kernel known: an operator of {node.domain}"
     if node.op_type == "Constant":
         return ""
     if node.op_type not in kernels:
         return "no kernel"
-    mine = {types[name] for name in (*node.input, *node.output) if name in types}
     allowed = kernels[node.op_type]
-    if allowed and mine and not allowed & mine:
-        return f"no kernel for {', '.join(sorted(mine))}; for {', '.join(sorted(allowed))} there is"
+    deciding = node.input[_DECIDING_INPUT.get(node.op_type, 0) :][:1]
+    datatype = next((types[name] for name in deciding if name in types), "")
+    if allowed and datatype and datatype not in allowed:
+        return f"no kernel for {datatype}; for {', '.join(sorted(allowed))} there is"
     return _why_not_recurrent(node) if node.op_type in _RECURRENT else ""
 
 
@@ -94,10 +107,13 @@ def _why_not_recurrent(node: onnx.NodeProto) -> str:
     usual = _USUAL_ACTIVATIONS[node.op_type]
     if activations and activations not in (usual, usual * 2):
         return f"activations {', '.join(activations)}"
-    for name in ("clip", "input_forget"):
-        if attributes.get(name):
-            return f"attribute {name}"
-    return ""
+    if never := next((name for name in _NEVER if name in attributes), ""):
+        return f"attribute {never}"
+    if attributes.get("input_forget"):
+        return "attribute input_forget"
+    if node.op_type == "GRU" and not attributes.get("linear_before_reset"):
+        return "attribute linear_before_reset is 0"
+    return "peepholes" if node.op_type == "LSTM" and any(node.input[_PEEPHOLES:]) else ""
 
 
 def _simplified(path: Path) -> onnx.ModelProto:

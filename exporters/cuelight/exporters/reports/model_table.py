@@ -1,40 +1,31 @@
 """`cuelight export table`: every registered model in a row, with what the reports of its exports say.
 
-    registry (task, architecture, weights, licence, check) + figures (parity, speed, int8) -> table, Markdown
+    registry (task, architecture, weights, licence, check) + figures (parity, speed, int8) -> tables, Markdown
 
 Figures are read from a repository, or from a file that they were kept in: of the same figures the same table is made.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from cuelight.exporters.errors import ExportError
 from cuelight.exporters.files_spec import FilesSpec
 from cuelight.exporters.quantize.methods import quantized_name
+from cuelight.exporters.reports.headline import share_text
 from cuelight.exporters.reports.report import Report, read_report
 from cuelight.exporters.reports.tables import Table
 from cuelight.exporters.spec import ExportSpec
 
-__all__ = ["Figures", "figures_of", "markdown_table", "model_table", "read_figures", "short_table"]
+__all__ = ["Figures", "figures_of", "figures_table", "models_table", "read_figures", "short_table"]
 
 Figures = dict[str, Any]
 """By model: what of its reports is shown. Plain data, as it is kept in a file."""
 
-_COLUMNS = (
-    "model",
-    "task",
-    "architecture",
-    "weights",
-    "licence",
-    "check",
-    "parity",
-    "FP32 (PyTorch), ms",
-    "int8 beside FP32, ms; kept",
-)
-_SHORT = ("model", "architecture", *_COLUMNS[6:])
-_CHECK = _COLUMNS.index("check")
+_MODEL_COLUMNS = ("model", "task", "architecture", "weights", "licence", "check")
+_FIGURE_COLUMNS = ("model", "row of", "cases", "of allowed", "FP32", "PyTorch", "int8", "FP32 beside", "kept", "of")
+_SHORT_COLUMNS = ("model", "cases, of allowed", "FP32 (PyTorch)", "int8 (FP32 beside)", "kept, of")
 
 
 def figures_of(specs: Iterable[ExportSpec | FilesSpec], repository: Path) -> Figures:
@@ -57,35 +48,46 @@ def read_figures(file: Path) -> Figures:
     return figures
 
 
-def model_table(specs: Iterable[ExportSpec | FilesSpec], figures: Mapping[str, Any]) -> Table:
-    """Return a row a model; what is not exported has no figures."""
-    rows = tuple(_row(spec, figures.get(spec.name)) for spec in specs)
-    text = (
-        "Parity: comparisons with PyTorch that agree, and how much of what is allowed the worst one used. Times are of "
-        "a row on one thread, the two of a cell in turns: ONNX Runtime and PyTorch eager at export, int8 and FP32 when "
-        "it was converted; and what a measure was before and is now."
+def models_table(specs: Iterable[ExportSpec | FilesSpec]) -> Table:
+    """Return what each model is, a row each: what the registry says."""
+    rows = tuple(
+        (
+            spec.name,
+            spec.task.replace("_", " "),
+            spec.architecture,
+            spec.source,
+            spec.license,
+            spec.check.says if spec.check is not None else "",
+        )
+        for spec in specs
     )
-    return Table("Models", text, _COLUMNS, rows)
+    return Table("Models", "What each was held to beside its parity with PyTorch is its check.", _MODEL_COLUMNS, rows)
 
 
-def short_table(specs: Sequence[ExportSpec | FilesSpec], figures: Mapping[str, Any]) -> Table:
-    """Return the table as it fits a terminal: the columns of what never changes are left to Markdown."""
-    table = model_table(specs, figures)
-    shown = [index for index, name in enumerate(table.columns) if name in _SHORT]
-    rows = tuple(tuple(row[index] for index in shown) for row in table.rows)
-    return Table(table.title, table.text, tuple(table.columns[index] for index in shown), rows)
+def figures_table(specs: Iterable[ExportSpec | FilesSpec], figures: Mapping[str, Any]) -> Table:
+    """Return what was measured of each model, a row each; what is not exported has no figures."""
+    text = (
+        "Cases compared with PyTorch, all within what is allowed; how much of that the worst one used. Times "
+        "are ms a row on one thread, in turns: ONNX Runtime (FP32) and PyTorch eager at export, int8 and FP32 beside "
+        "it when it was converted. Kept: a measure before that and after."
+    )
+    rows = tuple((spec.name, *_cells(figures.get(spec.name))) for spec in specs)
+    return Table("Figures", text, _FIGURE_COLUMNS, rows, frozenset(range(2, 8)))
 
 
-def markdown_table(specs: Sequence[ExportSpec | FilesSpec], figures: Mapping[str, Any]) -> str:
-    """Return the table as Markdown, its names as code and its checks as links to their tests."""
-    table = model_table(specs, figures)
-    lines = [table.text, "", f"| {' | '.join(table.columns)} |", "|" + "---|" * len(table.columns)]
-    for spec, row in zip(specs, table.rows, strict=True):
-        cells = [f"`{row[0]}`", *row[1:]]
-        if spec.check is not None:
-            cells[_CHECK] = f"[{spec.check.says}]({spec.check.test.partition('::')[0]})"
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+def short_table(specs: Iterable[ExportSpec | FilesSpec], figures: Mapping[str, Any]) -> Table:
+    """Return the same in fewer columns that can be folded, as it fits a terminal."""
+    table = figures_table(specs, figures)
+    rows = []
+    for name, axes, cases, used, fp32, pytorch, int8, beside, kept, measure in table.rows:
+        times = " ".join(filter(None, (fp32, f"({pytorch})" if pytorch else "", axes)))
+        quantized = f"{int8} ({beside})" if int8 else ""
+        rows.append((name, _joined(cases, used), times, quantized, _joined(kept, measure)))
+    return Table(table.title, table.text, _SHORT_COLUMNS, tuple(rows))
+
+
+def _joined(*texts: str) -> str:
+    return ", ".join(filter(None, texts))
 
 
 def _report(folder: Path) -> Report | None:
@@ -111,36 +113,32 @@ def _int8(report: Report) -> Figures:
     return {**{key: made[key] for key in kept}, **made["speed"][0]}
 
 
-def _row(spec: ExportSpec | FilesSpec, found: Mapping[str, Any] | None) -> tuple[str, ...]:
-    check = spec.check.says if spec.check is not None else ""
-    told = (spec.name, spec.task, spec.architecture, spec.source, spec.license, check)
+def _cells(found: Mapping[str, Any] | None) -> tuple[str, ...]:
     if found is None:
-        return (*told, "", "", "")
-    return (*told, _parity(found), _fp32(found.get("speed")), _quantized(found["int8"]))
-
-
-def _parity(found: Mapping[str, Any]) -> str:
+        return ("",) * (len(_FIGURE_COLUMNS) - 1)
     if "proof" in found:
-        return str(found["proof"])
-    parity = found["parity"]
-    verdict = f"{parity['comparisons']:,}" if parity["passed"] else "DO NOT AGREE"
-    return f"{verdict}, {parity['worst_share']:.1%}"
+        return (*("",) * (len(_FIGURE_COLUMNS) - 2), str(found["proof"]))
+    axes, *times = _fp32(found.get("speed"))
+    return (axes, *_parity(found["parity"]), *times, *_quantized(found["int8"]))
 
 
-def _fp32(speed: Mapping[str, Any] | None) -> str:
+def _parity(parity: Mapping[str, Any]) -> tuple[str, str]:
+    compared = f"{parity['comparisons']:,}" if parity["passed"] else "DO NOT AGREE"
+    return compared, share_text(parity["worst_share"])
+
+
+def _fp32(speed: Mapping[str, Any] | None) -> tuple[str, str, str]:
     if speed is None:
-        return ""
-    axes = "".join(f", {name} {size}" for name, size in speed["axes"].items())
-    return f"{_ms(speed['onnxruntime_s'])} ({_ms(speed['torch_s'])}){axes}"
+        return ("", "", "")
+    axes = ", ".join(f"{name} {size}" for name, size in speed["axes"].items())
+    return axes, _ms(speed["onnxruntime_s"]), _ms(speed["torch_s"])
 
 
-def _quantized(made: Mapping[str, Any] | None) -> str:
+def _quantized(made: Mapping[str, Any] | None) -> tuple[str, str, str, str]:
     if made is None:
-        return ""
-    return (
-        f"{_ms(made['quantized_s'])} beside {_ms(made['fp32_s'])}; {made['before']:.4g} to {made['after']:.4g} "
-        f"({made['accuracy']})"
-    )
+        return ("", "", "", "")
+    kept = f"{made['before']:.4g} to {made['after']:.4g}"
+    return _ms(made["quantized_s"]), _ms(made["fp32_s"]), kept, made["accuracy"]
 
 
 def _ms(seconds: float) -> str:

@@ -10,16 +10,28 @@ import numpy as np
 from torch import nn
 
 from cuelight.exporters.files_spec import FilesSpec
-from cuelight.exporters.parity import OutputParity, ParityReport
+from cuelight.exporters.parity import OutputParity, ParityError, ParityReport
 from cuelight.exporters.reports.cuda_coverage import cuda_coverage
 from cuelight.exporters.reports.graph_summary import summarize_graph
 from cuelight.exporters.reports.speed import measure_speed
 from cuelight.exporters.spec import ExportSpec
 
-__all__ = ["JSON_FILE", "PAGE_FILE", "Report", "make_files_report", "make_report", "read_report", "write_report"]
+__all__ = [
+    "JSON_FILE",
+    "PAGE_FILE",
+    "Report",
+    "make_failed_report",
+    "make_files_report",
+    "make_report",
+    "read_report",
+    "write_report",
+]
 
 Report = dict[str, Any]
-"""Sections by name, as `report.json` has them: model, parity or proof, golden, graph, speed, cuda."""
+"""Sections by name, as `report.json` has them: model, parity or proof, golden, graph, speed, cuda, cuda_beside.
+
+That of a failure has model, parity, and difference: where the two part, in words.
+"""
 
 _SCHEMA = 1
 JSON_FILE = "report.json"
@@ -58,6 +70,7 @@ def make_report(
         "graph": asdict(summarize_graph(model)),
         "speed": asdict(measure_speed(spec, module, model, seed)),
         "cuda": asdict(cuda_coverage(model)),
+        "cuda_beside": _cuda_beside(folder),
     }
 
 
@@ -72,6 +85,24 @@ def make_files_report(spec: FilesSpec, folder: Path, version: int, proof: str) -
         "proof": proof.splitlines(),
         "graph": asdict(summarize_graph(model)),
         "cuda": asdict(cuda_coverage(model)),
+        "cuda_beside": _cuda_beside(folder),
+    }
+
+
+def make_failed_report(spec: ExportSpec, name: str, error: ParityError, seed: int) -> Report:
+    """Return the report of an export that wrote nothing: its comparisons, and the first tensor that differs.
+
+    `name` is that in the repository; the graph that failed may be one beside the first.
+    """
+    graph = next(graph for graph in (spec, *spec.further) if graph.name == error.report.name)
+    named = {"name": name, "version": None, "summary": spec.summary, "source": spec.source}
+    state = [{"input": pair.input, "output": pair.output} for pair in graph.state]
+    of = {"task": spec.task, "license": spec.license, "state": state, "notes": []}
+    return {
+        "schema": _SCHEMA,
+        "model": {**named, **of, "made": _now(), "files_bytes": {}},
+        "difference": error.difference if graph is spec else f"{graph.name}.onnx: {error.difference}",
+        "parity": _parity(graph, error.report, seed),
     }
 
 
@@ -95,6 +126,12 @@ def read_report(folder: Path) -> Report:
     if not versions:
         raise FileNotFoundError(f"{folder}: no {JSON_FILE} in it, nor in a version below it")
     return read_report(max(versions, key=lambda path: int(path.name)))
+
+
+def _cuda_beside(folder: Path) -> dict[str, Any]:
+    """Return what would run on CUDA of the graphs beside the first, such as the step of a decoder, by file."""
+    beside = sorted(path for path in folder.glob("*.onnx") if path.name != "model.onnx")
+    return {path.name: asdict(cuda_coverage(path)) for path in beside}
 
 
 def _now() -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from cuelight.exporters.reports.headline import share_text
 from cuelight.exporters.reports.report import Report
 
 __all__ = ["Table", "tables"]
@@ -70,10 +71,11 @@ def _parity(report: Report) -> Table:
     parity = report["parity"]
     verdict = "agree" if parity["passed"] else "DO NOT AGREE"
     axes = "".join(f", {name} {_listed(sizes)}" for name, sizes in parity["axes"].items())
+    steps, seeds = (_plural(word, parity[f"{word}s"]) for word in ("step", "seed"))
     text = (
         f"{parity['comparisons']:,} comparisons with PyTorch {parity['torch']} {verdict}: batch "
-        f"{_listed(parity['batches'])}{axes}, {parity['steps']} steps, seeds {_listed(parity['seeds'])}; allowed is "
-        f"{parity['atol']:g} + {parity['rtol']:g} of the wanted value, and share is how much of that was used. "
+        f"{_listed(parity['batches'])}{axes}, {parity['steps']} {steps}, {seeds} {_listed(parity['seeds'])}; allowed "
+        f"is {parity['atol']:g} + {parity['rtol']:g} of the wanted value, and share is how much of that was used. "
         f"ONNX Runtime {parity['onnxruntime']}."
     )
     return Table("Parity: the worst of each output", text, _PARITY_COLUMNS, _rows(parity["worst"]), _PARITY_NUMBERS)
@@ -98,7 +100,7 @@ def _rows(found: Iterable[dict[str, Any]]) -> tuple[tuple[str, ...], ...]:
             f"{row['max_abs_error']:.2e}",
             f"{row['max_rel_error']:.2e}",
             str(list(row["where"])),
-            f"{row['share_of_tolerance']:.1%}",
+            share_text(row["share_of_tolerance"]),
         )
         for row in found
     )
@@ -144,17 +146,30 @@ def _golden(report: Report) -> Table:
 
 
 def _cuda(report: Report) -> Table:
-    cuda = report["cuda"]
-    fallback = cuda["fallback"]
-    more = f" The first {_FALLBACK_SHOWN} are listed." if len(fallback) > _FALLBACK_SHOWN else ""
+    files = {"model.onnx": report["cuda"], **report.get("cuda_beside", {})}
+    rows = [
+        (file, node["node"], node["operator"], node["why"]) for file, cuda in files.items() for node in cuda["fallback"]
+    ]
+    more = f" The first {_FALLBACK_SHOWN} are listed." if len(rows) > _FALLBACK_SHOWN else ""
+    counted = " ".join(f"{_divided(file, cuda)}." for file, cuda in files.items())
     text = (
-        f"Of {cuda['nodes']} nodes after ONNX Runtime's basic simplification {cuda['cuda_nodes']} would run on CUDA, "
-        f"{cuda['shape_nodes']} do shape arithmetic and stay on the CPU by choice, {len(fallback)} would fall back to "
-        f"the CPU for want of a kernel. Worked out without a GPU from the kernels of {cuda['kernels_of']}, by operator "
-        f"and type; opset ranges and most conditions on attributes are not looked at.{more}"
+        f"{counted} Counted after ONNX Runtime's basic simplification, and worked out without a GPU from the kernels "
+        f"of {report['cuda']['kernels_of']}, by operator and type; opset ranges and most conditions on attributes are "
+        f"not looked at.{more}"
     )
-    rows = tuple((node["node"], node["operator"], node["why"]) for node in fallback[:_FALLBACK_SHOWN])
-    return Table("On CUDA", text, ("falls back to the CPU", "operator", "why"), rows)
+    return Table("On CUDA", text, ("file", "falls back to the CPU", "operator", "why"), tuple(rows[:_FALLBACK_SHOWN]))
+
+
+def _divided(file: str, cuda: Report) -> str:
+    return (
+        f"{file}: of {cuda['nodes']} nodes {cuda['cuda_nodes']} would run on CUDA, {cuda['shape_nodes']} do shape "
+        f"arithmetic and stay on the CPU by choice, {len(cuda['fallback'])} would fall back to it for want of a kernel"
+    )
+
+
+def _plural(word: str, of: int | list[int]) -> str:
+    count = of if isinstance(of, int) else len(of)
+    return word if count == 1 else f"{word}s"
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -5,7 +5,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from cuelight.exporters.reports.page import facts, verdict
+from cuelight.exporters.reports.headline import heading, verdict
+from cuelight.exporters.reports.page import facts
 from cuelight.exporters.reports.report import Report
 from cuelight.exporters.reports.tables import Table, tables
 
@@ -14,10 +15,10 @@ __all__ = ["print_report", "print_table"]
 
 def print_report(report: Report, console: Console) -> None:
     """Print the same facts and tables that the page has."""
-    model = report["model"]
+    name, version = heading(report)
     text, passed = verdict(report)
     colour = "green" if passed else "red"
-    console.print(f"[bold]{escape(model['name'])}[/], version {model['version']}: [{colour}]{text}[/]\n")
+    console.print(f"[bold]{escape(name)}[/], {version}: [{colour}]{text}[/]\n")
     for name, text in facts(report):
         console.print(f"{name:<12}{escape(text)}", highlight=False)
     for table in (table for table in tables(report) if not table.long):

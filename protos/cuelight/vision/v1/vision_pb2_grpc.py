@@ -100,7 +100,8 @@ class VisionServiceServicer(object):
         come in the order of the frames. Half-close to end: what still waits is answered, then OK.
 
         INVALID_ARGUMENT: no config first, a second config, an empty message, or an option out of range; a frame that
-        cannot be used is answered with an `error`, and the stream goes on. NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE: as for
+        cannot be used is answered with an `error`, and the stream goes on. FAILED_PRECONDITION: no frame came for the
+        server's limit (default 60 s); begin again when there is one. NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE: as for
         Classify.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

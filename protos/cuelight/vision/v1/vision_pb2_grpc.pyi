@@ -60,7 +60,8 @@ class VisionServiceStub:
     come in the order of the frames. Half-close to end: what still waits is answered, then OK.
 
     INVALID_ARGUMENT: no config first, a second config, an empty message, or an option out of range; a frame that
-    cannot be used is answered with an `error`, and the stream goes on. NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE: as for
+    cannot be used is answered with an `error`, and the stream goes on. FAILED_PRECONDITION: no frame came for the
+    server's limit (default 60 s); begin again when there is one. NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE: as for
     Classify.
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_vision_pb2.ListModelsRequest, _vision_pb2.ListModelsResponse]
@@ -93,7 +94,8 @@ class VisionServiceAsyncStub(VisionServiceStub):
     come in the order of the frames. Half-close to end: what still waits is answered, then OK.
 
     INVALID_ARGUMENT: no config first, a second config, an empty message, or an option out of range; a frame that
-    cannot be used is answered with an `error`, and the stream goes on. NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE: as for
+    cannot be used is answered with an `error`, and the stream goes on. FAILED_PRECONDITION: no frame came for the
+    server's limit (default 60 s); begin again when there is one. NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE: as for
     Classify.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_vision_pb2.ListModelsRequest, _vision_pb2.ListModelsResponse]  # type: ignore[assignment]
@@ -147,7 +149,8 @@ class VisionServiceServicer(metaclass=_abc_1.ABCMeta):
         come in the order of the frames. Half-close to end: what still waits is answered, then OK.
 
         INVALID_ARGUMENT: no config first, a second config, an empty message, or an option out of range; a frame that
-        cannot be used is answered with an `error`, and the stream goes on. NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE: as for
+        cannot be used is answered with an `error`, and the stream goes on. FAILED_PRECONDITION: no frame came for the
+        server's limit (default 60 s); begin again when there is one. NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE: as for
         Classify.
         """
 

@@ -58,6 +58,8 @@ def attention_choice(
     if not encoder.gives_attention:
         there = f"there are {', '.join(others)}" if others else 'export "minilm_l6_v2_attention"'
         raise Unsupported(f'attention: model "{model}" gives none; {there}')
+    if len(options.layers) > encoder.layers:
+        raise InvalidRequest(f"attention.layers: expected at most {encoder.layers}, got {len(options.layers)}")
     layers = tuple(options.layers) or tuple(range(encoder.layers))
     for index, layer in enumerate(layers):
         if not 0 <= layer < encoder.layers:

@@ -2,7 +2,8 @@
 
     texts, the shortest first -> at most a few batches' worth in the queue -> outputs, in the texts' order
 
-A caller of many texts holds no more than that of the queue, so that a caller of one gets in between.
+A caller of many texts holds no more than that of the queue, by number and by tokens, so that a caller of one gets in
+between: of long texts a batch takes a second.
 """
 
 import asyncio
@@ -21,7 +22,9 @@ __all__ = ["outputs_of"]
 Arrays = dict[str, NDArray[Any]]
 
 _BATCHES_AHEAD = 2
-"""What waits beside the batch that runs: two, so that an engine that becomes free finds a whole one."""
+"""What is in the queue or runs: two, so that an engine that becomes free finds a whole one."""
+_TOKENS_AHEAD = 4096
+"""Of long texts fewer: as many as 16 of 256 tokens, which batch as well as more of them do."""
 
 
 async def outputs_of(
@@ -41,7 +44,9 @@ async def outputs_of(
     done: dict[int, Arrays] = {}
     try:
         for index in sorted(texts, key=lambda index: len(texts[index].ids)):
-            if len(pending) >= window:
+            # The shortest come first, so this one is the longest of those ahead.
+            most = min(window, max(1, _TOKENS_AHEAD // len(texts[index].ids)))
+            while len(pending) >= most:
                 await _take(pending, done, keep)
             future = version.submit(encoder.inputs(texts[index].ids), 1, deadline_s=deadline_s)
             pending.append((index, future))

@@ -39,7 +39,6 @@ class EncoderCompanion:
         """Markers included."""
         self.normalized = normalized
         """Whether embeddings have length 1."""
-        self.dimension = signature.outputs[EMBEDDING].shape[1]
         self.gives_attention = ATTENTION in signature.outputs
         self.heads = signature.outputs[ATTENTION].shape[2] if self.gives_attention else 0
         self.layers = signature.outputs[ATTENTION].shape[1] if self.gives_attention else 0

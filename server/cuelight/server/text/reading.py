@@ -53,7 +53,10 @@ async def read_texts(
     tokenizer, most = encoder.tokenizer, encoder.max_tokens
     encoded = await pool.run(sum(map(size_of, texts)), lambda: tokenizer.encode(texts, most)) if texts else []
     for index, result in zip(good, encoded, strict=True):
-        if result.truncated and overlong == pb.REFUSE:
+        if not result.ids:
+            # A tokenizer without markers makes nothing of, say, a zero-width space.
+            reading.errors[index] = InvalidRequest(f"{named[index][0]}: expected a text with tokens, got one without")
+        elif result.truncated and overlong == pb.REFUSE:
             reading.errors[index] = InvalidRequest(
                 f"{named[index][0]}: expected at most {most} tokens, got {result.full_count}"
             )

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from cuelight.server.errors import InvalidRequest
 from cuelight.text.v1 import text_pb2 as pb
 
-__all__ = ["compared", "named_texts", "sizes_of"]
+__all__ = ["compared", "count_of_texts", "named_texts", "sizes_of"]
 
 Vectors = NDArray[np.float32]
 
 
-def named_texts(request: pb.SimilarityRequest) -> list[tuple[str, str]]:
-    """Return the texts in the order of their numbers, each with the name of its place.
+def count_of_texts(request: pb.SimilarityRequest) -> int:
+    """Return how many texts a request has.
 
     Raises: InvalidRequest for pairs beside texts, for others without texts, and for none of them.
     """
@@ -25,6 +25,11 @@ def named_texts(request: pb.SimilarityRequest) -> list[tuple[str, str]]:
         raise InvalidRequest("others: expected texts to compare them with, got none")
     if not request.pairs and not request.texts:
         raise InvalidRequest("texts: expected pairs or texts, got neither")
+    return 2 * len(request.pairs) + len(request.texts) + len(request.others)
+
+
+def named_texts(request: pb.SimilarityRequest) -> list[tuple[str, str]]:
+    """Return the texts in the order of their numbers, each with the name of its place."""
     named = [
         (f"pairs[{index}].{place}", text)
         for index, pair in enumerate(request.pairs)

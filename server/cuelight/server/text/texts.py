@@ -5,9 +5,20 @@ from collections.abc import Sequence
 from cuelight.server.config import TextConfig
 from cuelight.server.errors import InvalidRequest
 
-__all__ = ["check_call", "check_text", "size_of"]
+__all__ = ["check_call", "check_count", "check_text", "size_of"]
 
 _MAX_BYTES_A_CHARACTER = 4
+
+
+def check_count(count: int, limits: TextConfig) -> None:
+    """Check how many texts a call has, before anything is done for each of them: a message has room for millions.
+
+    Raises: InvalidRequest when there is none, or more than a call may hold.
+    """
+    if not count:
+        raise InvalidRequest("texts: expected at least one text, got none")
+    if count > limits.max_texts:
+        raise InvalidRequest(f"texts: expected at most {limits.max_texts} in a call, got {count}")
 
 
 def check_call(texts: Sequence[str], limits: TextConfig) -> None:
@@ -15,10 +26,7 @@ def check_call(texts: Sequence[str], limits: TextConfig) -> None:
 
     Raises: InvalidRequest when there is none, or more than a call may hold, by number or by bytes.
     """
-    if not texts:
-        raise InvalidRequest("texts: expected at least one text, got none")
-    if len(texts) > limits.max_texts:
-        raise InvalidRequest(f"texts: expected at most {limits.max_texts} in a call, got {len(texts)}")
+    check_count(len(texts), limits)
     size_bytes = sum(map(size_of, texts))
     if size_bytes > limits.max_call_bytes:
         raise InvalidRequest(f"texts: expected at most {limits.max_call_bytes} bytes in a call, got {size_bytes}")

@@ -49,6 +49,7 @@ class WordTable:
     def __init__(self, words: Sequence[str], vectors: Vectors, *, lowercase: bool = False) -> None:
         """`vectors` is (words, width), of any lengths; a word of length 0 is near to nothing."""
         self.words = tuple(words)
+        self.width = vectors.shape[1]
         self._lowercase = lowercase
         self._rows = {word: row for row, word in reversed(list(enumerate(self.words)))}
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)

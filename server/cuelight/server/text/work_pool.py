@@ -34,6 +34,8 @@ class WorkPool:
         self._max_waiting_bytes = max_waiting_bytes
         self._inline_bytes = inline_bytes
         self.waiting_bytes = 0
+        self.refused = 0
+        """Pieces of work for which there was no room."""
 
     async def multiply(self, products: int, work: Callable[[], Result]) -> Result:
         """As `run`, for work that multiplies so many pairs of numbers."""
@@ -48,6 +50,7 @@ class WorkPool:
         if size_bytes <= self._inline_bytes:
             return work()
         if self.waiting_bytes and self.waiting_bytes + size_bytes > self._max_waiting_bytes:
+            self.refused += 1
             raise Overloaded(f"text: {self.waiting_bytes} bytes of text wait to be looked at", _RETRY_AFTER_S)
         self.waiting_bytes += size_bytes
         begun = asyncio.get_running_loop().run_in_executor(self._threads, work)

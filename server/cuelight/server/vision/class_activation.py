@@ -5,6 +5,7 @@ explanations share batches as classifications do. It proves itself before it ans
 the bias must be the logit.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,6 +61,7 @@ class ClassActivation:
     def __init__(self, name: str, opened: Opened, facts: ImageFacts) -> None:
         self._engine = opened.engine
         self._facts = facts
+        self._ending: asyncio.Task[None] | None = None
         batching = BatchingConfig(max(1, opened.signature.max_batch_size), max_queue_size=_MAX_WAITING)
         self._batcher = DynamicBatcher(
             name, opened.signature, batching, EnginePlan((opened.engine,)), VersionStatistics()
@@ -74,12 +76,12 @@ class ClassActivation:
         bias = float(outputs[BIAS][0]) if BIAS in outputs else 0.0
         return ActivationMap(outputs[MAP][0], bias)
 
-    async def stop(self) -> None:
-        """Answer what waits."""
-        await self._batcher.stop()
-
     def close(self) -> None:
-        """Free the session once the run it is in has ended."""
+        """Refuse new calls, answer what waits, then free the session."""
+        self._ending = asyncio.get_running_loop().create_task(self._end())
+
+    async def _end(self) -> None:
+        await self._batcher.stop()
         self._engine.close()
 
 

@@ -89,8 +89,11 @@ class VisionCompanion:
             self._activation.close()
 
     def _take(self, name: str, opening: "asyncio.Future[Opened]") -> None:
-        error = None if opening.cancelled() else opening.exception()
-        if opening.cancelled() or isinstance(error, NoActivation):
+        if opening.cancelled():
+            self._opening = None
+            return
+        error = opening.exception()
+        if isinstance(error, NoActivation):
             self._no_activation = str(error)
             return
         if error is not None:

@@ -4,14 +4,12 @@ An explanation by many runs has a few of them in the queue at a time, so that it
 as many images would.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from cuelight.server.errors import InvalidRequest, Unsupported
 from cuelight.server.vision.classification import Numbers, probabilities_of, top_classes
-from cuelight.server.vision.image_calls import ImageWay, Prepared
-from cuelight.server.vision.models import UsableModel
+from cuelight.server.vision.image_calls import ImageCall
 from cuelight.server.vision.occlusion import occlusion_grid
 from cuelight.server.vision.overlay import Overlay, overlay_png
 from cuelight.server.vision.preprocessing import Pixels
@@ -53,13 +51,11 @@ def check_options(request: pb.ExplainRequest, max_masks: int) -> None:
 
 
 class Explainer:
-    """One explanation, of one image by one model."""
+    """One explanation, of the one image of a call."""
 
-    def __init__(
-        self, way: ImageWay, model: UsableModel, request: pb.ExplainRequest, max_masks: int, deadline_s: float | None
-    ) -> None:
-        self._way = way
-        self._model = model
+    def __init__(self, call: ImageCall, request: pb.ExplainRequest, max_masks: int, deadline_s: float | None) -> None:
+        self._call = call
+        self._model = model = call.model
         self._request = request
         self._masks = request.masks or min(_MASKS, max_masks)
         self._deadline_s = deadline_s
@@ -68,11 +64,13 @@ class Explainer:
     async def explain(self) -> pb.ExplainResponse:
         """Return the explanation. Raises: InvalidRequest, Unsupported; as `ModelVersion.infer`."""
         facts, version = self._model.facts, self._model.version
-        prepared = await self._way.prepare(self._request.image, facts)
+        asked = self._target()
+        size = self._request.overlay_size or _OVERLAY if self._request.overlay else 0
+        prepared = await self._call.prepare(self._request.image, size)
         (probabilities,) = await self._probabilities(prepared.pixels[None])
-        index = self._target(probabilities)
+        index = top_classes(probabilities, 1)[0] if asked is None else asked
         found = await self._found(prepared.pixels, index, float(probabilities[index]))
-        region = facts.preprocessing.region(*prepared.picture.image.size)
+        region = facts.preprocessing.region(*prepared.size)
         rows, columns = found.values.shape
         response = pb.ExplainResponse(
             model=version.name,
@@ -84,19 +82,20 @@ class Explainer:
             values=found.values.ravel(),
             bias=found.bias,
             region=pb.Region(left=region.left, top=region.top, width=region.width, height=region.height),
-            info=prepared.picture.info(),
+            info=prepared.info,
             runs=found.runs,
         )
-        if self._request.overlay:
-            response.overlay_png = await self._drawn(prepared, found)
-        self._way.counts.explanations[pb.ExplanationMethod.Name(found.method).lower()] += 1
+        if prepared.small is not None:
+            overlay = Overlay(found.values, found.zero, region, prepared.size)
+            response.overlay_png = await self._call.make(overlay_png, prepared.small, overlay)
         return response
 
-    def _target(self, probabilities: Numbers) -> int:
+    def _target(self) -> int | None:
+        """Return the class asked for; None for the most probable one."""
         labels = self._model.facts.labels
         kind = self._request.WhichOneof("target")
         if kind is None:
-            return top_classes(probabilities, 1)[0]
+            return None
         if kind == "class_index":
             index = self._request.class_index
             if not 0 <= index < len(labels):
@@ -130,7 +129,7 @@ class Explainer:
         covered: list[float] = []
         for start in range(0, len(grid), self._at_once):
             places = range(start, min(start + self._at_once, len(grid)))
-            images = await self._made(grid.covered, pixels, places)
+            images = await self._call.make(grid.covered, pixels, places)
             covered += (await self._probabilities(images))[:, index].tolist()
         return _Found(pb.OCCLUSION, grid.values(whole, covered), 1 + len(grid))
 
@@ -138,29 +137,20 @@ class Explainer:
         how = self._model.facts.preprocessing
         masks, found = RiseMasks(how.height, how.width, self._request.seed), RiseMap(how.height, how.width)
         for start in range(0, self._masks, self._at_once):
-            drawn = await self._made(masks.draw, min(self._at_once, self._masks - start))
-            images = await self._made(masked, pixels, drawn, self._first)
+            drawn = await self._call.make(masks.draw, min(self._at_once, self._masks - start))
+            images = await self._call.make(masked, pixels, drawn, self._first)
             probabilities = await self._probabilities(images)
-            await self._made(found.add, drawn, probabilities[:, index])
+            await self._call.make(found.add, drawn, probabilities[:, index])
         values = found.values()
         return _Found(pb.RISE, values, 1 + self._masks, zero=float(values.min()))
 
     async def _probabilities(self, images: Pixels) -> Numbers:
         """Return the probabilities, (images, classes)."""
         facts = self._model.facts
-        outputs = await self._model.version.infer({facts.input: images}, deadline_s=self._deadline_s)
+        outputs = await self._call.run(images)
         return probabilities_of(outputs[facts.scores], facts.scores_are_logits)
 
     @property
     def _at_once(self) -> int:
         """How many images one request to the model holds."""
         return max(1, min(_ROWS_AT_ONCE, self._model.version.signature.max_batch_size))
-
-    async def _made(self, make: Callable[..., Any], *of: Any) -> Any:
-        """Compute something on a thread of the pool."""
-        return await self._way.pool.run(lambda: make(*of))
-
-    async def _drawn(self, prepared: Prepared, found: _Found) -> Any:
-        region = self._model.facts.preprocessing.region(*prepared.picture.image.size)
-        size = self._request.overlay_size or _OVERLAY
-        return await self._made(overlay_png, prepared.picture.image, Overlay(found.values, found.zero, region, size))

@@ -4,13 +4,15 @@
 
 A stream has one frame in the server's batches at a time, so streams share them fairly; one whose frames take longer
 than they come falls behind by dropping. Whatever ends the reader ends the call: what waits is still answered, then the
-status. A server that shuts down ends the reader: the caller goes on elsewhere, a stream of frames has no state.
+status. A server that shuts down ends the reader: the caller goes on elsewhere, a stream of frames has no state. So does
+a caller that sends nothing for too long.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
-from cuelight.server.errors import InvalidRequest, ShuttingDown
+from cuelight.server.errors import InvalidRequest, SequenceNotActive, ShuttingDown
+from cuelight.server.rpc.idle import IdleTimer
 from cuelight.server.vision.frame_line import FrameLine
 from cuelight.vision.v1 import vision_pb2 as pb
 
@@ -22,9 +24,10 @@ _GONE = "the server is shutting down; go on elsewhere"
 class FrameCall:
     """One call. Owned by the servicer, on the event loop."""
 
-    def __init__(self, max_waiting: int, dropped: Callable[[], None]) -> None:
+    def __init__(self, max_waiting: int, max_idle_s: float, dropped: Callable[[], None]) -> None:
         """`dropped` is told of every frame that is dropped."""
         self._line = FrameLine(max_waiting)
+        self._max_idle_s = max_idle_s
         self._dropped = dropped
         self._came = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
@@ -65,15 +68,34 @@ class FrameCall:
             self._reader.cancel()
 
     async def _read(self, requests: AsyncIterator[pb.ClassifyFramesRequest]) -> None:
-        async for request in requests:
-            kind = request.WhichOneof("request")
-            if kind == "config":
-                raise InvalidRequest("config came twice: it is the first message, and only that")
-            if kind is None:
-                raise InvalidRequest("a message without frame or config")
-            if self._line.put(request.frame):
-                self._dropped()
-            self._came.set()
+        loop = asyncio.get_running_loop()
+        idle = IdleTimer(loop, self._max_idle_s, self._reader)
+        try:
+            idle.since_s = loop.time()
+            async for request in requests:
+                idle.since_s = None
+                self._put(request)
+                idle.since_s = loop.time()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not idle.over or self._handing_over or task is None:
+                raise
+            task.uncancel()
+            raise SequenceNotActive(
+                f"no frame came for {self._max_idle_s:g} s; begin the stream again when there is one"
+            ) from None
+        finally:
+            idle.stop()
+
+    def _put(self, request: pb.ClassifyFramesRequest) -> None:
+        kind = request.WhichOneof("request")
+        if kind == "config":
+            raise InvalidRequest("config came twice: it is the first message, and only that")
+        if kind is None:
+            raise InvalidRequest("a message without frame or config")
+        if self._line.put(request.frame):
+            self._dropped()
+        self._came.set()
 
     def _reading_over(self, reader: "asyncio.Task[None]") -> None:
         """Nothing more comes, whatever ended the reader; its error is looked at even where nobody waits."""

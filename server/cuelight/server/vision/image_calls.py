@@ -1,24 +1,27 @@
 """The way of one image: decoded on the pool, run in the batches of its model; and of many, each on its own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
+from PIL import Image
 
 from cuelight.server.errors import CuelightError, InferenceFailed, InvalidRequest
 from cuelight.server.rpc.status import STATUS_OF_ERROR
 from cuelight.server.vision.classification import probabilities_of, top_classes
 from cuelight.server.vision.counts import VisionCounts
 from cuelight.server.vision.image_facts import ImageFacts
-from cuelight.server.vision.image_pool import ImagePool
+from cuelight.server.vision.image_pool import ImageLine, ImagePool
 from cuelight.server.vision.models import UsableModel
-from cuelight.server.vision.pictures import ImageLimits, Picture, picture_of
+from cuelight.server.vision.overlay import reduced
+from cuelight.server.vision.pictures import ImageLimits, picture_of
 from cuelight.server.vision.preprocessing import Pixels
 from cuelight.vision.v1 import vision_pb2 as pb
 
-__all__ = ["ImageWay", "Prepared", "error_of", "for_each", "labels_of"]
+__all__ = ["ImageCall", "ImageWay", "Prepared", "error_of", "for_each", "labels_of"]
 
 Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T")
@@ -26,42 +29,79 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An image as it came, and as its model takes it."""
+    """What is kept of an image: what it was, its size upright, and how its model takes it.
 
-    picture: Picture
+    `small` is the picture itself for a drawing of the map, no larger than asked for: the whole of it, up to 75 MB, is
+    let go of before anything waits for the model.
+    """
+
+    info: pb.ImageInfo
+    size: tuple[int, int]
     pixels: Pixels
+    small: Image.Image | None = None
 
 
 class ImageWay:
     """What every image goes through. Holds the pool, the limits and the counts; lives on the event loop."""
 
     def __init__(self, pool: ImagePool, limits: ImageLimits, counts: VisionCounts) -> None:
-        self.pool = pool
+        self._pool = pool
+        self.limits = limits
         self.counts = counts
-        self._limits = limits
 
-    async def prepare(self, image: pb.Image, facts: ImageFacts) -> Prepared:
-        """Decode an image and prepare it. Raises: InvalidRequest saying what is wrong with it; Overloaded."""
+    @contextmanager
+    def call(self, model: UsableModel, images: int, deadline_s: float | None) -> "Iterator[ImageCall]":
+        """Open the way for the images of one call. Raises: Overloaded when there is no room for all of them."""
+        with self._pool.line(images) as line:
+            yield ImageCall(self, line, model, deadline_s)
+
+
+class ImageCall:
+    """One call's images on their way. Lives on the event loop.
+
+    No more of them than fill a batch are in the model's queue at a time, so that a call of many delays others by a
+    batch, not by all of its own.
+    """
+
+    def __init__(self, way: ImageWay, line: ImageLine, model: UsableModel, deadline_s: float | None) -> None:
+        self.model = model
+        self._way = way
+        self._line = line
+        self._deadline_s = deadline_s
+        self._queued = asyncio.Semaphore(max(1, model.version.signature.max_batch_size))
+
+    async def prepare(self, image: pb.Image, keep: int = 0) -> Prepared:
+        """Decode an image when it is the call's turn, prepare it and give its place back.
+
+        `keep` is the longer side, in pixels, of the picture to be kept beside what the model takes; 0 keeps none.
+
+        Raises: InvalidRequest saying what is wrong with it.
+        """
+        facts, limits = self.model.facts, self._way.limits
         try:
-            prepared = await self.pool.run(lambda: _prepared(image, facts, self._limits))
+            prepared = await self._line.run(lambda: _prepared(image, facts, limits, keep))
         except InvalidRequest:
-            self.counts.images_refused += 1
+            self._way.counts.images_refused += 1
             raise
-        self.counts.images_decoded += 1
+        finally:
+            self._line.give_back()
+        self._way.counts.images_decoded += 1
         return prepared
 
-    async def run(self, model: UsableModel, pixels: Pixels, deadline_s: float | None) -> Arrays:
-        """Run the model on one image, in a batch with whoever else waits. Raises: as `ModelVersion.infer`."""
-        return await model.version.infer({model.facts.input: pixels[None]}, deadline_s=deadline_s)
+    async def run(self, pixels: Pixels) -> Arrays:
+        """Run the model on images (images, ...) beside whoever else waits. Raises: as `ModelVersion.infer`."""
+        async with self._queued:
+            return await self.model.version.infer({self.model.facts.input: pixels}, deadline_s=self._deadline_s)
 
-    async def classify(
-        self, model: UsableModel, image: pb.Image, top_k: int, deadline_s: float | None
-    ) -> pb.ClassifiedImage:
+    async def classify(self, image: pb.Image, top_k: int) -> pb.ClassifiedImage:
         """Name what is on one image. Raises: InvalidRequest for the image; as `run`."""
-        prepared = await self.prepare(image, model.facts)
-        outputs = await self.run(model, prepared.pixels, deadline_s)
-        labels = labels_of(model.facts, outputs, top_k)
-        return pb.ClassifiedImage(labels=labels, info=prepared.picture.info())
+        prepared = await self.prepare(image)
+        outputs = await self.run(prepared.pixels[None])
+        return pb.ClassifiedImage(labels=labels_of(self.model.facts, outputs, top_k), info=prepared.info)
+
+    async def make(self, make: Callable[..., T], *of: Any) -> T:
+        """Compute something on a thread when it is the call's turn."""
+        return await self._line.run(lambda: make(*of))
 
 
 def labels_of(facts: ImageFacts, outputs: Arrays, top_k: int) -> list[pb.Label]:
@@ -100,7 +140,7 @@ def error_of(error: CuelightError, where: str = "") -> pb.ImageError:
     return pb.ImageError(code=STATUS_OF_ERROR[type(error)], message=f"{where}{error.message}")
 
 
-def _prepared(image: pb.Image, facts: ImageFacts, limits: ImageLimits) -> Prepared:
+def _prepared(image: pb.Image, facts: ImageFacts, limits: ImageLimits, keep: int) -> Prepared:
     """Decode and prepare; on a thread of the pool."""
     picture = picture_of(image, limits)
     width, height = facts.preprocessing.resized(*picture.image.size)
@@ -109,4 +149,5 @@ def _prepared(image: pb.Image, facts: ImageFacts, limits: ImageLimits) -> Prepar
             f"{picture.image.width} x {picture.image.height} pixels would be resized to {width} x {height}, "
             f"the limit is {limits.max_pixels} pixels"
         )
-    return Prepared(picture, facts.preprocessing.apply(picture.image))
+    small = reduced(picture.image, keep) if keep else None
+    return Prepared(picture.info(), picture.image.size, facts.preprocessing.apply(picture.image), small)

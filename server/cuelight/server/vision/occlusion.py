@@ -52,8 +52,8 @@ class OcclusionGrid:
 
 
 def occlusion_grid(height: int, width: int, along_short_side: int, channels_first: bool) -> OcclusionGrid:
-    """Return a grid of nearly square places, so many along the shorter side."""
-    cell = min(height, width) / along_short_side
+    """Return a grid of nearly square places, so many along the shorter side, none smaller than a pixel."""
+    cell = max(1.0, min(height, width) / along_short_side)
     return OcclusionGrid(round(height / cell), round(width / cell), height, width, channels_first)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from cuelight.server.vision.preprocessing import Region
 
-__all__ = ["Overlay", "overlay_png"]
+__all__ = ["Overlay", "overlay_png", "reduced"]
 
 _ANCHORS = (
     (0.0, (0, 0, 80)),
@@ -33,16 +33,21 @@ class Overlay:
     values: Pixels
     zero: float
     region: Region
-    size: int
-    """The longer side of the drawing, in pixels; a smaller picture keeps its own."""
+    whole: tuple[int, int]
+    """The size of the picture itself, (width, height), in whose pixels the region is told."""
+
+
+def reduced(picture: Image.Image, longest: int) -> Image.Image:
+    """Return a picture with a longer side of at most so many pixels; a smaller one as it is."""
+    scale = min(1.0, longest / max(picture.size))
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.resize(size, Image.Resampling.BILINEAR)
 
 
 def overlay_png(picture: Image.Image, overlay: Overlay) -> bytes:
-    """Return the picture, RGB, with the map over it as PNG."""
-    scale = min(1.0, overlay.size / max(picture.size))
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    base = np.asarray(picture.resize(size, Image.Resampling.BILINEAR), np.float32)
-    glow, shown = _laid_out(overlay, scale, size)
+    """Return the picture, RGB and as large as the drawing is to be, with the map over it as PNG."""
+    base = np.asarray(picture, np.float32)
+    glow, shown = _laid_out(overlay, max(picture.size) / max(overlay.whole), picture.size)
     gray = base.mean(axis=2, keepdims=True)
     muted = 0.5 * base + 0.5 * gray
     strength = (_STRONGEST * glow)[..., None]

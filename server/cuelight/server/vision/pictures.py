@@ -7,7 +7,6 @@ makes of a JPEG that is damaged in the middle is taken as it is; a file that end
 """
 
 import io
-import re
 import struct
 import warnings
 import zlib
@@ -17,17 +16,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from cuelight.server.errors import InvalidRequest
+from cuelight.server.vision.file_effort import check_jpeg_effort, check_png_effort
 from cuelight.vision.v1 import vision_pb2 as pb
 
 __all__ = ["ImageLimits", "Picture", "picture_of", "take_over_pillow"]
 
 FORMATS = ("JPEG", "PNG", "WEBP")
-_MAX_SCANS = 100
-"""Of a JPEG; progressive ones have about ten. A small file of thousands would be decoded for minutes.
-Source: libjpeg-turbo, `djpeg -maxscans`."""
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""Of a JPEG: neither a stuffed byte, nor filling, nor a restart."""
-_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
+_MOST_FRAMES = 2**31 - 1
+"""That an answer can tell of; a PNG's header may claim one more."""
 _ORIENTATION_TAG = 0x0112
 _TURNS = {
     2: ("mirrored", Image.Transpose.FLIP_LEFT_RIGHT),
@@ -130,8 +126,10 @@ def _decoded(data: bytes, limits: ImageLimits) -> Picture:
     if kind == "WEBP" and (size := _webp_size(data)) is not None:
         # Before Pillow 13, opening one takes the memory for its pixels.
         _check_size(*size, limits)
-    if kind == "JPEG" and _scans_of(data) > _MAX_SCANS:
-        raise InvalidRequest(f"a JPEG of more than {_MAX_SCANS} scans")
+    if kind == "JPEG":
+        check_jpeg_effort(data)
+    elif kind == "PNG":
+        check_png_effort(data)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             _check_size(*opened.size, limits)
@@ -191,19 +189,6 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _scans_of(data: bytes) -> int:
-    """Count a JPEG's scans up to its end, or to one more than may be; what a phone puts behind it is no part of it."""
-    scans = at = 0
-    while scans <= _MAX_SCANS and (found := _MARKER.search(data, at)) is not None:
-        marker, at = found[0][1], found.end()
-        if marker == _END_OF_IMAGE:
-            break
-        if marker != _START_OF_IMAGE:
-            at += int.from_bytes(data[at : at + 2])
-        scans += marker == _START_OF_SCAN
-    return scans
-
-
 def _check_size(width: int, height: int, limits: ImageLimits) -> None:
     if width * height > limits.max_pixels:
         raise InvalidRequest(f"{width} x {height} pixels are {width * height}, the limit is {limits.max_pixels}")
@@ -218,7 +203,7 @@ def _upright(opened: Image.Image) -> Picture:
         image = image.transpose(turn[1])
         notes.append(f"{turn[0]} (EXIF)")
     kind = "JPEG" if opened.format == "MPO" else str(opened.format)
-    return Picture(image, kind, max(frames, 1), tuple(notes))
+    return Picture(image, kind, min(max(frames, 1), _MOST_FRAMES), tuple(notes))
 
 
 def _orientation_of(opened: Image.Image) -> int:

@@ -14,7 +14,8 @@ __all__ = ["RiseMap", "RiseMasks", "masked"]
 _CELLS = 7
 _VISIBLE = 0.5
 _PLACE = 8
-"""Pixels of the prepared image to a place of the map, along each axis."""
+"""Pixels of the prepared image to a place of the map, along each axis; a small image has as many places as masks have
+cells, where it has so many pixels."""
 
 Pixels = NDArray[np.float32]
 
@@ -57,8 +58,12 @@ class RiseMap:
         """Return the mean probability where each place is visible, (rows, columns)."""
         height, width = self._sum.shape
         means = np.divide(self._sum, self._visible, out=np.zeros_like(self._sum), where=self._visible > 0)
-        places = (max(1, round(width / _PLACE)), max(1, round(height / _PLACE)))
+        places = (_places(width), _places(height))
         return np.asarray(Image.fromarray(means.astype(np.float32)).resize(places, Image.Resampling.BOX))
+
+
+def _places(size: int) -> int:
+    return max(min(size, _CELLS), round(size / _PLACE))
 
 
 def masked(pixels: Pixels, masks: Pixels, channels_first: bool) -> Pixels:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -45,7 +46,7 @@ def serve(folder: Path, scenario: Scenario, max_queue_size: int = 4096) -> None:
             EngineConfig(cores=1, device="cpu"), max_queue_size, None, Extensions(accompany=accompanied)
         )
         async with running(folder, loader=loader) as repository:
-            await scenario(TransductionServicer(TextModels(repository, TextConfig())), repository)
+            await scenario(TransductionServicer(TextModels(repository, TextConfig()), Counter()), repository)
 
     run(with_servicer)
 
@@ -300,3 +301,19 @@ def write_wrong_golden(path: Path) -> None:
     arrays: dict[str, Any] = {f"0/inputs/{name}": array for name, array in inputs.items()}
     arrays["0/outputs/log_probs"] = np.zeros((1, 10), np.float32)
     np.savez(path, atol=1e-4, rtol=0.0, **arrays)
+
+
+def test_a_caller_that_leaves_before_the_end_is_counted_as_such(tmp_path: Path) -> None:
+    write_copycat(tmp_path)
+
+    async def scenario(_: TransductionServicer, repository: ModelRepository) -> None:
+        ended: Counter[str] = Counter()
+        servicer = TransductionServicer(TextModels(repository, TextConfig()), ended)
+        call = servicer.Transduce(pb.TransduceRequest(text="abcdefgh"), Context())  # type: ignore[arg-type]
+        async with aclosing(call):
+            await anext(call)
+        await answer(servicer, "abc")
+
+        assert ended == {"left": 1, "complete": 1}
+
+    serve(tmp_path, scenario)

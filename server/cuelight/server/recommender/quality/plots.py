@@ -53,10 +53,11 @@ def _draw(chart: Chart, axes: Any) -> None:
     axes.set_xticks(places, chart.rows, rotation=0 if sum(map(len, chart.rows)) <= _MAX_UPRIGHT_CHARS else 90)
     axes.set_xlabel(chart.row_title)
     axes.spines[["top", "right"]].set_visible(False)
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     if chart.mark is not None:
         axes.axvline(chart.mark.at - 0.5, color="black", linestyle="--", linewidth=1, label=chart.mark.text)
     if len(chart.series) == 1:
         axes.set_ylabel(next(iter(chart.series)))
     if len(chart.series) > 1 or chart.mark is not None:
-        axes.legend(frameon=False)
+        axes.legend(framealpha=0.85, edgecolor="none")

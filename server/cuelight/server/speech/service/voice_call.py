@@ -14,6 +14,7 @@ from typing import Any
 
 from cuelight.server.errors import InvalidRequest, SequenceNotActive, ShuttingDown
 from cuelight.server.inference.model_version import ModelVersion
+from cuelight.server.rpc.idle import IdleTimer
 from cuelight.server.speech.audio import AnySamples
 from cuelight.server.speech.results import Update
 from cuelight.server.speech.service.audio_feed import AudioFeed
@@ -90,7 +91,7 @@ class VoiceCall:
 
     async def _read(self, requests: AsyncIterator[Any], first: bytes) -> None:
         loop = asyncio.get_running_loop()
-        idle = _Idle(loop, self._max_idle_s, self._reader)
+        idle = IdleTimer(loop, self._max_idle_s, self._reader)
         try:
             await self._take(first)
             while True:
@@ -151,30 +152,3 @@ class VoiceCall:
             # What a caller's own slowness costs is not the server's.
             held_s = self._outbox.held_s - held_s
             self._recognized(len(samples), time.monotonic() - started_s - held_s)
-
-
-class _Idle:
-    """Ends a reader that waits too long. One timer a call, that looks again when it may be time: not one a message."""
-
-    __slots__ = ("_loop", "_max_idle_s", "_reader", "_timer", "over", "since_s")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, max_idle_s: float, reader: "asyncio.Task[None] | None") -> None:
-        self._loop = loop
-        self._max_idle_s = max_idle_s
-        self._reader = reader
-        self.since_s: float | None = None
-        """Since when the reader waits for a message; None while it does something else."""
-        self.over = False
-        self._timer = loop.call_later(max_idle_s, self._look)
-
-    def stop(self) -> None:
-        """Look no more."""
-        self._timer.cancel()
-
-    def _look(self) -> None:
-        waited_s = 0.0 if self.since_s is None else self._loop.time() - self.since_s
-        if waited_s >= self._max_idle_s and self._reader is not None:
-            self.over = True
-            self._reader.cancel()
-            return
-        self._timer = self._loop.call_later(self._max_idle_s - waited_s, self._look)

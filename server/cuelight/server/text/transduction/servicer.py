@@ -1,9 +1,12 @@
 """The RPC `Transduce`: a text taken apart, encoded with others, decoded with others, and streamed as it is decoded."""
 
-from collections.abc import AsyncGenerator
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
+from cuelight.server.errors import InvalidRequest
 from cuelight.server.rpc.context import RpcContext
 from cuelight.server.text.models import TextModels
 from cuelight.server.text.transduction.facts import TransductionFacts
@@ -15,10 +18,12 @@ __all__ = ["TransductionServicer"]
 
 
 class TransductionServicer:
-    """Finds the model and joins its parts. Holds no state; lives on the event loop."""
+    """Finds the model and joins its parts. Holds no state but what it counts; lives on the event loop."""
 
-    def __init__(self, models: TextModels) -> None:
+    def __init__(self, models: TextModels, ended: Counter[str]) -> None:
+        """`ended` counts how texts ended: `complete`, `cut_off`, `refused`, or `left` before the end."""
         self._models = models
+        self._ended = ended
 
     async def Transduce(
         self, request: pb.TransduceRequest, context: RpcContext
@@ -28,11 +33,15 @@ class TransductionServicer:
         facts = companion.facts
         check_attention(request, version.name, companion.has_attention)
         search = search_of(request, facts, companion.max_rows)
-        symbols = facts.symbols(request.text)
+        try:
+            symbols = facts.symbols(request.text)
+        except InvalidRequest:
+            self._ended["refused"] += 1
+            raise
         engine = companion.engine()
         # Before the encoder's work is spent on it.
         engine.check_room()
-        with engine.visit():
+        with engine.visit(), self._counted() as ended:
             source = np.array([[facts.source[symbol] for symbol in symbols]], np.int64)
             encoded = await version.infer({"source": source}, deadline_s=context.deadline())
             job = engine.submit(encoded, len(symbols), search, request.attention, context.deadline())
@@ -44,11 +53,27 @@ class TransductionServicer:
                     tokens = [_token(token, facts) for token in news.tokens]
                     response = pb.TransduceResponse(tokens=tokens, started=started)
                     started = None
+                    if news.found:
+                        ended("complete" if news.found[0].complete else "cut_off")
                     for one in news.found[: max(1, request.max_alternatives)]:
                         response.result.alternatives.append(_alternative(one, facts))
                     yield response
             finally:
                 engine.leave(job)
+
+    @contextmanager
+    def _counted(self) -> Iterator[Callable[[str], None]]:
+        """Count how a text ends: as told, or `left` where nothing is."""
+        outcome = "left"
+
+        def ended(how: str) -> None:
+            nonlocal outcome
+            outcome = how
+
+        try:
+            yield ended
+        finally:
+            self._ended[outcome] += 1
 
 
 def _token(token: Token, facts: TransductionFacts) -> pb.OutputToken:

@@ -1,0 +1,70 @@
+"""What the server's services need of a model of their task, said at export rather than when a server loads it."""
+
+import json
+from collections.abc import Collection, Mapping
+
+from cuelight.exporters.errors import ExportError
+
+__all__ = ["service_notes"]
+
+_IMAGES = "image_classification"
+_TEXTS = "text_embedding"
+_WORDS = "word_embedding"
+_TRANSDUCTION = "transduction"
+_SERVED = (_IMAGES, _TEXTS, _WORDS, _TRANSDUCTION, "voice_activity_detection")
+_JSON_KEYS = ("cuelight.preprocessing", "cuelight.padding")
+_FILE_OF = {_TEXTS: ("cuelight.tokenizer", "tokenizer.json"), _WORDS: ("cuelight.vocabulary", "words.txt")}
+"""Task -> the key that names a file beside the model, and the name where it is not given."""
+_TEXT_INPUTS = ("input_ids", "attention_mask")
+_TEXT_OPTIONS = ("token_type_ids",)
+_TEXT_OUTPUT = "embedding"
+
+
+def service_notes(
+    task: str,
+    inputs: Collection[str],
+    outputs: Collection[str],
+    metadata: Mapping[str, str],
+    files: Collection[str],
+) -> list[str]:
+    """Return what a service will lack, of a model that serves tensors all the same.
+
+    Raises: ExportError where the server would not load the model at all.
+    """
+    for key in _JSON_KEYS:
+        _check_json(key, metadata)
+    if task == _TRANSDUCTION:
+        raise ExportError(f"--task {task}: is a model of two graphs, which takes a spec: docs/transduction.md")
+    if task in _FILE_OF:
+        key, usual = _FILE_OF[task]
+        name = metadata.get(key, usual)
+        if name not in files:
+            raise ExportError(f"--task {task}: the server needs {name} beside the model: --asset path/to/{name}")
+    if task == _TEXTS:
+        _check_text(inputs, outputs)
+    if task == _IMAGES:
+        missing = [key for key in ("cuelight.preprocessing", "cuelight.labels") if key not in metadata]
+        how = {"cuelight.preprocessing": "--metadata cuelight.preprocessing=@FILE.json", "cuelight.labels": "--labels"}
+        return [f"serves tensors, but no images: {key} is missing ({how[key]})" for key in missing]
+    plain = task.replace("-", "_").lower()
+    if task != plain and plain in _SERVED:
+        return [f'no service knows the task "{task}"; one knows "{plain}"']
+    return []
+
+
+def _check_json(key: str, metadata: Mapping[str, str]) -> None:
+    try:
+        json.loads(metadata.get(key, "{}"))
+    except ValueError as error:
+        raise ExportError(f"--metadata {key}: expected JSON: {error}") from error
+
+
+def _check_text(inputs: Collection[str], outputs: Collection[str]) -> None:
+    wrong = [name for name in inputs if name not in (*_TEXT_INPUTS, *_TEXT_OPTIONS)]
+    if wrong or not set(_TEXT_INPUTS) <= set(inputs):
+        raise ExportError(
+            f"--task {_TEXTS}: expected the inputs {', '.join(_TEXT_INPUTS)} and at most {', '.join(_TEXT_OPTIONS)}, "
+            f"got {', '.join(inputs)}"
+        )
+    if _TEXT_OUTPUT not in outputs:
+        raise ExportError(f'--task {_TEXTS}: expected an output "{_TEXT_OUTPUT}", got {", ".join(outputs)}: --output')
