@@ -80,7 +80,7 @@ class Training:
     def __init__(self, words: Words, options: argparse.Namespace) -> None:
         self._options = options
         self._pairs = [_pair(word, way) for word, ways in words.items() for way in ways]
-        self.steps_an_epoch = math.ceil(len(self._pairs) / options.batch)
+        self.steps_an_epoch: int = math.ceil(len(self._pairs) / options.batch)
         self._step = 0
         self._best = -1.0
         self._network = Network(options.dropout)
