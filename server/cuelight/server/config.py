@@ -243,13 +243,16 @@ class VisionConfig:
     """That decode; default: affinity and container quota."""
     max_waiting_images: int = 256
     """Images that wait for one of them; one more is RESOURCE_EXHAUSTED."""
+    max_waiting_explanations: int = 16
+    """Explanations beyond one a thread; one more is RESOURCE_EXHAUSTED."""
     max_masks: int = 4096
     """Of one explanation by RISE: so many runs of the model."""
     max_idle_s: float = 60.0
     """A stream of frames that sends none for so long ends."""
 
     def __post_init__(self) -> None:
-        for name in ("max_image_bytes", "max_pixels", "max_images", "threads", "max_waiting_images", "max_masks"):
+        counts = ("max_image_bytes", "max_pixels", "max_images", "threads", "max_waiting_images", "max_masks")
+        for name in (*counts, "max_waiting_explanations"):
             _check(getattr(self, name) >= 1, f"vision.{name}", getattr(self, name), "1 or more")
         _check(self.max_idle_s > 0, "vision.max_idle_s", self.max_idle_s, "more than 0 seconds")
 

@@ -1,6 +1,7 @@
 """Texts on their way through a model's queue: order, bound, and who leaves takes all of its own along."""
 
 import asyncio
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from cuelight.server.errors import Overloaded
+from cuelight.server.inference.engine import SessionConfig
 from cuelight.server.text.embedding import outputs_of
 from cuelight.server.text.tokenizer import EncodedText
 
@@ -15,8 +17,9 @@ from cuelight.server.text.tokenizer import EncodedText
 class FakeVersion:
     """Keeps what is submitted; answers a text with its length when told to."""
 
-    def __init__(self, room: int = 1000) -> None:
+    def __init__(self, room: int = 1000, engines: Sequence[SessionConfig] = (SessionConfig(),)) -> None:
         self.signature = SimpleNamespace(max_batch_size=2)
+        self.engines = [SimpleNamespace(config=config) for config in engines]
         self.asked: list[tuple[int, asyncio.Future[Any]]] = []
         self.deadlines: set[float | None] = set()
         self._room = room
@@ -108,22 +111,29 @@ def test_a_full_queue_takes_back_what_it_took() -> None:
     asyncio.run(scenario())
 
 
-def test_fewer_long_texts_wait_at_once_than_short_ones() -> None:
+ONE_CORE, TWO_CORES, GPU = SessionConfig(), SessionConfig(threads=2), SessionConfig(device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("engines", "long"),
+    [((ONE_CORE,), 2), ((TWO_CORES,), 2), ((TWO_CORES, ONE_CORE, ONE_CORE), 4), ((GPU,), 16), ((GPU, GPU), 32)],
+)
+def test_fewer_long_texts_wait_at_once_than_short_ones(engines: Sequence[SessionConfig], long: int) -> None:
     async def scenario() -> None:
-        version = FakeVersion()
+        version = FakeVersion(engines=engines)
         version.signature.max_batch_size = 100
-        task = begun(version, texts(*[8] * 20, *[1024] * 20))
+        task = begun(version, texts(*[8] * 40, *[256] * 40))
         await asyncio.sleep(0)
-        assert [size for size, _ in version.asked] == [8] * 20
-        version.answer(18)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert [size for size, _ in version.asked[20:]] == [1024] * 2
+        assert [size for size, _ in version.asked] == [8] * 40
+        version.answer(40)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert [size for size, _ in version.asked[40:]] == [256] * long
         while not task.done():
             version.answer(1)
             await asyncio.sleep(0)
 
-        assert len(await task) == 40
+        assert len(await task) == 80
 
     asyncio.run(scenario())
 

@@ -157,6 +157,10 @@ def test_a_pool_that_stops_refuses_what_waits() -> None:
             assert await asyncio.gather(*tasks[:2]) == ["held", 1]
             with pytest.raises(ShuttingDown):
                 await tasks[2]
+            with pytest.raises(ShuttingDown):
+                await line.run(lambda: 3)
             await stopping
+            with pytest.raises(ShuttingDown):
+                await line.run(lambda: 4)
 
     run(scenario)

@@ -2,6 +2,10 @@
 
 Messages are parsed and serialized here rather than by grpcio, so that a message that does not parse is
 INVALID_ARGUMENT with the name of its type, and so that no extra call stands between the wire and the handler.
+
+What a failed call held is let go before it is aborted: grpcio keeps the error that `abort` raises, whose traceback has
+the frame that called it, which has grpcio's context. Only the garbage collector frees such a circle, and it comes by
+counting objects, not bytes: a few calls whose messages are large would fill the memory before.
 """
 
 import asyncio
@@ -136,6 +140,7 @@ def _channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
 
 
 _AioCall = Callable[[Any, Any], Any]
+_Failure = Status | None
 
 
 def _response_of_one(takes_stream: bool) -> Callable[[Method, MethodLedger, CallLedger], _AioCall]:
@@ -146,9 +151,11 @@ def _response_of_one(takes_stream: bool) -> Callable[[Method, MethodLedger, Call
 
         async def call(body: Any, servicer_context: Any) -> bytes:
             context = GrpcioContext(servicer_context)
+            request = None
             try:
                 started = ledger.open(entry)
             except Exception as error:
+                body = None
                 return await _refuse(entry, context, servicer_context, ledger, error)
             code = StatusCode.OK
             try:
@@ -165,9 +172,11 @@ def _response_of_one(takes_stream: bool) -> Callable[[Method, MethodLedger, Call
             except Exception as error:
                 status = failed_call(entry.path, context, error)
                 code = status.code
-                return await _abort(servicer_context, context, status)
             finally:
                 ledger.close(entry, started, code)
+            # Here, for the error refers to the frames of the handler.
+            body = request = None
+            return await _abort(servicer_context, context, status)
 
         return call
 
@@ -185,10 +194,18 @@ def _response_of_many(takes_stream: bool) -> Callable[[Method, MethodLedger, Cal
             try:
                 started = ledger.open(entry)
             except Exception as error:
+                body = None
                 await _refuse(entry, context, servicer_context, ledger, error)
                 return
+            status = await answered(body, context, started, servicer_context.write)
+            if status is not None:
+                body = None
+                await _abort(servicer_context, context, status)
+
+        async def answered(
+            body: Any, context: GrpcioContext, started: float, write: Callable[[bytes], Any]
+        ) -> _Failure:
             code = StatusCode.OK
-            write = servicer_context.write
             responses: AsyncIterator[Message] | None = None
             shortcuts = ExitStack()
             try:
@@ -208,12 +225,13 @@ def _response_of_many(takes_stream: bool) -> Callable[[Method, MethodLedger, Cal
             except Exception as error:
                 status = failed_call(entry.path, context, error)
                 code = status.code
-                await _abort(servicer_context, context, status)
+                return status
             finally:
                 if responses is not None:
                     await responses.aclose()  # type: ignore[attr-defined]
                 shortcuts.close()
                 ledger.close(entry, started, code)
+            return None
 
         return call
 

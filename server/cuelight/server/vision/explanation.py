@@ -1,14 +1,16 @@
 """Why a model says so: the ways to an explanation, each run in the model's own batches beside everybody's images.
 
-An explanation by many runs has a few of them in the queue at a time, so that it delays others no more than a caller of
-as many images would.
+An explanation by many runs has a few of them in the queue at a time, and whatever takes long is done in its turn: see
+`explanation_turns`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from cuelight.server.errors import InvalidRequest, Unsupported
 from cuelight.server.vision.classification import Numbers, probabilities_of, top_classes
+from cuelight.server.vision.explanation_turns import ExplanationTurns
 from cuelight.server.vision.image_calls import ImageCall
 from cuelight.server.vision.occlusion import occlusion_grid
 from cuelight.server.vision.overlay import Overlay, overlay_png
@@ -23,6 +25,8 @@ _MASKS = 512
 _OVERLAY, _OVERLAY_RANGE = 640, (16, 2048)
 _ROWS_AT_ONCE = 8
 """Rows of one explanation in the queue at a time."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,16 @@ def check_options(request: pb.ExplainRequest, max_masks: int) -> None:
 class Explainer:
     """One explanation, of the one image of a call."""
 
-    def __init__(self, call: ImageCall, request: pb.ExplainRequest, max_masks: int, deadline_s: float | None) -> None:
+    def __init__(
+        self,
+        call: ImageCall,
+        turns: ExplanationTurns,
+        request: pb.ExplainRequest,
+        max_masks: int,
+        deadline_s: float | None,
+    ) -> None:
         self._call = call
+        self._turns = turns
         self._model = model = call.model
         self._request = request
         self._masks = request.masks or min(_MASKS, max_masks)
@@ -66,7 +78,8 @@ class Explainer:
         facts, version = self._model.facts, self._model.version
         asked = self._target()
         size = self._request.overlay_size or _OVERLAY if self._request.overlay else 0
-        prepared = await self._call.prepare(self._request.image, size)
+        async with self._turns.turn():
+            prepared = await self._call.prepare(self._request.image, size)
         (probabilities,) = await self._probabilities(prepared.pixels[None])
         index = top_classes(probabilities, 1)[0] if asked is None else asked
         found = await self._found(prepared.pixels, index, float(probabilities[index]))
@@ -87,7 +100,7 @@ class Explainer:
         )
         if prepared.small is not None:
             overlay = Overlay(found.values, found.zero, region, prepared.size)
-            response.overlay_png = await self._call.make(overlay_png, prepared.small, overlay)
+            response.overlay_png = await self._make(overlay_png, prepared.small, overlay)
         return response
 
     def _target(self) -> int | None:
@@ -114,7 +127,8 @@ class Explainer:
             return await self._by_masks(pixels, index)
         activation = await self._model.companion.activation(self._model.version)
         if activation is not None:
-            found = await activation.map_of(pixels, index, self._deadline_s)
+            async with self._turns.turn():
+                found = await activation.map_of(pixels, index, self._deadline_s)
             return _Found(pb.CLASS_ACTIVATION, found.values, 2, found.bias)
         if method == pb.CLASS_ACTIVATION:
             raise Unsupported(
@@ -129,7 +143,7 @@ class Explainer:
         covered: list[float] = []
         for start in range(0, len(grid), self._at_once):
             places = range(start, min(start + self._at_once, len(grid)))
-            images = await self._call.make(grid.covered, pixels, places)
+            images = await self._make(grid.covered, pixels, places)
             covered += (await self._probabilities(images))[:, index].tolist()
         return _Found(pb.OCCLUSION, grid.values(whole, covered), 1 + len(grid))
 
@@ -137,17 +151,23 @@ class Explainer:
         how = self._model.facts.preprocessing
         masks, found = RiseMasks(how.height, how.width, self._request.seed), RiseMap(how.height, how.width)
         for start in range(0, self._masks, self._at_once):
-            drawn = await self._call.make(masks.draw, min(self._at_once, self._masks - start))
-            images = await self._call.make(masked, pixels, drawn, self._first)
+            drawn = await self._make(masks.draw, min(self._at_once, self._masks - start))
+            images = await self._make(masked, pixels, drawn, self._first)
             probabilities = await self._probabilities(images)
-            await self._call.make(found.add, drawn, probabilities[:, index])
+            await self._make(found.add, drawn, probabilities[:, index])
         values = found.values()
         return _Found(pb.RISE, values, 1 + self._masks, zero=float(values.min()))
+
+    async def _make(self, make: Callable[..., T], *of: Any) -> T:
+        """Compute something on a thread."""
+        async with self._turns.turn():
+            return await self._call.make(make, *of)
 
     async def _probabilities(self, images: Pixels) -> Numbers:
         """Return the probabilities, (images, classes)."""
         facts = self._model.facts
-        outputs = await self._call.run(images)
+        async with self._turns.turn():
+            outputs = await self._call.run(images)
         return probabilities_of(outputs[facts.scores], facts.scores_are_logits)
 
     @property

@@ -27,6 +27,8 @@ _RETRY_AFTER_S = 0.1
 _AHEAD = 1
 """Pieces handed to the threads beyond those they are at: a thread need not wait for the loop to have its next one."""
 
+_STOPPING = "the server is shutting down"
+
 T = TypeVar("T")
 
 
@@ -63,6 +65,7 @@ class ImagePool:
         self._max_inside = threads + max_waiting
         self._turns: deque[ImageLine] = deque()
         """The calls whose work waits, in the order of their turns."""
+        self._stopping = False
         self.inside = 0
         """Images that wait or are decoded now."""
         self.refused = 0
@@ -88,7 +91,9 @@ class ImagePool:
             self.inside -= line.places
 
     async def queue(self, line: ImageLine, work: Callable[[], Any]) -> Any:
-        """Do work when it is the turn of its line; see `ImageLine.run`."""
+        """Do work when it is the turn of its line; see `ImageLine.run`. Raises: ShuttingDown once the pool stops."""
+        if self._stopping:
+            raise ShuttingDown(_STOPPING)
         piece = _Piece(work, asyncio.get_running_loop().create_future())
         if not line.waiting:
             self._turns.append(line)
@@ -98,10 +103,11 @@ class ImagePool:
 
     async def stop(self) -> None:
         """Refuse what waits and return once the threads have ended."""
+        self._stopping = True
         for line in self._turns:
             for piece in line.waiting:
                 if not piece.done.done():
-                    piece.done.set_exception(ShuttingDown("the server is shutting down"))
+                    piece.done.set_exception(ShuttingDown(_STOPPING))
         self._turns.clear()
         await asyncio.to_thread(self._executor.shutdown)
 

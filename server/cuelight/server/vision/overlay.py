@@ -22,6 +22,10 @@ _ANCHORS = (
 _STRONGEST = 0.75
 """How much of the picture the strongest place covers."""
 _DARKENED = 0.35
+_ROWS_AT_ONCE = 16
+"""Drawn together: their numbers fit into a core's cache, and the whole picture's would take 30 times its memory."""
+_COMPRESSION = 3
+"""Of 9; the usual 6 takes two and a half times as long for a fifth less."""
 
 Pixels = NDArray[np.float32]
 
@@ -46,16 +50,26 @@ def reduced(picture: Image.Image, longest: int) -> Image.Image:
 
 def overlay_png(picture: Image.Image, overlay: Overlay) -> bytes:
     """Return the picture, RGB and as large as the drawing is to be, with the map over it as PNG."""
-    base = np.asarray(picture, np.float32)
+    base = np.asarray(picture)
     glow, shown = _laid_out(overlay, max(picture.size) / max(overlay.whole), picture.size)
+    drawn = np.empty_like(base)
+    for top in range(0, len(base), _ROWS_AT_ONCE):
+        rows = slice(top, top + _ROWS_AT_ONCE)
+        drawn[rows] = _lit(base[rows].astype(np.float32), glow[rows], shown[rows])
+    file = io.BytesIO()
+    Image.fromarray(drawn).save(file, "PNG", compress_level=_COMPRESSION)
+    return file.getvalue()
+
+
+def _lit(base: Pixels, glow: Pixels, shown: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return rows of the picture, (rows, width, 3), with the map over them."""
     gray = base.mean(axis=2, keepdims=True)
     muted = 0.5 * base + 0.5 * gray
     strength = (_STRONGEST * glow)[..., None]
     lit = muted * (1 - strength) + _colors(glow) * strength
     drawn = np.where(shown[..., None], lit, base * _DARKENED)
-    file = io.BytesIO()
-    Image.fromarray(np.rint(drawn.clip(0, 255)).astype(np.uint8)).save(file, "PNG")
-    return file.getvalue()
+    rounded: NDArray[np.uint8] = np.rint(drawn.clip(0, 255)).astype(np.uint8)
+    return rounded
 
 
 def _laid_out(overlay: Overlay, scale: float, size: tuple[int, int]) -> tuple[Pixels, NDArray[np.bool_]]:

@@ -9,6 +9,7 @@ from cuelight.server.rpc.context import RpcContext
 from cuelight.server.rpc.methods import Service, service_from_descriptor
 from cuelight.server.vision.classification import normalized
 from cuelight.server.vision.explanation import Explainer, check_options
+from cuelight.server.vision.explanation_turns import ExplanationTurns
 from cuelight.server.vision.frames import FrameCall
 from cuelight.server.vision.image_calls import ImageCall, ImageWay, error_of, for_each
 from cuelight.server.vision.models import VisionModels
@@ -27,13 +28,14 @@ def vision_service(servicer: "VisionServicer") -> Service:
 
 
 class VisionServicer:
-    """Owns the open streams of frames, to tell them of the end; lives on the event loop."""
+    """Owns the open streams of frames, to tell them of the end, and the turns of explanations; on the event loop."""
 
     def __init__(self, models: VisionModels, way: ImageWay, config: VisionConfig) -> None:
         self._models = models
         self._way = way
         self._config = config
         self._streams: set[FrameCall] = set()
+        self._turns = ExplanationTurns(config.threads, config.max_waiting_explanations)
 
     async def Classify(self, request: pb.ClassifyRequest, context: RpcContext) -> pb.ClassifyResponse:
         """Name what is on images; see the proto for its errors."""
@@ -73,9 +75,10 @@ class VisionServicer:
         deadline_s = context.deadline()
         with (
             self._models.using(request.model, request.model_version) as model,
+            self._turns.inside(),
             self._way.call(model, 1, deadline_s) as call,
         ):
-            response = await Explainer(call, request, self._config.max_masks, deadline_s).explain()
+            response = await Explainer(call, self._turns, request, self._config.max_masks, deadline_s).explain()
         self._way.counts.explanations[pb.ExplanationMethod.Name(response.method).lower()] += 1
         return response
 
