@@ -64,9 +64,8 @@ def no_collector() -> Iterator[None]:
 @pytest.mark.parametrize("cardinality", list(Cardinality))
 def test_a_call_that_failed_holds_no_message(cardinality: Cardinality) -> None:
     handlers = Refusing()
-    handler = dict(zip(Cardinality, (handlers.one, handlers.down, handlers.up, handlers.both), strict=True))[
-        cardinality
-    ]
+    four: tuple[Any, ...] = (handlers.one, handlers.down, handlers.up, handlers.both)
+    handler = dict(zip(Cardinality, four, strict=True))[cardinality]
     request_type: Any = Request
     method = Method("Refuse", cardinality, request_type, StringValue, handler)
 

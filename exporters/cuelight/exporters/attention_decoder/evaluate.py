@@ -30,10 +30,14 @@ _BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Shares of `words`: `exact` said as the dictionary has it in one of its ways; phonemes wrong, over all words."""
+    """Shares of `words`: `exact` said as the dictionary has it in one of its ways, `exact_sounds` so but for stress.
+
+    `phoneme_error` is phonemes wrong, over all words; a vowel with another stress is one.
+    """
 
     words: int
     exact: float
+    exact_sounds: float
     phoneme_error: float
 
 
@@ -49,7 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seen = dict(list(trained.items())[:: max(1, len(trained) // len(unseen))])
     for name, words in (("words never seen", unseen), ("words trained on", seen)):
         found = evaluate(network, words)
-        print(f"{found.words} {name}: {found.exact:.1%} exact, phoneme error {found.phoneme_error:.1%}")
+        print(
+            f"{found.words} {name}: {found.exact:.1%} exact, {found.exact_sounds:.1%} but for stress, "
+            f"phoneme error {found.phoneme_error:.1%}"
+        )
 
 
 def evaluate(network: Network, words: Words) -> Score:
@@ -76,18 +83,25 @@ def greedy(network: Network, words: Sequence[str]) -> list[list[str]]:
             token = log_probs.argmax(1)
             for row, number in zip(said, token.tolist(), strict=True):
                 row.append(number)
+            if all(END in row for row in said):
+                break
     return [[PHONEMES[number] for number in row[: row.index(END) if END in row else None]] for row in said]
 
 
 def score(said: dict[str, list[str]], words: Words) -> Score:
     """Compare what was said with the dictionary; of several ways to say a word the nearest counts."""
-    exact = wrong = wanted = 0
+    exact = sounds = wrong = wanted = 0
     for word, phonemes in said.items():
         errors, length = min((_distance(phonemes, way), len(way)) for way in words[word])
         exact += errors == 0
+        sounds += any(_unstressed(phonemes) == _unstressed(way) for way in words[word])
         wrong += errors
         wanted += length
-    return Score(len(said), exact / len(said), wrong / wanted)
+    return Score(len(said), exact / len(said), sounds / len(said), wrong / wanted)
+
+
+def _unstressed(phonemes: Sequence[str]) -> list[str]:
+    return [phoneme.rstrip("012") for phoneme in phonemes]
 
 
 def _distance(said: Sequence[str], wanted: Sequence[str]) -> int:

@@ -19,16 +19,16 @@ __all__ = ["CHECKPOINT", "MEMORY", "STATE", "Decoder", "DecoderStep", "Encoder",
 CHECKPOINT = Path(__file__).with_name("checkpoint.pt")
 
 _EMBEDDED = 64
-_HIDDEN = 128
+_HIDDEN = 192
 MEMORY = 2 * _HIDDEN
 """Width of what the encoder makes of a letter: both directions."""
-STATE = 192
+STATE = 256
 _NEVER = -1e9
 """Added to the score of a letter that is not there."""
 
 
 class Encoder(nn.Module):
-    """Letters (batch, letters) and how many there are (batch,) -> memory (batch, letters, 256), state (batch, 192)."""
+    """Letters (batch, letters) and how many there are (batch,) -> memory (batch, letters, 384), state (batch, 256)."""
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
@@ -67,9 +67,9 @@ class Decoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, state: Tensor, memory: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Take tokens (batch, steps), state (batch, 192) and what the encoder gave.
+        """Take tokens (batch, steps), state (batch, 256) and what the encoder gave.
 
-        Returns log-probabilities (batch, steps, phonemes), the states (batch, steps, 192), attention (batch, steps,
+        Returns log-probabilities (batch, steps, phonemes), the states (batch, steps, 256), attention (batch, steps,
         letters).
         """
         states, _ = self.gru(self.dropout(self.embedding(tokens)), state[None])
@@ -89,7 +89,7 @@ class DecoderStep(nn.Module):
         self.decoder = decoder
 
     def forward(self, token: Tensor, h: Tensor, memory: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Take token and length (batch,), h (batch, 192), memory (batch, letters, 256)."""
+        """Take token and length (batch,), h (batch, 256), memory (batch, letters, 384)."""
         log_probs, states, attention = self.decoder(token[:, None], h, memory, length)
         return log_probs[:, 0], states[:, 0], attention[:, 0]
 

@@ -6,6 +6,7 @@ it that the server knows (a model). Watch streams each change when it happens; n
 Source: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 
 from grpc_health.v1 import health_pb2 as pb
@@ -17,6 +18,8 @@ from cuelight.server.rpc.methods import Service, service_from_descriptor
 
 __all__ = ["HealthServicer", "health_service"]
 
+_HEARD_S = 0.25
+"""Between the last status and the end: gRPC's clients drop a message that an error overtakes."""
 _SERVING = pb.HealthCheckResponse.SERVING
 _NOT_SERVING = pb.HealthCheckResponse.NOT_SERVING
 _SERVICE_UNKNOWN = pb.HealthCheckResponse.SERVICE_UNKNOWN
@@ -52,6 +55,7 @@ class HealthServicer:
                 yield pb.HealthCheckResponse(status=status)
                 sent = status
             if self._closed:
+                await asyncio.sleep(_HEARD_S)
                 raise ShuttingDown("the server has shut down")
             await changed.wait()
 
