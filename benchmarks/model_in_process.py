@@ -49,13 +49,13 @@ class InProcess:
     cpu_ms: float
 
 
-def ways(most_rows: int, cores: int) -> list[Way]:
+def ways(most_rows: int, cores: int, at_once: int) -> list[Way]:
     """Return the batch sizes that a server pads to, 1, 2, 4 ... and the largest, each way to use the cores.
 
-    One row at a time leaves nothing for a second worker: it has all cores, or one, which small models are faster on.
+    One call at a time leaves nothing for a second worker: it has all cores, or one, which small models are faster on.
     """
     sizes = sorted({min(1 << power, most_rows) for power in range(most_rows.bit_length() + 1)})
-    split = {(1, cores), (1, 1)} if most_rows == 1 else {(1, cores), (cores, 1)}
+    split = {(1, cores), (1, 1)} if at_once == 1 else {(1, cores), (cores, 1)}
     return [Way(rows, count, threads) for rows in sizes for count, threads in sorted(split)]
 
 

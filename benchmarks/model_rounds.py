@@ -107,7 +107,7 @@ def _workload(
     file = model_file(settings.repository, name)
     systems: dict[tuple[str, str], Measure] = {}
     how: dict[str, str] = {}
-    found = ways(rows, settings.cores)
+    found = ways(rows, settings.cores, at_once)
     if module is not None:
         torch_way = max(found, key=lambda one: _torch(module, case, one, TRY_S)["per_s"])
         systems["", "torch"] = partial(_torch, module, case, torch_way, seconds)

@@ -66,11 +66,12 @@ def test_each_task_has_its_call_and_streams_have_none(cache_dir: Path) -> None:
 
 @pytest.mark.parametrize(("most", "rows"), [(8, [1, 2, 4, 8]), (12, [1, 2, 4, 8, 12]), (32, [1, 2, 4, 8, 16, 32])])
 def test_batches_are_those_a_server_pads_to_on_all_cores_or_one_each(most: int, rows: list[int]) -> None:
-    assert ways(most, 2) == [Way(size, *split) for size in rows for split in ((1, 2), (2, 1))]
+    assert ways(most, 2, 32) == [Way(size, *split) for size in rows for split in ((1, 2), (2, 1))]
 
 
-def test_one_row_has_one_worker() -> None:
-    assert ways(1, 4) == [Way(1, 1, 1), Way(1, 1, 4)]
+def test_one_call_at_a_time_has_one_worker() -> None:
+    assert ways(1, 4, 1) == [Way(1, 1, 1), Way(1, 1, 4)]
+    assert ways(1, 4, 32) == [Way(1, 1, 4), Way(1, 4, 1)]
 
 
 def test_both_ways_in_process_hand_state_on(tmp_path: Path) -> None:
