@@ -12,8 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cuelight.client.connection_options import Unusable, add_connection, note_silence, opened
-from cuelight.client.errors import CuelightClientError
+from cuelight.client.connection_options import Unusable, add_connection, exit_code, note_silence, opened
 from cuelight.client.images import ExplainOptions, Explanation, ImageInfo, ImageLabels
 from cuelight.client.vision_service import VisionClient
 
@@ -25,17 +24,14 @@ _BAR = 40
 def main(words: Items[str]) -> int:
     """Run `cuelight classify` and return the exit code."""
     arguments = _parser().parse_args(words)
-    try:
-        _check(arguments)
-        with opened(arguments) as channel:
-            note_silence([channel])
-            return _classify_all(arguments, VisionClient(channel))
-    except (Unusable, OSError) as error:
-        print(f"cuelight: error: {error}", file=sys.stderr)
-        return 2
-    except CuelightClientError as error:
-        print(f"cuelight: error: {error}", file=sys.stderr)
-        return 1
+    return exit_code(lambda: _classify(arguments))
+
+
+def _classify(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    with opened(arguments) as channel:
+        note_silence([channel])
+        return _classify_all(arguments, VisionClient(channel))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,12 +2,23 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from collections.abc import Sequence as Items
 from pathlib import Path
 
 from cuelight.client.channel import Channel, Tls
+from cuelight.client.errors import CuelightClientError
 
-__all__ = ["DEFAULT_URL", "Unusable", "add_connection", "check_address", "note_silence", "opened", "tls_of"]
+__all__ = [
+    "DEFAULT_URL",
+    "Unusable",
+    "add_connection",
+    "check_address",
+    "exit_code",
+    "note_silence",
+    "opened",
+    "tls_of",
+]
 
 DEFAULT_URL = "127.0.0.1:8001"
 _SILENCE_S = 1.0
@@ -58,6 +69,22 @@ def check_address(address: str) -> None:
     scheme, found, rest = address.partition("://")
     if found and scheme in ("http", "https", "grpc", "grpcs"):
         raise Unusable(f"--url {address}: expected HOST:PORT, such as {rest.strip('/') or DEFAULT_URL}")
+
+
+def exit_code(run: Callable[[], int | None], *unusable: type[Exception]) -> int:
+    """Run a command and return its exit code, having said what went wrong, if anything did.
+
+    2 is for what cannot be used: Unusable, files, and what is `unusable` besides; 1 for what came of the call.
+    """
+    refused: tuple[type[Exception], ...] = (Unusable, OSError, *unusable)
+    try:
+        return run() or 0
+    except refused as error:
+        print(f"cuelight: error: {error}", file=sys.stderr)
+        return 2
+    except CuelightClientError as error:
+        print(f"cuelight: error: {error}", file=sys.stderr)
+        return 1
 
 
 def note_silence(channels: Items[Channel]) -> None:

@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 failed while running, 2 the command line is unusable.
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping
 from collections.abc import Sequence as Items
 from pathlib import Path
@@ -14,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cuelight.client.connection_options import Unusable, add_connection, note_silence, opened
-from cuelight.client.errors import CuelightClientError
+from cuelight.client.connection_options import Unusable, add_connection, exit_code, note_silence, opened
 from cuelight.client.inference import InferenceClient, TensorFacts
 
 __all__ = ["main"]
@@ -27,21 +25,17 @@ _SHOWN_NUMBERS = 12
 def main(words: Items[str]) -> int:
     """Run `cuelight infer` and return the exit code."""
     arguments = _parser().parse_args(words)
-    try:
-        given = dict(_named(text) for text in arguments.input)
-        with opened(arguments) as channel:
-            note_silence([channel])
-            client = InferenceClient(channel)
-            inputs = _arrays(arguments.model, given, client.inputs_of(arguments.model, arguments.version))
-            outputs = client.infer(arguments.model, inputs, version=arguments.version)
-        _tell(arguments, outputs)
-    except (Unusable, OSError) as error:
-        print(f"cuelight: error: {error}", file=sys.stderr)
-        return 2
-    except CuelightClientError as error:
-        print(f"cuelight: error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: _infer(arguments))
+
+
+def _infer(arguments: argparse.Namespace) -> None:
+    given = dict(_named(text) for text in arguments.input)
+    with opened(arguments) as channel:
+        note_silence([channel])
+        client = InferenceClient(channel)
+        inputs = _arrays(arguments.model, given, client.inputs_of(arguments.model, arguments.version))
+        outputs = client.infer(arguments.model, inputs, version=arguments.version)
+    _tell(arguments, outputs)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cuelight.client.attention_picture import PictureMissing, attention_maps, draw
-from cuelight.client.connection_options import Unusable, add_connection, note_silence, opened
-from cuelight.client.errors import CuelightClientError
+from cuelight.client.connection_options import Unusable, add_connection, exit_code, note_silence, opened
 from cuelight.client.text import TextClient
 from cuelight.client.text_values import TextEmbedding, WordQuery
 
@@ -28,19 +27,15 @@ _SHOWN_LETTERS = 60
 def main(words: Items[str]) -> int:
     """Run one of the commands, whose name comes first, and return the exit code."""
     arguments = _parser().parse_args(words)
+    return exit_code(lambda: _run(arguments), PictureMissing)
+
+
+def _run(arguments: argparse.Namespace) -> None:
     run: Callable[[argparse.Namespace, list[str], TextClient], None] = arguments.run
-    try:
-        texts = _texts(arguments)
-        with opened(arguments) as channel:
-            note_silence([channel])
-            run(arguments, texts, TextClient(channel))
-    except (Unusable, PictureMissing, OSError) as error:
-        print(f"cuelight: error: {error}", file=sys.stderr)
-        return 2
-    except CuelightClientError as error:
-        print(f"cuelight: error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    texts = _texts(arguments)
+    with opened(arguments) as channel:
+        note_silence([channel])
+        run(arguments, texts, TextClient(channel))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,10 +21,11 @@ from cuelight.client.connection_options import (
     Unusable,
     add_connection,
     check_address,
+    exit_code,
     note_silence,
     tls_of,
 )
-from cuelight.client.errors import CuelightClientError, InvalidRequest
+from cuelight.client.errors import InvalidRequest
 from cuelight.client.live_text import live_text
 from cuelight.client.microphone import MICROPHONE_FORMAT, Microphone, MicrophoneMissing
 from cuelight.client.recognition import SpeechClient
@@ -52,21 +53,18 @@ class _Source:
 def main(words: Items[str]) -> int:
     """Run `cuelight transcribe` and return the exit code."""
     arguments = _parser().parse_args(words)
-    try:
-        _check(arguments)
-        with ExitStack() as stack:
-            tls, urls = tls_of(arguments), arguments.url or [DEFAULT_URL]
-            for url in urls:
-                check_address(url)
-            channels = [stack.enter_context(Channel(url, tls=tls)) for url in urls]
-            note_silence(channels)
-            return _transcribe_all(arguments, SpeechClient(channels))
-    except (Unusable, MicrophoneMissing, OSError) as error:
-        print(f"cuelight: error: {error}", file=sys.stderr)
-        return 2
-    except CuelightClientError as error:
-        print(f"cuelight: error: {error}", file=sys.stderr)
-        return 1
+    return exit_code(lambda: _transcribe(arguments), MicrophoneMissing)
+
+
+def _transcribe(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    with ExitStack() as stack:
+        tls, urls = tls_of(arguments), arguments.url or [DEFAULT_URL]
+        for url in urls:
+            check_address(url)
+        channels = [stack.enter_context(Channel(url, tls=tls)) for url in urls]
+        note_silence(channels)
+        return _transcribe_all(arguments, SpeechClient(channels))
 
 
 def _transcribe_all(arguments: argparse.Namespace, client: SpeechClient) -> int:

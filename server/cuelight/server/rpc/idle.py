@@ -4,6 +4,10 @@ Not a timer a message: of streams of many small messages it would be half of the
 """
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from cuelight.server.errors import SequenceNotActive
 
 __all__ = ["IdleTimer"]
 
@@ -25,9 +29,21 @@ class IdleTimer:
         self.over = False
         self._timer = loop.call_later(max_idle_s, self._look)
 
-    def stop(self) -> None:
-        """Look no more."""
-        self._timer.cancel()
+    @contextmanager
+    def ending(self, said: Callable[[], str], is_leaving: Callable[[], bool]) -> Iterator[None]:
+        """Make the timer's own cancellation of what is within an error that says why, and look no more after it.
+
+        Where the server `is_leaving` the cancellation stands. Raises: SequenceNotActive with what `said` returns.
+        """
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self.over or is_leaving() or self._reader is None:
+                raise
+            self._reader.uncancel()
+            raise SequenceNotActive(said()) from None
+        finally:
+            self._timer.cancel()
 
     def _look(self) -> None:
         waited_s = 0.0 if self.since_s is None else self._loop.time() - self.since_s

@@ -11,7 +11,7 @@ a caller that sends nothing for too long.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
-from cuelight.server.errors import InvalidRequest, SequenceNotActive, ShuttingDown
+from cuelight.server.errors import InvalidRequest, ShuttingDown
 from cuelight.server.rpc.idle import IdleTimer
 from cuelight.server.vision.frame_line import FrameLine
 from cuelight.vision.v1 import vision_pb2 as pb
@@ -70,22 +70,15 @@ class FrameCall:
     async def _read(self, requests: AsyncIterator[pb.ClassifyFramesRequest]) -> None:
         loop = asyncio.get_running_loop()
         idle = IdleTimer(loop, self._max_idle_s, self._reader)
-        try:
+        with idle.ending(self._idle_text, lambda: self._handing_over):
             idle.since_s = loop.time()
             async for request in requests:
                 idle.since_s = None
                 self._put(request)
                 idle.since_s = loop.time()
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not idle.over or self._handing_over or task is None:
-                raise
-            task.uncancel()
-            raise SequenceNotActive(
-                f"no frame came for {self._max_idle_s:g} s; begin the stream again when there is one"
-            ) from None
-        finally:
-            idle.stop()
+
+    def _idle_text(self) -> str:
+        return f"no frame came for {self._max_idle_s:g} s; begin the stream again when there is one"
 
     def _put(self, request: pb.ClassifyFramesRequest) -> None:
         kind = request.WhichOneof("request")

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from cuelight.server.errors import InvalidRequest, SequenceNotActive, ShuttingDown
+from cuelight.server.errors import InvalidRequest, ShuttingDown
 from cuelight.server.inference.model_version import ModelVersion
 from cuelight.server.rpc.idle import IdleTimer
 from cuelight.server.speech.audio import AnySamples
@@ -92,7 +92,7 @@ class VoiceCall:
     async def _read(self, requests: AsyncIterator[Any], first: bytes) -> None:
         loop = asyncio.get_running_loop()
         idle = IdleTimer(loop, self._max_idle_s, self._reader)
-        try:
+        with idle.ending(self._idle_text, lambda: self._handing_over):
             await self._take(first)
             while True:
                 idle.since_s = loop.time()
@@ -103,16 +103,9 @@ class VoiceCall:
                 await self._obey(request)
             await self._accept(self.feed.finish())
             await self._voice.finish()
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not idle.over or self._handing_over or task is None:
-                raise
-            task.uncancel()
-            raise SequenceNotActive(
-                f"neither audio nor keep_alive came for {self._max_idle_s:g} s; begin the stream again"
-            ) from None
-        finally:
-            idle.stop()
+
+    def _idle_text(self) -> str:
+        return f"neither audio nor keep_alive came for {self._max_idle_s:g} s; begin the stream again"
 
     async def _obey(self, request: Any) -> None:
         if isinstance(request, pb.RecognizeRequest):
