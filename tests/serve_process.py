@@ -54,8 +54,14 @@ class ServeProcess:
         return self.process.wait(EXIT_TIMEOUT_S)
 
     def log_text(self) -> str:
-        """Return what was logged so far."""
+        """Return what was logged so far. On the envoy front a line may follow the answer: it goes by the launcher."""
         return self.log.read_text(encoding="utf-8")
+
+    def whole_log(self) -> str:
+        """Ask the server to leave, and return all it logged: who is killed may have had more to say."""
+        self.signal(signal.SIGTERM)
+        assert self.exit_code() == 0, self.log_text()
+        return self.log_text()
 
 
 def serve_command(*arguments: str) -> list[str]:

@@ -26,7 +26,7 @@ def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         Channel(server.target, retries=ONCE) as channel,
     ):
         yield VisionClient(channel)
-    assert "Traceback" not in server.log_text()
+        assert "Traceback" not in server.whole_log()
 
 
 def animated(kind: str) -> bytes:

@@ -35,7 +35,7 @@ def stub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         record(stub, like("u", "i"), like("v", "j"))
         stub.UpsertItems(pb.UpsertItemsRequest(items=[pb.Item(item_id="j", tags=["loud"])]), timeout=TIMEOUT_S)
         yield stub
-        assert "Traceback" not in server.log_text()
+        assert "Traceback" not in server.whole_log()
 
 
 def like(user: str, item: str, **fields: object) -> pb.Interaction:

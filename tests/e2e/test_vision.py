@@ -194,7 +194,7 @@ def test_whoever_gives_up_harms_nobody(server: ServeProcess, client: VisionClien
 
     assert [next(stream).id for stream in streams[1:]] == [2, 2]
     assert client.classify(photo("red")).labels[0].label == "red"
-    assert "Traceback" not in server.log_text()
+    assert "Traceback" not in server.whole_log()
 
 
 def test_what_no_option_allows_is_refused_at_the_start(
