@@ -20,7 +20,7 @@ Served = dict[str, float]
 """Calls a second, latencies, the server's CPU time a call, cores of server and load generator, calls that failed."""
 
 INFER_PATH = "/inference.GRPCInferenceService/ModelInfer"
-_DATATYPES = {"float32": "FP32", "int64": "INT64", "int32": "INT32", "bool": "BOOL"}
+_DATATYPES = {"float32": "FP32", "uint8": "UINT8", "int64": "INT64", "int32": "INT32", "bool": "BOOL"}
 _MOST_CONNECTIONS = 8
 _WARM_S = 0.5
 

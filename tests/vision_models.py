@@ -1,6 +1,7 @@
 """Classifiers of images whose answers follow from a formula, for tests.
 
-`colors` sees 8 x 8 pixels of 0 to 1. Its last feature map is the picture itself, so
+`colors` sees 8 x 8 pixels of 0 to 1, or with `takes_bytes` of 0 to 255 with the channels last, which it scales itself.
+Its last feature map is the picture itself, so
 
     embedding = mean of each channel      logit of channel c = 10 * embedding[c] + c      map of c = 10 * channel c
 """
@@ -32,6 +33,11 @@ PREPROCESSING: dict[str, Any] = {
     "crop": [SIZE, SIZE],
     "scale": 1 / 255,
 }
+BYTES_PREPROCESSING: dict[str, Any] = {
+    **{key: value for key, value in PREPROCESSING.items() if key != "scale"},
+    "datatype": "UINT8",
+    "layout": "NHWC",
+}
 
 Tail = Literal["gemm", "gemm_plain", "matmul", "no_bias", "pooled", "softmax", "unpooled", "scaled"]
 CHANNELS = len(LABELS)
@@ -50,24 +56,36 @@ def metadata(**changes: str | None) -> dict[str, str]:
 
 
 def colors(
-    tail: Tail = "gemm", said: Mapping[str, str] | None = None, batch: int | str = "batch", size: int = SIZE
+    tail: Tail = "gemm",
+    said: Mapping[str, str] | None = None,
+    batch: int | str = "batch",
+    size: int = SIZE,
+    takes_bytes: bool = False,
 ) -> onnx.ModelProto:
     """Return the model, ending in one of the ways that frameworks write a linear layer."""
+    taken = helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, CHANNELS, size, size])
+    first = [helper.make_node("Relu", ["image"], ["features"])]
     nodes, constants = _pooling(tail, size)
+    if takes_bytes:
+        taken = helper.make_tensor_value_info("image", TensorProto.UINT8, [batch, size, size, CHANNELS])
+        first = _scaling()
+        constants["brightest"] = np.array(255, np.float32)
     tail_nodes, tail_constants = _linear(tail)
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, CHANNELS])]
     if tail != "unpooled":
         outputs.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [batch, CHANNELS]))
     graph = helper.make_graph(
-        [helper.make_node("Relu", ["image"], ["features"]), *nodes, *tail_nodes],
+        [*first, *nodes, *tail_nodes],
         "colors",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, CHANNELS, size, size])],
+        [taken],
         outputs,
         [numpy_helper.from_array(array, name) for name, array in {**constants, **tail_constants}.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(model, full_check=True)
-    made = metadata(embedding=None if tail == "unpooled" else "embedding") if said is None else said
+    how = json.dumps(BYTES_PREPROCESSING if takes_bytes else PREPROCESSING)
+    embedding = None if tail == "unpooled" else "embedding"
+    made = metadata(embedding=embedding, preprocessing=how) if said is None else said
     helper.set_model_props(model, dict(made))
     return model
 
@@ -93,6 +111,14 @@ def plain(color: str, height: int = 16, width: int = 16) -> NDArray[np.uint8]:
 def photo(color: str) -> bytes:
     """Return a picture of one colour as a PNG file."""
     return encoded(plain(color))
+
+
+def _scaling() -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("Transpose", ["image"], ["channels_first"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["channels_first"], ["exact"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["exact", "brightest"], ["features"]),
+    ]
 
 
 def _pooling(tail: Tail, size: int) -> tuple[list[onnx.NodeProto], dict[str, NDArray[Any]]]:

@@ -40,6 +40,15 @@ def test_pixels_are_scaled_and_normalized_per_channel() -> None:
         np.testing.assert_allclose(prepared[0, channel], expected, atol=1e-6)
 
 
+def test_bytes_are_given_as_they_are_where_the_model_takes_them() -> None:
+    how = {"resize": HOW["resize"], "crop": HOW["crop"], "datatype": "UINT8", "layout": "NHWC"}
+
+    prepared = prepare_image(plain(255, 0, 51), how)
+
+    assert prepared.shape == (1, 4, 6, 3) and prepared.dtype == np.uint8
+    assert prepared[0, 0, 0].tolist() == [255, 0, 51]
+
+
 def test_the_middle_is_cut_out() -> None:
     pixels = plain(0, 0, 0, 8, 12)
     pixels[2:6, 3:9] = 255  # exactly the crop of an image that needs no resizing

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cuelight.exporters import photos
+from cuelight.exporters.pixel_input import PixelInput
 from cuelight.exporters.spec import Accuracy, Arrays, Check, ExportSpec, Run
 from cuelight.exporters.weights import WheelFile
 
@@ -46,14 +47,13 @@ _BATCH_NORM_EPSILON = 1e-3
 
 PREPROCESSING = {
     "kind": "image",
-    "layout": "NCHW",
+    "datatype": "UINT8",
+    "layout": "NHWC",
     "color": "RGB",
     "resize": {"short_side": 256, "interpolation": "bicubic"},
     "crop": [SIZE, SIZE],
-    "scale": 1 / 255,
-    "mean": [127 / 255] * 3,
-    "std": [128 / 255] * 3,
 }
+MEAN, STD = 127.0, 128.0
 """The Lite variants were trained on (pixel - 127) / 128. Source: the reference implementation's Lite builder."""
 
 
@@ -96,7 +96,7 @@ class _Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """(batch, 3, 224, 224) float32, as `PREPROCESSING` makes it -> logits (batch, 1000), embedding (batch, 1280)."""
+    """(batch, 3, 224, 224) float32, normalized by `MEAN` and `STD` -> logits (batch, 1000), embedding (batch, 1280)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,11 +127,11 @@ class EfficientNetLite0(nn.Module):
         return self._fc(embedding), embedding
 
 
-def build(cache_dir: Path) -> EfficientNetLite0:
-    """Return the network with its trained weights, in inference mode."""
+def build(cache_dir: Path) -> PixelInput:
+    """Return the network with its trained weights, in inference mode, for pixels (batch, 224, 224, 3) uint8."""
     network = EfficientNetLite0()
     network.load_state_dict(torch.load(WEIGHTS.fetch(cache_dir), weights_only=True), strict=True)
-    return network.eval()
+    return PixelInput(network, MEAN, STD).eval()
 
 
 def metadata(cache_dir: Path) -> dict[str, str]:
@@ -146,8 +146,8 @@ def metadata(cache_dir: Path) -> dict[str, str]:
 
 
 def example(generator: torch.Generator, batch: int) -> dict[str, Tensor]:
-    """Return normalized noise, (batch, 3, 224, 224) float32."""
-    return {"image": torch.randn((batch, 3, SIZE, SIZE), generator=generator)}
+    """Return noise, (batch, 224, 224, 3) uint8."""
+    return {"image": torch.randint(0, 256, (batch, SIZE, SIZE, 3), generator=generator, dtype=torch.uint8)}
 
 
 def top_1(run: Run, cache_dir: Path) -> float:

@@ -57,32 +57,30 @@ CALIBRATION = tuple(
 )
 
 
-def labelled_views(how: dict[str, Any], cache_dir: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return views (20, 10, 3, height, width) prepared as `how` says, and the photos' classes (20,).
+def labelled_views(how: dict[str, Any], cache_dir: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return views (20, 10, height, width, 3), resized and cropped as `how` says, and the photos' classes (20,).
 
-    `how` is a model's `preprocessing`: RGB, NCHW.
+    `how` is a model's `preprocessing`: RGB, NHWC, UINT8.
     """
     paths = fetch_together(LABELLED, cache_dir)
     labels = [int(path.stem.rpartition("_")[2]) for path in paths]
     return np.stack([_ten_views(path, how) for path in paths]), np.array(labels)
 
 
-def unlabelled_views(how: dict[str, Any], cache_dir: Path) -> NDArray[np.float32]:
-    """Return views (6, 10, 3, height, width) of photos that are none of the labelled ones."""
+def unlabelled_views(how: dict[str, Any], cache_dir: Path) -> NDArray[np.uint8]:
+    """Return views (6, 10, height, width, 3) of photos that are none of the labelled ones."""
     return np.stack([_ten_views(path, how) for path in fetch_together(CALIBRATION, cache_dir)])
 
 
-def _ten_views(path: Path, how: dict[str, Any]) -> NDArray[np.float32]:
+def _ten_views(path: Path, how: dict[str, Any]) -> NDArray[np.uint8]:
     from PIL import Image  # noqa: PLC0415 (an export does without)
 
     picture = Image.open(path).convert("RGB")
     scale = how["resize"]["short_side"] / min(picture.size)
     size = (round(picture.width * scale), round(picture.height * scale))
-    pixels = np.asarray(picture.resize(size, Image.Resampling[how["resize"]["interpolation"].upper()]), np.float32)
+    pixels = np.asarray(picture.resize(size, Image.Resampling[how["resize"]["interpolation"].upper()]))
     height, width = how["crop"]
     right, down = pixels.shape[1] - width, pixels.shape[0] - height
     corners = ((right // 2, down // 2), (0, 0), (right, 0), (0, down), (right, down))
     crops = np.stack([pixels[top : top + height, left : left + width] for left, top in corners])
-    both = np.concatenate([crops, crops[:, :, ::-1]]) * np.float32(how["scale"])
-    normal = (both - np.array(how["mean"], np.float32)) / np.array(how["std"], np.float32)
-    return np.ascontiguousarray(normal.transpose(0, 3, 1, 2), np.float32)
+    return np.concatenate([crops, crops[:, :, ::-1]])

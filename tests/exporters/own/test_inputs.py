@@ -18,6 +18,7 @@ from cuelight.exporters.spec import Axis
         ("x=float32[batch,3]", InputText("x", "FP32", ("batch", 3))),
         ("x=f16[batch,3]", InputText("x", "FP16", ("batch", 3))),
         ("ids=int64[batch]", InputText("ids", "INT64", ("batch",))),
+        ("image=UINT8[batch,8,8,3]", InputText("image", "UINT8", ("batch", 8, 8, 3))),
         ("flag=BOOL[batch]", InputText("flag", "BOOL", ("batch",))),
     ],
 )

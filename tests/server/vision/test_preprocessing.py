@@ -48,9 +48,14 @@ def test_a_real_photo_is_normalized_as_pytorch_does_it(cache_dir: Path) -> None:
     pixels = torch.from_numpy(np.array(photo.resize((384, 256), Image.Resampling.BICUBIC)))
     cut = pixels[16:240, 80:304].permute(2, 0, 1).float()
 
-    prepared = preprocessing_of(json.dumps(PREPROCESSING)).apply(photo)
+    changes = {**PREPROCESSING, "datatype": "FP32", "layout": "NCHW"}
+    scaling = {"scale": 1 / 255, "mean": [127 / 255] * 3, "std": [128 / 255] * 3}
+
+    prepared = preprocessing_of(json.dumps({**changes, **scaling})).apply(photo)
+    of_bytes = preprocessing_of(json.dumps(PREPROCESSING)).apply(photo)
 
     np.testing.assert_allclose(prepared, ((cut - 127) / 128).numpy(), atol=1e-6)
+    np.testing.assert_array_equal(of_bytes, pixels[16:240, 80:304].numpy())
 
 
 def test_each_channel_is_scaled_and_normalized() -> None:
@@ -66,6 +71,21 @@ def test_channels_last_and_blue_first() -> None:
 
     assert prepared.shape == (4, 6, 3)
     assert prepared[0, 0].tolist() == [30, 20, 10]
+
+
+@pytest.mark.parametrize(("layout", "shape"), [("NHWC", (4, 6, 3)), ("NCHW", (3, 4, 6))])
+def test_bytes_are_given_as_they_are(layout: str, shape: tuple[int, ...]) -> None:
+    how = reading(datatype="UINT8", layout=layout, color="BGR", mean=..., std=..., scale=...)
+
+    prepared = how.apply(plain(10, 20, 30))
+
+    assert prepared.dtype == np.uint8
+    assert prepared.shape == shape and prepared.flags.c_contiguous
+    channels_last = prepared if layout == "NHWC" else prepared.transpose(1, 2, 0)
+    assert channels_last.reshape(-1, 3).tolist() == 24 * [[30, 20, 10]]
+    noise = how.noise(np.random.default_rng(0))
+    assert noise.dtype == np.uint8 and noise.shape == shape
+    assert len(set(noise.ravel().tolist())) > 40
 
 
 def test_gray_is_the_brightness_that_bt601_says() -> None:
@@ -108,6 +128,9 @@ BAD = [
     ({"kind": "audio"}, "\"kind\" is 'audio', expected image"),
     ({"kind": ...}, '"kind" is missing'),
     ({"layout": "CHW"}, "\"layout\" is 'CHW', expected NCHW or NHWC"),
+    ({"datatype": "uint8"}, "\"datatype\" is 'uint8', expected FP32 or UINT8"),
+    ({"datatype": "UINT8", "scale": ...}, '"mean" does not go with "datatype" UINT8: pixels are given from 0 to 255'),
+    ({"datatype": "UINT8", "mean": ..., "std": ..., "scale": 1}, '"scale" does not go with "datatype" UINT8'),
     ({"color": "CMYK"}, "\"color\" is 'CMYK', expected RGB or BGR or GRAY"),
     ({"colour": "RGB"}, 'key "colour" is not known'),
     ({"crop": ...}, '"crop" is missing'),

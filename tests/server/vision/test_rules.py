@@ -11,7 +11,7 @@ from PIL import Image
 from cuelight.server.vision.classification import normalized, probabilities_of, top_classes
 from cuelight.server.vision.occlusion import occlusion_grid
 from cuelight.server.vision.overlay import Overlay, overlay_png, reduced
-from cuelight.server.vision.preprocessing import Region, preprocessing_of
+from cuelight.server.vision.preprocessing import Region, preprocessing_of, rounded_to
 from cuelight.server.vision.rise import RiseMap, RiseMasks, masked
 from tests.vision_models import PREPROCESSING, plain
 
@@ -117,6 +117,18 @@ def test_what_a_mask_covers_takes_the_mean_color() -> None:
 
     np.testing.assert_allclose(masked(pixels, mask, True), np.array([[[[1, 2.5]], [[0, 3]]]]))
     np.testing.assert_allclose(masked(pixels.transpose(1, 2, 0), mask, False)[0, 0, 1], [2.5, 3])
+
+
+def test_what_covers_bytes_is_rounded_to_bytes() -> None:
+    pixels = np.array([[[10, 0], [13, 255]]], np.uint8)  # means 11.5 and 127.5
+
+    covered = occlusion_grid(1, 2, 1, False).covered(pixels, range(1))
+    shown = masked(pixels, np.array([[[1.0, 0.25]]], np.float32), False)
+
+    assert covered.dtype == shown.dtype == np.uint8
+    assert covered.tolist() == [[[[12, 128], [12, 128]]]]
+    assert shown.tolist() == [[[[10, 0], [12, 159]]]]
+    assert rounded_to(pixels, np.array([-3.0, 255.4, 400.0])).tolist() == [0, 255, 255]
 
 
 def drawn(values: NDArray[np.float32], picture: Image.Image, size: int = 640, zero: float = 0.0) -> NDArray[np.int64]:

@@ -47,6 +47,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     write_colors(models, "colors")
     write_colors(models, "alone", batch=1, said=metadata(max_batch_size=None))
     write_colors(models, "unpooled", tail="unpooled")
+    write_colors(models, "bytes", takes_bytes=True)
+    write_colors(models, "misbytes", takes_bytes=True, said=metadata())
     write_colors(models, "certain", tail="softmax", said=metadata(scores="probabilities"))
     write_colors(models, "hidden")
     (models / "hidden" / "config.pbtxt").write_text('output [{name: "logits" data_type: TYPE_FP32 dims: [3]}]')
@@ -88,7 +90,7 @@ def logits_of(red: float, green: float, blue: float) -> NDArray[np.float64]:
     return WEIGHT * np.array([red, green, blue]) + np.arange(3)
 
 
-@pytest.mark.parametrize("model", ["colors", "alone", "unpooled", "certain"])
+@pytest.mark.parametrize("model", ["colors", "alone", "unpooled", "certain", "bytes"])
 @pytest.mark.parametrize("color", LABELS)
 def test_a_color_has_its_name_and_its_probability(stub: pb_grpc.VisionServiceStub, model: str, color: str) -> None:
     response = stub.Classify(pb.ClassifyRequest(model=model, images=[image(photo(color))]))
@@ -217,7 +219,7 @@ def values(response: pb.ExplainResponse) -> NDArray[np.float64]:
     return np.array(response.values).reshape(response.rows, response.columns)
 
 
-@pytest.mark.parametrize("model", ["colors", "alone"])
+@pytest.mark.parametrize("model", ["colors", "alone", "bytes"])
 def test_the_class_activation_is_where_the_colour_is(stub: pb_grpc.VisionServiceStub, model: str) -> None:
     red = explained(stub, model=model, class_name="red")
     best = explained(stub, model=model)
@@ -233,7 +235,7 @@ def test_the_class_activation_is_where_the_colour_is(stub: pb_grpc.VisionService
     assert (red.region.left, red.region.top, red.region.width, red.region.height) == (0, 0, SIZE, SIZE)
 
 
-@pytest.mark.parametrize("model", ["colors", "unpooled", "alone"])
+@pytest.mark.parametrize("model", ["colors", "unpooled", "alone", "bytes"])
 def test_occlusion_loses_most_where_the_colour_is(stub: pb_grpc.VisionServiceStub, model: str) -> None:
     response = explained(stub, model=model, class_index=1, method=pb.OCCLUSION, occlusion_grid=4)
 
@@ -242,8 +244,10 @@ def test_occlusion_loses_most_where_the_colour_is(stub: pb_grpc.VisionServiceStu
     assert lost.min() < 0 < lost.max()
     assert (lost[:, 2:] > 0).all() and (lost[:, 0] < 0).all()
     # At the right edge a place covers 4 x 3 pixels of green by the mean colour: half of each becomes red.
-    half = 0.5 * 12 / 64
-    whole, covered = (softmax(logits_of(0.5 + more, 0.5 - more, 0))[1] for more in (0, half))
+    # Of bytes, half of 255 is 128.
+    half = (128 / 255 if model == "bytes" else 0.5) * 12 / 64
+    less = half if model != "bytes" else 12 / 64 - half
+    whole, covered = softmax(logits_of(0.5, 0.5, 0))[1], softmax(logits_of(0.5 + half, 0.5 - less, 0))[1]
     assert lost[1, 3] == pytest.approx(whole - covered, abs=1e-5)
 
 
@@ -255,6 +259,22 @@ def test_rise_is_the_same_for_the_same_seed(stub: pb_grpc.VisionServiceStub) -> 
     assert first.runs == 61
     np.testing.assert_allclose(values(again), values(first), rtol=1e-6)
     assert values(other).tolist() != values(first).tolist()
+
+
+def test_masks_are_the_same_to_a_model_that_takes_bytes(stub: pb_grpc.VisionServiceStub) -> None:
+    asked = {"class_index": 1, "method": pb.RISE, "masks": 60, "seed": 5}
+
+    of_bytes = explained(stub, model="bytes", **asked)
+
+    # A byte is within half of 1/255 of what it stands for, and a channel's mean weighs ten times.
+    np.testing.assert_allclose(values(of_bytes), values(explained(stub, **asked)), atol=WEIGHT * 0.5 / 255)
+
+
+def test_a_model_of_bytes_that_is_described_as_one_of_numbers_says_so(stub: pb_grpc.VisionServiceStub) -> None:
+    code, details = failed(stub.Classify, pb.ClassifyRequest(model="misbytes", images=[image(photo("red"))]))
+
+    assert code == MISSING
+    assert 'metadata "cuelight.preprocessing" makes FP32 [-1,3,8,8], but input "image" is UINT8 [-1,8,8,3]' in details
 
 
 def test_a_graph_that_gives_no_map_is_explained_by_occlusion_unless_a_map_was_asked_for(
@@ -350,7 +370,7 @@ def test_models_are_listed_with_what_they_can_do_and_why_not(stub: pb_grpc.Visio
     models = {model.name: model for model in stub.ListModels(pb.ListModelsRequest()).models}
 
     assert list(models) == sorted({"colors", "alone", "hidden", "unpooled", "certain", "unlabelled", "undescribed",
-                                   "misdescribed", "five"})  # fmt: skip
+                                   "misdescribed", "five", "bytes", "misbytes"})  # fmt: skip
     colors = models["colors"]
     assert (colors.version, colors.class_count, colors.embedding_dimension, colors.is_default) == (1, 3, 3, True)
     assert (colors.height, colors.width, colors.unusable) == (SIZE, SIZE, "")

@@ -54,10 +54,13 @@ def classify(
     return [Classification(labels[index], float(probabilities[index]), int(index)) for index in best]
 
 
-def prepare_image(image: bytes | str | Path | NDArray[np.uint8], how: dict[str, Any]) -> NDArray[np.float32]:
-    """Return (1, 3, height, width) float32: shorter side resized, centre cropped, scaled and normalized.
+def prepare_image(image: bytes | str | Path | NDArray[np.uint8], how: dict[str, Any]) -> NDArray[Any]:
+    """Return the image as a model takes it: shorter side resized, centre cropped, scaled and normalized.
 
-    `how` is a model's `preprocessing`. Raises: InvalidRequest for an image that cannot be decoded.
+    `how` is a model's `preprocessing`. The result is (1, 3, height, width) for the layout NCHW and
+    (1, height, width, 3) for NHWC; float32, or for the datatype UINT8 the pixels as they are.
+
+    Raises: InvalidRequest for an image that cannot be decoded.
     """
     pil, picture = _decoded(image)
     scale = how["resize"]["short_side"] / min(picture.size)
@@ -65,10 +68,12 @@ def prepare_image(image: bytes | str | Path | NDArray[np.uint8], how: dict[str, 
     picture = picture.resize(size, getattr(pil.Resampling, how["resize"]["interpolation"].upper()))
     height, width = how["crop"]
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    pixels = np.asarray(picture.crop((left, top, left + width, top + height)), np.float32)
-    mean, std = np.array(how["mean"], np.float32), np.array(how["std"], np.float32)
-    normal = (pixels * np.float32(how["scale"]) - mean) / std
-    return np.ascontiguousarray(normal.transpose(2, 0, 1)[np.newaxis])
+    pixels = np.asarray(picture.crop((left, top, left + width, top + height)))
+    if how.get("datatype") != "UINT8":
+        mean, std = np.array(how.get("mean", 0.0), np.float32), np.array(how.get("std", 1.0), np.float32)
+        pixels = (pixels.astype(np.float32) * np.float32(how.get("scale", 1.0)) - mean) / std
+    laid_out = pixels.transpose(2, 0, 1) if how.get("layout", "NCHW") == "NCHW" else pixels
+    return np.ascontiguousarray(laid_out[np.newaxis])
 
 
 def _decoded(image: bytes | str | Path | NDArray[np.uint8]) -> tuple[Any, Any]:

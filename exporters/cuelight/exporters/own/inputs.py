@@ -33,7 +33,7 @@ _EXPECTED = "expected NAME=DATATYPE[batch,...], such as x=FP32[batch,time,80] or
 class InputText:
     """One input: a size is a number or an axis's name. Values are drawn from `low` to `high`, both included.
 
-    Without a range: FP32 and its like from the normal distribution, integers and booleans 0 or 1.
+    Without a range: FP32 and its like from the normal distribution, UINT8 any, other integers and booleans 0 or 1.
     """
 
     name: str
@@ -55,7 +55,8 @@ class InputText:
             if self.low is None or self.high is None:
                 return torch.randn(shape, generator=generator).to(dtype)
             return (torch.rand(shape, generator=generator) * (self.high - self.low) + self.low).to(dtype)
-        low, high = int(self.low or 0), int(1 if self.high is None else self.high)
+        highest = 255 if dtype == torch.uint8 else 1
+        low, high = int(self.low or 0), int(highest if self.high is None else self.high)
         return torch.randint(low, high + 1, shape, generator=generator).to(dtype)
 
     def zeros(self, sizes: dict[str, int]) -> Tensor:

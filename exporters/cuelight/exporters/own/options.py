@@ -25,6 +25,11 @@ OWN_OPTIONS: dict[str, tuple[str, dict[str, object]]] = {
         "an argument of the module, in order: x=FP32[batch,time,80]; values in a range: ids=INT64[batch,time]:0..29999",
         {**_MANY, "metavar": "NAME=TYPE[SHAPE]"},
     ),
+    "--pixels": (
+        "the graph takes pixels as they are, UINT8 (batch, height, width, channels), and gives the module "
+        "(pixel - MEAN) / STD in NCHW; a number, or with commas one a channel",
+        {"nargs": 2, "metavar": ("MEAN", "STD")},
+    ),
     "--axis": ("sizes to try of an axis other than the batch: time=1,7,50", {**_MANY, "metavar": "NAME=SIZES"}),
     "--example": (
         "instead of --input: a function (generator, batch, **axes) that returns inputs by name",

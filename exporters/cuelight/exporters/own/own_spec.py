@@ -18,6 +18,7 @@ from cuelight.exporters.own.fit import load_weights
 from cuelight.exporters.own.inputs import InputText, example_from, parse_axis, parse_input, parse_pair
 from cuelight.exporters.own.locate import locate
 from cuelight.exporters.own.measures import read_accuracy, read_calibration
+from cuelight.exporters.own.pixels import behind_pixels, check_pixels
 from cuelight.exporters.own.service_needs import service_notes
 from cuelight.exporters.probe import outputs_of, returned_by
 from cuelight.exporters.sizes import BATCH, describe, example_of, trace_sizes
@@ -46,6 +47,7 @@ class OwnModel:
     checkpoint_key: str | None = None
     allow_pickle: bool = False
     inputs: tuple[str, ...] = ()
+    pixels: tuple[str, str] | None = None
     example: str | None = None
     axes: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
@@ -83,10 +85,11 @@ def own_spec(own: OwnModel, say: Callable[[str], None]) -> ExportSpec:
     labels = read_labels(own.labels)
     files = read_assets(own.assets)
     metadata = read_metadata(own.metadata) | ({"cuelight.labels": json.dumps(labels)} if labels else {})
-    module = _with_weights(own, made_by(own.target, own.factory_args), say)
+    network = _with_weights(own, made_by(own.target, own.factory_args), say)
+    module = behind_pixels(own.pixels, network)
     spec = ExportSpec(
         name=own.name,
-        summary=f"{type(module).__name__} of {own.target}",
+        summary=f"{type(network).__name__} of {own.target}",
         build=_always(module),
         example=example,
         outputs=own.outputs,
@@ -107,9 +110,11 @@ def own_spec(own: OwnModel, say: Callable[[str], None]) -> ExportSpec:
         parity_seeds=_PARITY_SEEDS,
     )
     spec = replace(spec, state=tuple(StatePair(i, o, _batch_axis(spec, i)) for i, o in pairs))
-    spec = _with_outputs(spec, module, labels)
     inputs = example_of(spec, torch.Generator().manual_seed(0), trace_sizes(spec))
-    for note in service_notes(own.task, list(inputs), spec.outputs, metadata, files):
+    check_pixels(own.pixels, inputs)
+    spec = _with_outputs(spec, module, labels)
+    datatypes = {name: describe(tensor).partition(" ")[0] for name, tensor in inputs.items()}
+    for note in service_notes(own.task, datatypes, spec.outputs, metadata, files):
         say(f"note: {note}")
     return _with_measures(own, spec, module, inputs)
 

@@ -12,7 +12,8 @@ _TEXTS = "text_embedding"
 _WORDS = "word_embedding"
 _TRANSDUCTION = "transduction"
 _SERVED = (_IMAGES, _TEXTS, _WORDS, _TRANSDUCTION, "voice_activity_detection")
-_JSON_KEYS = ("cuelight.preprocessing", "cuelight.padding")
+_PREPROCESSING = "cuelight.preprocessing"
+_JSON_KEYS = (_PREPROCESSING, "cuelight.padding")
 _FILE_OF = {_TEXTS: ("cuelight.tokenizer", "tokenizer.json"), _WORDS: ("cuelight.vocabulary", "words.txt")}
 """Task -> the key that names a file beside the model, and the name where it is not given."""
 _TEXT_INPUTS = ("input_ids", "attention_mask")
@@ -22,12 +23,12 @@ _TEXT_OUTPUT = "embedding"
 
 def service_notes(
     task: str,
-    inputs: Collection[str],
+    inputs: Mapping[str, str],
     outputs: Collection[str],
     metadata: Mapping[str, str],
     files: Collection[str],
 ) -> list[str]:
-    """Return what a service will lack, of a model that serves tensors all the same.
+    """Return what a service will lack, of a model that serves tensors all the same. `inputs` are datatypes by name.
 
     Raises: ExportError where the server would not load the model at all.
     """
@@ -43,13 +44,25 @@ def service_notes(
     if task == _TEXTS:
         _check_text(inputs, outputs)
     if task == _IMAGES:
-        missing = [key for key in ("cuelight.preprocessing", "cuelight.labels") if key not in metadata]
-        how = {"cuelight.preprocessing": "--metadata cuelight.preprocessing=@FILE.json", "cuelight.labels": "--labels"}
-        return [f"serves tensors, but no images: {key} is missing ({how[key]})" for key in missing]
+        return [f"serves tensors, but no images: {why}" for why in _lacking_for_images(inputs, metadata)]
     plain = task.replace("-", "_").lower()
     if task != plain and plain in _SERVED:
         return [f'no service knows the task "{task}"; one knows "{plain}"']
     return []
+
+
+def _lacking_for_images(inputs: Mapping[str, str], metadata: Mapping[str, str]) -> list[str]:
+    said_by = {_PREPROCESSING: f"--metadata {_PREPROCESSING}=@FILE.json", "cuelight.labels": "--labels"}
+    lacking = [f"{key} is missing ({option})" for key, option in said_by.items() if key not in metadata]
+    how = json.loads(metadata.get(_PREPROCESSING, "null"))
+    if isinstance(how, dict):
+        made = how.get("datatype", "FP32")
+        lacking += [
+            f'{_PREPROCESSING} makes {made}, but {name} is {datatype} (its "datatype" is FP32 or UINT8)'
+            for name, datatype in inputs.items()
+            if datatype != made
+        ]
+    return lacking
 
 
 def _check_json(key: str, metadata: Mapping[str, str]) -> None:

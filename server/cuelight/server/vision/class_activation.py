@@ -22,6 +22,7 @@ from cuelight.server.inference.engine_pool import EnginePlan
 from cuelight.server.inference.signature import WILDCARD, ModelSignature, TensorSpec
 from cuelight.server.inference.statistics import VersionStatistics
 from cuelight.server.vision.image_facts import ImageFacts
+from cuelight.server.vision.preprocessing import Pixels
 
 __all__ = ["BIAS", "CLASS", "MAP", "ActivationMap", "ClassActivation", "NoActivation", "Opened", "open_activation"]
 
@@ -67,7 +68,7 @@ class ClassActivation:
             name, opened.signature, batching, EnginePlan((opened.engine,)), VersionStatistics()
         )
 
-    async def map_of(self, pixels: NDArray[np.float32], class_index: int, deadline_s: float | None) -> ActivationMap:
+    async def map_of(self, pixels: Pixels, class_index: int, deadline_s: float | None) -> ActivationMap:
         """Return the map of a class on one prepared image.
 
         Raises: Overloaded, DeadlineExceeded, ShuttingDown, InferenceFailed.
@@ -113,8 +114,7 @@ def open_activation(
 def _prove(engine: OrtEngine, signature: ModelSignature, facts: ImageFacts) -> None:
     if not facts.scores_are_logits:
         return  # of probabilities, the logits are only known up to a constant
-    shape = facts.preprocessing.shape
-    noise = np.random.default_rng(0).standard_normal((1, *shape)).astype(np.float32)
+    noise = facts.preprocessing.noise(np.random.default_rng(0))[None]
     for class_index in (0, len(facts.labels) // 2, len(facts.labels) - 1):
         outputs = dict(zip(signature.outputs, engine.run(_inputs(facts, noise, class_index)), strict=True))
         logits = outputs[facts.scores][0]
@@ -124,7 +124,7 @@ def _prove(engine: OrtEngine, signature: ModelSignature, facts: ImageFacts) -> N
             raise NoActivation(f"the mean of its map is {got:.4g} where the logit is {want:.4g}")
 
 
-def _inputs(facts: ImageFacts, pixels: NDArray[np.float32], class_index: int) -> Arrays:
+def _inputs(facts: ImageFacts, pixels: Pixels, class_index: int) -> Arrays:
     return {facts.input: pixels, CLASS: np.array([class_index], np.int64)}
 
 

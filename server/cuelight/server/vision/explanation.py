@@ -8,6 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cuelight.server.errors import InvalidRequest, Unsupported
 from cuelight.server.vision.classification import Numbers, probabilities_of, top_classes
 from cuelight.server.vision.explanation_turns import ExplanationTurns
@@ -34,7 +37,7 @@ class _Found:
     """A map, how it came about, and from which value on it speaks for the class."""
 
     method: Any
-    values: Pixels
+    values: NDArray[np.float32]
     runs: int
     bias: float = 0.0
     zero: float = 0.0

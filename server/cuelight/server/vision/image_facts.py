@@ -72,10 +72,10 @@ def _input_name(signature: ModelSignature, preprocessing: Preprocessing) -> str:
     fits = len(spec.shape) == 4 and all(
         there in (WILDCARD, size) for there, size in zip(spec.shape[1:], shape, strict=True)
     )
-    if spec.datatype.name != "FP32" or not fits or spec.shape[0] not in _FREE_OR_ONE:
-        wanted = ",".join(str(size) for size in (-1, *shape))
+    if spec.datatype.name != preprocessing.datatype or not fits or spec.shape[0] not in _FREE_OR_ONE:
+        made = f"{preprocessing.datatype} [{','.join(str(size) for size in (-1, *shape))}]"
         raise MetadataUnusable(
-            f'metadata "{PREPROCESSING_KEY}" makes FP32 [{wanted}], but input "{spec.name}" is {spec.describe()}'
+            f'metadata "{PREPROCESSING_KEY}" makes {made}, but input "{spec.name}" is {spec.describe()}'
         )
     return spec.name
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cuelight.server.vision.preprocessing import Pixels, rounded_to
+
 __all__ = ["OcclusionGrid", "occlusion_grid"]
 
 _COVER_CELLS = 2
 """The square is two places wide, so that neighbours overlap by half."""
-
-Pixels = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class OcclusionGrid:
     def covered(self, pixels: Pixels, places: range) -> Pixels:
         """Return the image (of `shape`) once for each place, covered there by its own mean colour."""
         axes = (1, 2) if self.channels_first else (0, 1)
-        mean = pixels.mean(axis=axes, keepdims=True)
+        mean = rounded_to(pixels, pixels.mean(axis=axes, keepdims=True))
         images = np.repeat(pixels[None], len(places), axis=0)
         for image, place in zip(images, places, strict=True):
             down, across = self._square(place)
@@ -42,7 +42,7 @@ class OcclusionGrid:
             image[region] = mean
         return images
 
-    def values(self, whole: float, covered: list[float]) -> Pixels:
+    def values(self, whole: float, covered: list[float]) -> NDArray[np.float32]:
         """Return what is lost at each place, (rows, columns), from the probabilities whole and covered."""
         return (whole - np.array(covered)).astype(np.float32).reshape(self.rows, self.columns)
 

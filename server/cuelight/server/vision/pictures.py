@@ -230,4 +230,4 @@ def _as_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
         return clear.convert("RGB")
     if image.mode == "CMYK":
         notes.append("CMYK without colour management")
-    return image.convert("RGB") if image.mode != "RGB" else image.copy()
+    return image if image.mode == "RGB" else image.convert("RGB")

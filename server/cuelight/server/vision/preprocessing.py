@@ -10,6 +10,9 @@
 of `short_side`. `crop` [height, width] may be left out where `resize` has a `size`; what it takes beyond the edges is
 black. `scale` is 1 where it is left out, `mean` 0, `std` 1. A key that is not known is an error: it would change the
 result.
+
+`datatype` is FP32, also where it is left out, or UINT8: the pixels from 0 to 255 as they are, a quarter of the bytes. A
+model that takes those scales them itself, so `scale`, `mean` and `std` do not go with it.
 """
 
 import json
@@ -21,11 +24,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["PREPROCESSING_KEY", "MetadataUnusable", "Preprocessing", "Region", "Resize", "preprocessing_of"]
+__all__ = [
+    "PREPROCESSING_KEY",
+    "MetadataUnusable",
+    "Pixels",
+    "Preprocessing",
+    "Region",
+    "Resize",
+    "preprocessing_of",
+    "rounded_to",
+]
 
 PREPROCESSING_KEY = "cuelight.preprocessing"
 
-_KEYS = ("kind", "layout", "color", "resize", "crop", "scale", "mean", "std")
+_KEYS = ("kind", "datatype", "layout", "color", "resize", "crop", "scale", "mean", "std")
+_SCALING = ("scale", "mean", "std")
+_DATATYPES = ("FP32", "UINT8")
 _LAYOUTS = ("NCHW", "NHWC")
 _CHANNELS = {"RGB": 3, "BGR": 3, "GRAY": 1}
 _FILTERS = {
@@ -37,8 +51,10 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 _LONGEST_SIDE = 16_384
+_BRIGHTEST = 255
 
-Pixels = NDArray[np.float32]
+Pixels = NDArray[Any]
+"""An image as a model takes it: float32, or uint8 of a model that takes pixels as they are."""
 
 
 class MetadataUnusable(Exception):
@@ -83,6 +99,7 @@ class Preprocessing:
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    datatype: str = "FP32"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -104,19 +121,39 @@ class Preprocessing:
         return Region(left * across, top * down, self.width * across, self.height * down)
 
     def apply(self, picture: Image.Image) -> Pixels:
-        """Return an RGB picture as `shape` float32."""
+        """Return an RGB picture as `shape` float32, or uint8 where the model takes that."""
         colored = picture.convert("L") if self.color == "GRAY" else picture
         if self.resize is not None:
+            # The whole of it: Pillow's box is of 32 bits, and filters would look at other pixels beside the crop.
             target = self.resized(*picture.size)
             colored = colored.resize(target, _FILTERS[self.resize.interpolation])
         left, top = (colored.width - self.width) // 2, (colored.height - self.height) // 2
         cut = colored.crop((left, top, left + self.width, top + self.height))
-        pixels = np.asarray(cut, np.float32).reshape(self.height, self.width, -1)
+        pixels = np.asarray(cut).reshape(self.height, self.width, -1)
         if self.color == "BGR":
             pixels = pixels[:, :, ::-1]
+        if self.datatype != "UINT8":
+            pixels = self._scaled(pixels)
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1) if self.layout == "NCHW" else pixels)
+
+    def noise(self, random: np.random.Generator) -> Pixels:
+        """Return an image of noise as the model takes it, in `shape`."""
+        if self.datatype == "UINT8":
+            return random.integers(0, _BRIGHTEST, self.shape, np.uint8, endpoint=True)
+        return random.standard_normal(self.shape, np.float32)
+
+    def _scaled(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        normal = (pixels * np.float32(self.scale) - mean) / std
-        return np.ascontiguousarray(normal.transpose(2, 0, 1) if self.layout == "NCHW" else normal, np.float32)
+        scaled: NDArray[np.float32] = (pixels.astype(np.float32) * np.float32(self.scale) - mean) / std
+        return scaled
+
+
+def rounded_to(pixels: Pixels, values: NDArray[Any]) -> Pixels:
+    """Return values as numbers of the image's type: bytes are rounded, and end at 0 and 255."""
+    if pixels.dtype == np.uint8:
+        rounded: Pixels = np.rint(values).clip(0, _BRIGHTEST).astype(np.uint8)
+        return rounded
+    return values.astype(pixels.dtype, copy=False)
 
 
 def preprocessing_of(text: str) -> Preprocessing:
@@ -132,6 +169,9 @@ def preprocessing_of(text: str) -> Preprocessing:
             raise _unusable(f'key "{key}" is not known; known are {", ".join(_KEYS)}')
     _choice(said, "kind", ("image",))
     layout, color = _choice(said, "layout", _LAYOUTS), _choice(said, "color", tuple(_CHANNELS))
+    datatype = _choice({"datatype": "FP32"} | said, "datatype", _DATATYPES)
+    if datatype == "UINT8" and (scaling := [key for key in _SCALING if said.get(key) is not None]):
+        raise _unusable(f'"{scaling[0]}" does not go with "datatype" UINT8: pixels are given from 0 to 255')
     resize = _resize(said["resize"]) if said.get("resize") is not None else None
     crop = _sides(said["crop"], "crop") if said.get("crop") is not None else None
     if crop is None and (resize is None or resize.short_side):
@@ -141,7 +181,7 @@ def preprocessing_of(text: str) -> Preprocessing:
     mean, std = (_per_channel(said, key, _CHANNELS[color], default) for key, default in (("mean", 0.0), ("std", 1.0)))
     if not scale or not all(std):
         raise _unusable('"scale" and "std" must not be 0')
-    return Preprocessing(layout, color, resize, height, width, scale, mean, std)
+    return Preprocessing(layout, color, resize, height, width, scale, mean, std, datatype)
 
 
 def _resize(said: Any) -> Resize:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cuelight.server.vision.preprocessing import Pixels, rounded_to
+
 __all__ = ["RiseMap", "RiseMasks", "masked"]
 
 _CELLS = 7
@@ -17,7 +19,7 @@ _PLACE = 8
 """Pixels of the prepared image to a place of the map, along each axis; a small image has as many places as masks have
 cells, where it has so many pixels."""
 
-Pixels = NDArray[np.float32]
+Masks = NDArray[np.float32]
 
 
 class RiseMasks:
@@ -28,17 +30,17 @@ class RiseMasks:
         self._width = width
         self._random = np.random.default_rng(seed)
 
-    def draw(self, count: int) -> Pixels:
+    def draw(self, count: int) -> Masks:
         """Return the next masks: the same for the same seed, however they are cut into draws."""
         return np.stack([self._one() for _ in range(count)])
 
-    def _one(self) -> Pixels:
+    def _one(self) -> Masks:
         cell_height, cell_width = -(-self._height // _CELLS), -(-self._width // _CELLS)
         cells = (self._random.random((_CELLS + 1, _CELLS + 1)) < _VISIBLE).astype(np.float32)
         down, across = self._random.integers(cell_height), self._random.integers(cell_width)
         size = ((_CELLS + 1) * cell_width, (_CELLS + 1) * cell_height)
         large = np.asarray(Image.fromarray(cells).resize(size, Image.Resampling.BILINEAR))
-        mask: Pixels = large[down : down + self._height, across : across + self._width]
+        mask: Masks = large[down : down + self._height, across : across + self._width]
         return mask
 
 
@@ -49,12 +51,12 @@ class RiseMap:
         self._sum = np.zeros((height, width))
         self._visible = np.zeros((height, width))
 
-    def add(self, masks: Pixels, probabilities: NDArray[np.float64]) -> None:
+    def add(self, masks: Masks, probabilities: NDArray[np.float64]) -> None:
         """Count masks, each with the class's probability under it."""
         self._sum += np.tensordot(probabilities, masks.astype(np.float64), 1)
         self._visible += masks.sum(axis=0, dtype=np.float64)
 
-    def values(self) -> Pixels:
+    def values(self) -> NDArray[np.float32]:
         """Return the mean probability where each place is visible, (rows, columns)."""
         height, width = self._sum.shape
         means = np.divide(self._sum, self._visible, out=np.zeros_like(self._sum), where=self._visible > 0)
@@ -66,10 +68,9 @@ def _places(size: int) -> int:
     return max(min(size, _CELLS), round(size / _PLACE))
 
 
-def masked(pixels: Pixels, masks: Pixels, channels_first: bool) -> Pixels:
+def masked(pixels: Pixels, masks: Masks, channels_first: bool) -> Pixels:
     """Return the image under each mask: what is covered takes the image's own mean colour."""
     axes = (1, 2) if channels_first else (0, 1)
-    mean = pixels.mean(axis=axes, keepdims=True)
+    mean = pixels.mean(axis=axes, keepdims=True, dtype=np.float32)
     shown = masks[:, None] if channels_first else masks[..., None]
-    covered: Pixels = mean + (pixels - mean)[None] * shown
-    return covered
+    return rounded_to(pixels, mean + (pixels - mean)[None] * shown)
