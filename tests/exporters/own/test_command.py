@@ -269,14 +269,25 @@ def test_a_network_behind_pixels_takes_them_as_they_are(folder: Path, capsys: py
     assert "no images" not in told
 
 
-def test_a_description_of_numbers_does_not_go_with_pixels(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    how = json.dumps({**HOW, "datatype": "FP32"})
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({**HOW, "datatype": "FP32"}, 'makes FP32, but image is UINT8 [2,8,8,3] (its "datatype" is FP32 or UINT8)'),
+        ({**HOW, "layout": "NCHW"}, "makes NCHW in RGB, but image is UINT8 [2,8,8,3]"),
+        ({**HOW, "color": "GRAY"}, "makes NHWC in GRAY, but image is UINT8 [2,8,8,3]"),
+        ({**HOW, "std": [1, 1, 1]}, 'has "std", which does not go with UINT8'),
+        (["image"], 'is ["image"], expected a JSON object'),
+        (None, "is null, expected a JSON object"),
+    ],
+)
+def test_what_of_a_description_does_not_go_with_pixels_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str], how: object, expected: str
+) -> None:
     words = ["--pixels", "127", "128", "--input", "image=UINT8[batch,8,8,3]"]
 
-    assert main([*PIXELS, *words, "--metadata", f"cuelight.preprocessing={how}"]) == 0
+    assert main([*PIXELS, *words, "--metadata", f"cuelight.preprocessing={json.dumps(how)}"]) == 0
 
-    told = capsys.readouterr().out
-    assert 'no images: cuelight.preprocessing makes FP32, but image is UINT8 (its "datatype" is FP32 or UINT8)' in told
+    assert f"note: serves tensors, but no images: cuelight.preprocessing {expected}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -285,6 +296,12 @@ def test_a_description_of_numbers_does_not_go_with_pixels(folder: Path, capsys: 
         (("a", "1"), "UINT8[batch,8,8,3]", "--pixels a: expected MEAN and STD in pixel values"),
         (("1,2", "1,2,3"), "UINT8[batch,8,8,3]", "--pixels 1,2 1,2,3: expected MEAN and STD"),
         (("1", "0"), "UINT8[batch,8,8,3]", "no STD of 0"),
+        (("1", "1e-50"), "UINT8[batch,8,8,3]", "no STD of 0"),
+        (("1,nan,1", "1"), "UINT8[batch,8,8,3]", "--pixels 1,nan,1: expected MEAN and STD in pixel values"),
+        (("1", "inf"), "UINT8[batch,8,8,3]", "--pixels inf: expected MEAN and STD in pixel values"),
+        (("1e39", "1"), "UINT8[batch,8,8,3]", "--pixels 1e39: expected MEAN and STD in pixel values"),
+        (("1,,2", "1"), "UINT8[batch,8,8,3]", "--pixels 1,,2: expected MEAN and STD in pixel values"),
+        (("", "1"), "UINT8[batch,8,8,3]", "--pixels : expected MEAN and STD in pixel values"),
         (("1,2", "1"), "UINT8[batch,8,8,3]", "--pixels 1,2: 2 numbers for 3 channels"),
         (("1", "1"), "FP32[batch,3,8,8]", "--pixels: expected one input of pixels, such as --input image=UINT8"),
         (("1", "1"), "UINT8[batch,3]", "got image UINT8 [2,3]"),

@@ -113,8 +113,7 @@ def own_spec(own: OwnModel, say: Callable[[str], None]) -> ExportSpec:
     inputs = example_of(spec, torch.Generator().manual_seed(0), trace_sizes(spec))
     check_pixels(own.pixels, inputs)
     spec = _with_outputs(spec, module, labels)
-    datatypes = {name: describe(tensor).partition(" ")[0] for name, tensor in inputs.items()}
-    for note in service_notes(own.task, datatypes, spec.outputs, metadata, files):
+    for note in service_notes(own.task, inputs, spec.outputs, metadata, files):
         say(f"note: {note}")
     return _with_measures(own, spec, module, inputs)
 

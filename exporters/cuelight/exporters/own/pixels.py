@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from cuelight.exporters.errors import ExportError
@@ -19,12 +20,12 @@ Said = tuple[str, str]
 def behind_pixels(said: Said | None, network: nn.Module) -> nn.Module:
     """Return the network behind what makes its input of pixels, or the network itself where nothing was said.
 
-    Raises: ExportError for what are no numbers, or do not go together.
+    Raises: ExportError for what are no numbers, too large or too small for FP32, or do not go together.
     """
     if said is None:
         return network
     mean, std = (_numbers(text) for text in said)
-    if not all(std) or (len(mean) != len(std) and 1 not in (len(mean), len(std))):
+    if not torch.tensor(std).all() or (len(mean) != len(std) and 1 not in (len(mean), len(std))):
         raise ExportError(f"--pixels {' '.join(said)}: {_EXPECTED}: as many of each, and no STD of 0")
     return PixelInput(network, mean, std).eval()
 
@@ -47,6 +48,9 @@ def check_pixels(said: Said | None, inputs: Mapping[str, Tensor]) -> None:
 
 def _numbers(text: str) -> list[float]:
     try:
-        return [float(number) for number in text.split(",")]
+        numbers = [float(number) for number in text.split(",")]
     except ValueError:
-        raise ExportError(f"--pixels {text}: {_EXPECTED}") from None
+        numbers = []
+    if not numbers or not torch.tensor(numbers).isfinite().all():
+        raise ExportError(f"--pixels {text}: {_EXPECTED}")
+    return numbers
