@@ -44,36 +44,50 @@ def classify(
     `InferenceClient.infer`.
     """
     batch = prepare_image(image, client.described(model, "preprocessing"))
-    labels = client.described(model, "labels")
-    embedding = client.describe(model).get("embedding")
-    outputs = client.infer(model, {"image": batch})
-    logits = next(array for name, array in outputs.items() if name != embedding)
-    scores = np.exp(logits[0].astype(np.float64) - logits[0].max())
-    probabilities = scores / scores.sum()
+    labels, said = client.described(model, "labels"), client.describe(model)
+    outputs = client.infer(model, {client.inputs_of(model)[0].name: batch})
+    scores = next(array for name, array in outputs.items() if name != said.get("embedding"))[0].astype(np.float64)
+    probabilities = scores if said.get("scores") == "probabilities" else _softmax(scores)
     best = np.argsort(-probabilities, kind="stable")[:top_k]
     return [Classification(labels[index], float(probabilities[index]), int(index)) for index in best]
 
 
 def prepare_image(image: bytes | str | Path | NDArray[np.uint8], how: dict[str, Any]) -> NDArray[Any]:
-    """Return the image as a model takes it: shorter side resized, centre cropped, scaled and normalized.
+    """Return the image as a model takes it: in its colors, resized, centre cropped, scaled and normalized.
 
-    `how` is a model's `preprocessing`. The result is (1, 3, height, width) for the layout NCHW and
-    (1, height, width, 3) for NHWC; float32, or for the datatype UINT8 the pixels as they are.
+    `how` is a model's `preprocessing`. The result is (1, channels, height, width) for the layout NCHW and
+    (1, height, width, channels) for NHWC; float32, or for the datatype UINT8 the pixels as they are.
 
     Raises: InvalidRequest for an image that cannot be decoded.
     """
     pil, picture = _decoded(image)
-    scale = how["resize"]["short_side"] / min(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    picture = picture.resize(size, getattr(pil.Resampling, how["resize"]["interpolation"].upper()))
-    height, width = how["crop"]
+    color, resize = how.get("color", "RGB"), how.get("resize") or {}
+    picture = picture.convert("L") if color == "GRAY" else picture
+    if resize:
+        kind = resize.get("interpolation", "bilinear").upper()
+        picture = picture.resize(_target(resize, *picture.size), getattr(pil.Resampling, kind))
+    height, width = how.get("crop") or resize["size"]
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    pixels = np.asarray(picture.crop((left, top, left + width, top + height)))
+    pixels = np.asarray(picture.crop((left, top, left + width, top + height))).reshape(height, width, -1)
+    pixels = pixels[:, :, ::-1] if color == "BGR" else pixels
     if how.get("datatype") != "UINT8":
-        mean, std = np.array(how.get("mean", 0.0), np.float32), np.array(how.get("std", 1.0), np.float32)
+        mean, std = np.array(how.get("mean") or 0.0, np.float32), np.array(how.get("std") or 1.0, np.float32)
         pixels = (pixels.astype(np.float32) * np.float32(how.get("scale", 1.0)) - mean) / std
     laid_out = pixels.transpose(2, 0, 1) if how.get("layout", "NCHW") == "NCHW" else pixels
     return np.ascontiguousarray(laid_out[np.newaxis])
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers = np.exp(logits - logits.max())
+    probabilities: NDArray[np.float64] = powers / powers.sum()
+    return probabilities
+
+
+def _target(resize: dict[str, Any], width: int, height: int) -> tuple[int, int]:
+    if "size" in resize:
+        return resize["size"][1], resize["size"][0]
+    scale = resize["short_side"] / min(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _decoded(image: bytes | str | Path | NDArray[np.uint8]) -> tuple[Any, Any]:
