@@ -34,12 +34,21 @@ def plain(red: int, green: int, blue: int, height: int = 16, width: int = 24) ->
     return Image.fromarray(np.full((height, width, 3), (red, green, blue), np.uint8))
 
 
-def test_a_real_photo_is_prepared_as_the_client_prepares_it(cache_dir: Path) -> None:
+@pytest.mark.parametrize(
+    "how",
+    [
+        PREPROCESSING,
+        HOW,
+        {"kind": "image", "layout": "NCHW", "color": "BGR", "resize": {"size": [40, 60]}, "std": None},
+        {"kind": "image", "layout": "NHWC", "color": "GRAY", "crop": [50, 30], "scale": 2, "mean": [3], "std": [4]},
+    ],
+)
+def test_a_real_photo_is_prepared_as_the_client_prepares_it(cache_dir: Path, how: dict[str, Any]) -> None:
     path = PHOTO.fetch(cache_dir)
 
-    prepared = preprocessing_of(json.dumps(PREPROCESSING)).apply(Image.open(path).convert("RGB"))
+    prepared = preprocessing_of(json.dumps(how)).apply(Image.open(path).convert("RGB"))
 
-    np.testing.assert_array_equal(prepared[None], prepare_image(path, PREPROCESSING))
+    np.testing.assert_array_equal(prepared[None], prepare_image(path, how))
 
 
 @pytest.mark.parametrize(
