@@ -77,6 +77,20 @@ def test_what_of_a_description_does_not_go_with_pixels_is_said(
     assert f"note: serves tensors, but no images: cuelight.preprocessing {expected}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("scale", "noted"), [({}, True), ({"scale": 1 / 255}, False)])
+def test_numbers_from_0_to_1_for_pixels_to_255_are_noted(
+    folder: Path, capsys: pytest.CaptureFixture[str], scale: dict[str, float], noted: bool
+) -> None:
+    plain = {key: value for key, value in HOW.items() if key not in ("datatype", "layout")}
+    how = json.dumps({**plain, "layout": "NCHW", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], **scale})
+    (folder / "labels.txt").write_text("no\nyes\n")
+    words = ["--input", "image=FP32[batch,3,8,8]", "--labels", "labels.txt"]
+
+    assert main([*PIXELS, *words, "--metadata", f"cuelight.preprocessing={how}"]) == 0
+
+    assert ('"scale": 0.0039215686 (1/255)?' in capsys.readouterr().out) is noted
+
+
 @pytest.mark.parametrize(
     ("pixels", "input_", "expected"),
     [

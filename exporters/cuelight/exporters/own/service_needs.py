@@ -50,7 +50,8 @@ def service_notes(
     if task == _TEXTS:
         _check_text(inputs, outputs)
     if task == _IMAGES:
-        return [f"serves tensors, but no images: {why}" for why in _lacking_for_images(inputs, metadata)]
+        lacking = [f"serves tensors, but no images: {why}" for why in _lacking_for_images(inputs, metadata)]
+        return lacking or _scaled_oddly(json.loads(metadata[_PREPROCESSING]))
     plain = task.replace("-", "_").lower()
     if task != plain and plain in _SERVED:
         return [f'no service knows the task "{task}"; one knows "{plain}"']
@@ -63,6 +64,14 @@ def _lacking_for_images(inputs: Mapping[str, Tensor], metadata: Mapping[str, str
     if _PREPROCESSING in metadata:
         lacking += [f"{_PREPROCESSING} {what}" for what in _misdescribed(json.loads(metadata[_PREPROCESSING]), inputs)]
     return lacking
+
+
+def _scaled_oddly(how: Mapping[str, Any]) -> list[str]:
+    """Return what a description says of numbers from 0 to 1, and makes of pixels from 0 to 255."""
+    stds, scaled = how.get("std"), how.get("scale", 1) != 1
+    if scaled or not isinstance(stds, list) or not all(isinstance(std, int | float) and abs(std) < 1 for std in stds):
+        return []
+    return [f'{_PREPROCESSING}: "std" is of numbers from 0 to 1, pixels go to 255: "scale": 0.0039215686 (1/255)?']
 
 
 def _misdescribed(how: Any, inputs: Mapping[str, Tensor]) -> list[str]:
