@@ -245,6 +245,8 @@ class VisionConfig:
     """Images that wait for one of them; one more is RESOURCE_EXHAUSTED."""
     max_waiting_explanations: int = 16
     """Explanations beyond one a thread; one more is RESOURCE_EXHAUSTED."""
+    max_waiting_frame_bytes: int = 256 * 1024 * 1024
+    """Of live frames that wait, on all streams together; beyond it a stream that goes on keeps its newest alone."""
     max_masks: int = 4096
     """Of one explanation by RISE: so many runs of the model."""
     max_idle_s: float = 60.0
@@ -252,7 +254,7 @@ class VisionConfig:
 
     def __post_init__(self) -> None:
         counts = ("max_image_bytes", "max_pixels", "max_images", "threads", "max_waiting_images", "max_masks")
-        for name in (*counts, "max_waiting_explanations"):
+        for name in (*counts, "max_waiting_explanations", "max_waiting_frame_bytes"):
             _check(getattr(self, name) >= 1, f"vision.{name}", getattr(self, name), "1 or more")
         _check(self.max_idle_s > 0, "vision.max_idle_s", self.max_idle_s, "more than 0 seconds")
 

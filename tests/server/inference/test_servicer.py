@@ -179,12 +179,20 @@ def test_an_unknown_model_is_the_callers_error(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
-def test_requested_outputs_are_checked_before_anything_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (["z"], 'output "z": the model has no such output; it gives "y"'),
+        (["y", "y"], 'output "y": asked for twice'),
+    ],
+)
+def test_requested_outputs_are_checked_before_anything_runs(tmp_path: Path, outputs: list[str], message: str) -> None:
     async def scenario(servicer: InferenceServicer, versions: Versions) -> None:
         wrong = request(1.0)
-        wrong.outputs.add(name="z")
+        for name in outputs:
+            wrong.outputs.add(name=name)
 
-        with pytest.raises(InvalidRequest, match='output "z": the model has no such output; it gives "y"'):
+        with pytest.raises(InvalidRequest, match=message):
             await servicer.ModelInfer(wrong, Context())
         assert versions.get("inline").statistics.execution_count == 0
 

@@ -117,6 +117,16 @@ def test_an_input_may_lie_in_shared_memory() -> None:
     np.testing.assert_array_equal(arrays["x"], values)
 
 
+@pytest.mark.parametrize("byte_size", [0, 7, 9, 1 << 40])
+def test_shared_memory_of_another_size_is_refused_before_it_is_read(byte_size: int) -> None:
+    asked = request()
+    asked.inputs[0].parameters["shared_memory_region"].string_param = "region that may not be read"
+    asked.inputs[0].parameters["shared_memory_byte_size"].int64_param = byte_size
+
+    with pytest.raises(InvalidRequest, match=rf'input "x": expected 8 bytes for FP32 \[1,2\], got {byte_size}'):
+        decode_inputs(asked, signature(), NO_REGIONS)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -169,9 +179,21 @@ def test_half_precision_has_no_typed_contents(datatype: str) -> None:
         decode_inputs(request(datatype=datatype, fp32_contents=[1.0, 2.0]), signature(datatype), NO_REGIONS)
 
 
-def test_a_value_outside_a_small_integer_type_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="300 is outside UINT8"):
-        decode_inputs(request(datatype="UINT8", uint_contents=[1, 300]), signature("UINT8"), NO_REGIONS)
+@pytest.mark.parametrize(
+    ("datatype", "contents", "offender"),
+    [
+        ("UINT8", {"uint_contents": [1, 256]}, "256"),
+        ("UINT8", {"uint_contents": [2**32 - 1, 256]}, "4294967295"),
+        ("UINT16", {"uint_contents": [65536, 0]}, "65536"),
+        ("INT8", {"int_contents": [-128, -129]}, "-129"),
+        ("INT16", {"int_contents": [32768, 0]}, "32768"),
+    ],
+)
+def test_a_value_outside_a_small_integer_type_is_refused(
+    datatype: str, contents: dict[str, Any], offender: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f'input "x": {offender} is outside {datatype}'):
+        decode_inputs(request(datatype=datatype, **contents), signature(datatype), NO_REGIONS)
 
 
 def test_non_finite_values_are_refused_where_the_model_says_so() -> None:

@@ -53,6 +53,21 @@ def test_tokens_come_without_markers_too() -> None:
     assert tokenizer.tokens("", special=False).ids == []
 
 
+class Unlocking:
+    """The part of the library's tokenizer that releases the interpreter lock: what takes batches."""
+
+    def __init__(self) -> None:
+        library = tiny_tokenizer()
+        self.encode_batch = library.encode_batch
+        self.encode_batch_fast = library.encode_batch_fast
+
+
+def test_nothing_is_encoded_holding_the_interpreter_lock() -> None:
+    tokenizer = TextTokenizer(Unlocking())
+
+    assert tokenizer.encode(["one two"], 8)[0].ids == tokenizer.tokens("one two").ids == [2, 4, 5, 3]
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match=r'tokenizer.json: no such file; metadata "cuelight.tokenizer" names it'):
         read_tokenizer(tmp_path / "tokenizer.json")

@@ -54,6 +54,23 @@ def test_too_much_that_waits_is_refused_at_once_and_room_comes_back() -> None:
     asyncio.run(scenario())
 
 
+def test_short_work_neither_waits_for_long_work_nor_needs_its_room() -> None:
+    async def scenario() -> None:
+        pool = WorkPool(1, max_waiting_bytes=100, inline_bytes=0, short_bytes=10)
+        gate = threading.Event()
+        long = asyncio.ensure_future(pool.run(100, gate.wait))
+        await asyncio.sleep(0)
+
+        assert await pool.run(10, lambda: 7) == 7
+        with pytest.raises(Overloaded, match="100 bytes of text wait"):
+            await pool.run(11, gate.wait)
+        gate.set()
+        await long
+        pool.close()
+
+    asyncio.run(scenario())
+
+
 def test_one_piece_of_work_may_be_larger_than_the_bound() -> None:
     async def scenario() -> None:
         pool = WorkPool(1, max_waiting_bytes=100, inline_bytes=0)

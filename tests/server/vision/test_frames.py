@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cuelight.server.errors import CuelightError, InvalidRequest, SequenceNotActive, ShuttingDown
-from cuelight.server.vision.frame_line import FrameLine
+from cuelight.server.vision.frame_line import FrameLine, FrameRoom
 from cuelight.server.vision.frames import FrameCall
 from cuelight.vision.v1 import vision_pb2 as pb
 
@@ -27,7 +27,7 @@ def frame(number: int) -> pb.ClassifyFramesRequest:
     ],
 )
 def test_a_full_line_drops_the_oldest(max_waiting: int, came: list[int], kept: list[int], dropped: int) -> None:
-    line = FrameLine(max_waiting)
+    line = FrameLine(max_waiting, FrameRoom(1 << 20))
     fell = [line.put(frame(number).frame) for number in came]
 
     taken = [line.take() for _ in range(len(line))]
@@ -35,6 +35,21 @@ def test_a_full_line_drops_the_oldest(max_waiting: int, came: list[int], kept: l
     assert [one.id for one, _ in taken] == kept
     assert [count for _, count in taken] == [dropped, *[0] * len(kept)][: len(kept)]
     assert line.dropped_total == dropped == sum(fell)
+
+
+def test_where_all_streams_hold_too_much_a_line_keeps_its_newest_alone() -> None:
+    large = pb.Frame(image=pb.Image(encoded=bytes(100)))
+    room = FrameRoom(3 * large.ByteSize())
+    one, other = FrameLine(16, room), FrameLine(16, room)
+
+    fell = [one.put(large), one.put(large), one.put(large), one.put(large), other.put(large), other.put(large)]
+
+    assert fell == [0, 0, 0, 1, 0, 1]
+    assert (len(one), len(other)) == (3, 1)
+    one.take()
+    one.clear()
+    assert room.waiting_bytes == large.ByteSize()
+    assert [other.put(large), other.put(large)] == [0, 0]
 
 
 class Slow:
@@ -80,10 +95,11 @@ Scenario = Callable[[FrameCall, Camera, Slow, "asyncio.Task[list[Any]]"], Corout
 
 def run(scenario: Scenario, max_waiting: int = 1, max_idle_s: float = 60.0) -> int:
     """Run a scenario and return how many drops the call told of."""
-    told: list[None] = []
+    told: list[int] = []
+    room = FrameRoom(1 << 20)
 
     async def whole() -> None:
-        call, camera, slow = FrameCall(max_waiting, max_idle_s, lambda: told.append(None)), Camera(), Slow()
+        call, camera, slow = FrameCall(max_waiting, room, max_idle_s, told.append), Camera(), Slow()
         answers: list[Any] = []
 
         async def collect() -> list[Any]:
@@ -97,7 +113,8 @@ def run(scenario: Scenario, max_waiting: int = 1, max_idle_s: float = 60.0) -> i
         await scenario(call, camera, slow, asyncio.ensure_future(collect()))
 
     asyncio.run(asyncio.wait_for(whole(), 30))
-    return len(told)
+    assert room.waiting_bytes == 0
+    return sum(told)
 
 
 def test_while_one_frame_is_worked_on_only_the_newest_waits() -> None:

@@ -18,12 +18,18 @@ Arrays = dict[str, NDArray[Any]]
 def check_requested_outputs(request: pb.ModelInferRequest, signature: ModelSignature) -> None:
     """Check the names in `request.outputs` before any compute is spent.
 
-    Raises: InvalidRequest naming the output and those the model has.
+    Raises: InvalidRequest naming the output and those the model has, or the one that is asked for twice: a message has
+    room for millions of names, each answered by a whole tensor.
     """
+    asked: set[str] = set()
     for requested in request.outputs:
-        if requested.name not in signature.outputs:
-            known = ", ".join(f'"{name}"' for name in signature.outputs)
-            raise InvalidRequest(f'output "{requested.name}": the model has no such output; it gives {known}')
+        name = requested.name
+        if name not in signature.outputs:
+            known = ", ".join(f'"{known}"' for known in signature.outputs)
+            raise InvalidRequest(f'output "{name}": the model has no such output; it gives {known}')
+        if name in asked:
+            raise InvalidRequest(f'output "{name}": asked for twice')
+        asked.add(name)
 
 
 def encode_response(

@@ -152,11 +152,7 @@ def _from_raw(data: bytes | memoryview, spec: TensorSpec, shape: tuple[int, ...]
     datatype = spec.datatype
     if not datatype.itemsize:
         return decode_bytes(data, spec.name, shape)
-    expected = math.prod(shape) * datatype.itemsize
-    if len(data) != expected:
-        raise InvalidRequest(
-            f'input "{spec.name}": expected {expected} bytes for {datatype.name} {_text(shape)}, got {len(data)}'
-        )
+    _check_size(len(data), spec, shape)
     if datatype.name == "BOOL":
         # Any byte but 0 is true; a NumPy bool made of another byte than 0 or 1 misbehaves in comparisons.
         truths: NDArray[np.bool_] = np.frombuffer(data, np.uint8) != 0
@@ -164,11 +160,21 @@ def _from_raw(data: bytes | memoryview, spec: TensorSpec, shape: tuple[int, ...]
     return np.frombuffer(data, datatype.dtype).reshape(shape)
 
 
+def _check_size(byte_size: int, spec: TensorSpec, shape: tuple[int, ...]) -> None:
+    """Raise InvalidRequest where so many bytes are not those of the shape; BYTES may have any number."""
+    expected = math.prod(shape) * spec.datatype.itemsize
+    if spec.datatype.itemsize and byte_size != expected:
+        raise InvalidRequest(
+            f'input "{spec.name}": expected {expected} bytes for {spec.datatype.name} {_text(shape)}, got {byte_size}'
+        )
+
+
 def _from_region(tensor: Any, spec: TensorSpec, shape: tuple[int, ...], regions: MemoryRegions) -> NDArray[Any]:
     parameters = tensor.parameters
     region = parameters["shared_memory_region"].string_param
     byte_size = parameters["shared_memory_byte_size"].int64_param if "shared_memory_byte_size" in parameters else 0
     offset = parameters["shared_memory_offset"].int64_param if "shared_memory_offset" in parameters else 0
+    _check_size(byte_size, spec, shape)  # before they are read: a region may be larger than this machine's memory
     # Copied: the caller may write the next request into the region while this one waits.
     return _from_raw(bytes(regions.read(region, offset, byte_size)), spec, shape)
 
@@ -197,11 +203,16 @@ def _typed_array(values: Any, name: str, datatype: Datatype) -> NDArray[Any]:
         array[:] = [_text_of(value, name, index) for index, value in enumerate(values)]
         return array
     if datatype.dtype.kind in "iu" and datatype.itemsize < 4:
-        limits = np.iinfo(datatype.dtype)
-        for value in values:
-            if not limits.min <= value <= limits.max:
-                raise InvalidRequest(f'input "{name}": {value} is outside {datatype.name}')
-    return np.array(values, dtype=datatype.dtype)
+        return _narrowed(np.fromiter(values, np.int64, len(values)), name, datatype)
+    return np.fromiter(values, datatype.dtype, len(values))
+
+
+def _narrowed(values: NDArray[np.int64], name: str, datatype: Datatype) -> NDArray[Any]:
+    limits = np.iinfo(datatype.dtype)
+    outside = (values < limits.min) | (values > limits.max)
+    if outside.any():
+        raise InvalidRequest(f'input "{name}": {values[outside.argmax()]} is outside {datatype.name}')
+    return values.astype(datatype.dtype)
 
 
 def _text_of(element: bytes, name: str, index: int) -> str:

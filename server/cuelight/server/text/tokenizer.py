@@ -39,7 +39,11 @@ class EncodedText:
 
 
 class TextTokenizer:
-    """Immutable once read; may be used from any thread. Encoding releases the interpreter lock."""
+    """Immutable once read; may be used from any thread.
+
+    Encoding releases the interpreter lock, for it is asked of the library by batches alone: a text by itself is encoded
+    holding it, and with it everybody else.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -51,7 +55,7 @@ class TextTokenizer:
 
     def tokens(self, text: str, *, special: bool = True) -> Tokens:
         """Return all tokens of a text, with or without the markers that frame it."""
-        encoding = self._tokenizer.encode(text, add_special_tokens=special)
+        (encoding,) = self._tokenizer.encode_batch([text], add_special_tokens=special)
         starts, ends = zip(*encoding.offsets, strict=True) if encoding.ids else ((), ())
         marks = [bool(mark) for mark in encoding.special_tokens_mask]
         return Tokens(list(encoding.ids), list(encoding.tokens), list(starts), list(ends), marks)

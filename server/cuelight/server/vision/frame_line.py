@@ -1,21 +1,38 @@
 """Which frames of a live stream wait, and which are dropped: a rule without clock, thread or task.
 
-A line of at most `max_waiting`; one more drops the oldest. What is dropped is counted with the next frame taken.
+A line of at most `max_waiting`; one more drops the oldest. Where the frames that wait on all streams together have too
+many bytes, a line that grows drops its own until the newest alone is left: so many streams of large pictures cannot
+take all memory, and each goes on. What is dropped is counted with the next frame taken.
 """
 
 from collections import deque
 
 from cuelight.vision.v1 import vision_pb2 as pb
 
-__all__ = ["FrameLine"]
+__all__ = ["FrameLine", "FrameRoom"]
+
+
+class FrameRoom:
+    """What the frames that wait on all streams take. Owned by the servicer; each line counts its own in and out."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self.waiting_bytes = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether they take more than they may."""
+        return self.waiting_bytes > self._max_bytes
 
 
 class FrameLine:
-    """The frames that wait, oldest first. Owned by one call."""
+    """The frames that wait, oldest first. Owned by one call, which clears it in the end."""
 
-    def __init__(self, max_waiting: int) -> None:
+    def __init__(self, max_waiting: int, room: FrameRoom) -> None:
         self._max_waiting = max_waiting
-        self._waiting: deque[pb.Frame] = deque()
+        self._room = room
+        self._waiting: deque[tuple[pb.Frame, int]] = deque()
+        """Each with its bytes."""
         self._dropped = 0
         self.dropped_total = 0
 
@@ -23,17 +40,30 @@ class FrameLine:
         """How many frames wait."""
         return len(self._waiting)
 
-    def put(self, frame: pb.Frame) -> bool:
-        """Add the newest frame; return whether the oldest was dropped for it."""
-        full = len(self._waiting) >= self._max_waiting
-        if full:
-            self._waiting.popleft()
-            self._dropped += 1
-            self.dropped_total += 1
-        self._waiting.append(frame)
-        return full
+    def put(self, frame: pb.Frame) -> int:
+        """Add the newest frame; return how many of the oldest were dropped for it."""
+        size_bytes = frame.ByteSize()
+        self._waiting.append((frame, size_bytes))
+        self._room.waiting_bytes += size_bytes
+        dropped = 0
+        while len(self) > self._max_waiting or (len(self) > 1 and self._room.is_over):
+            self._take()
+            dropped += 1
+        self._dropped += dropped
+        self.dropped_total += dropped
+        return dropped
 
     def take(self) -> tuple[pb.Frame, int]:
         """Remove the oldest frame; return it with how many were dropped since the one taken before."""
         dropped, self._dropped = self._dropped, 0
-        return self._waiting.popleft(), dropped
+        return self._take(), dropped
+
+    def clear(self) -> None:
+        """Let go of all frames: the call is over."""
+        while self._waiting:
+            self._take()
+
+    def _take(self) -> pb.Frame:
+        frame, size_bytes = self._waiting.popleft()
+        self._room.waiting_bytes -= size_bytes
+        return frame

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from cuelight.server.errors import InvalidRequest, ShuttingDown
 from cuelight.server.rpc.idle import IdleTimer
-from cuelight.server.vision.frame_line import FrameLine
+from cuelight.server.vision.frame_line import FrameLine, FrameRoom
 from cuelight.vision.v1 import vision_pb2 as pb
 
 __all__ = ["FrameCall"]
@@ -24,9 +24,9 @@ _GONE = "the server is shutting down; go on elsewhere"
 class FrameCall:
     """One call. Owned by the servicer, on the event loop."""
 
-    def __init__(self, max_waiting: int, max_idle_s: float, dropped: Callable[[], None]) -> None:
-        """`dropped` is told of every frame that is dropped."""
-        self._line = FrameLine(max_waiting)
+    def __init__(self, max_waiting: int, room: FrameRoom, max_idle_s: float, dropped: Callable[[int], None]) -> None:
+        """`dropped` is told how many frames are dropped."""
+        self._line = FrameLine(max_waiting, room)
         self._max_idle_s = max_idle_s
         self._dropped = dropped
         self._came = asyncio.Event()
@@ -60,6 +60,7 @@ class FrameCall:
             await reader
         finally:
             reader.cancel()
+            self._line.clear()
 
     def hand_over(self) -> None:
         """Take no more frames: the server shuts down."""
@@ -86,8 +87,7 @@ class FrameCall:
             raise InvalidRequest("config came twice: it is the first message, and only that")
         if kind is None:
             raise InvalidRequest("a message without frame or config")
-        if self._line.put(request.frame):
-            self._dropped()
+        self._dropped(self._line.put(request.frame))
         self._came.set()
 
     def _reading_over(self, reader: "asyncio.Task[None]") -> None:

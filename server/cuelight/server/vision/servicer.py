@@ -10,6 +10,7 @@ from cuelight.server.rpc.methods import Service, service_from_descriptor
 from cuelight.server.vision.classification import normalized
 from cuelight.server.vision.explanation import Explainer, check_options
 from cuelight.server.vision.explanation_turns import ExplanationTurns
+from cuelight.server.vision.frame_line import FrameRoom
 from cuelight.server.vision.frames import FrameCall
 from cuelight.server.vision.image_calls import ImageCall, ImageWay, error_of, for_each
 from cuelight.server.vision.models import VisionModels
@@ -35,6 +36,7 @@ class VisionServicer:
         self._way = way
         self._config = config
         self._streams: set[FrameCall] = set()
+        self._room = FrameRoom(config.max_waiting_frame_bytes)
         self._turns = ExplanationTurns(config.threads, config.max_waiting_explanations)
 
     async def Classify(self, request: pb.ClassifyRequest, context: RpcContext) -> pb.ClassifyResponse:
@@ -94,7 +96,7 @@ class VisionServicer:
         if not 0 <= config.max_waiting <= _MAX_WAITING_FRAMES:
             raise InvalidRequest(f"max_waiting: got {config.max_waiting}, expected 1 to {_MAX_WAITING_FRAMES}, or 0")
         self._models.find(config.model, config.model_version)
-        call = FrameCall(config.max_waiting or 1, self._config.max_idle_s, self._count_dropped)
+        call = FrameCall(config.max_waiting or 1, self._room, self._config.max_idle_s, self._count_dropped)
         responses = call.answers(requests, lambda frame: self._frame(config, top_k, frame))
         self._streams.add(call)
         self._way.counts.frame_streams += 1
@@ -143,8 +145,8 @@ class VisionServicer:
                 response.result.error.CopyFrom(error_of(error, f"frame {frame.id}: "))
             return response
 
-    def _count_dropped(self) -> None:
-        self._way.counts.frames_dropped += 1
+    def _count_dropped(self, frames: int) -> None:
+        self._way.counts.frames_dropped += frames
 
     def _check_count(self, count: int) -> None:
         if not 1 <= count <= self._config.max_images:
