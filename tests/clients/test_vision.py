@@ -17,6 +17,7 @@ from cuelight.client.vision import prepare_image
 from cuelight.client.vision_calls import frame_request
 from cuelight.exporters.samples import PHOTO
 from tests.serve_process import FRONTS, environment, running_server
+from tests.vision_models import WEIGHT, metadata, photo, write_colors
 
 HOW: dict[str, Any] = {
     "resize": {"short_side": 8, "interpolation": "bicubic"},
@@ -105,6 +106,25 @@ def test_without_pillow_the_error_says_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=True)
 
     assert done.stdout == "InvalidRequest decoding images needs Pillow: pip install cuelight[vision]\n"
+
+
+def test_a_description_that_is_not_understood_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match='key "gamma" is not known; known are kind, datatype'):
+        prepare_image(plain(1, 2, 3), {**HOW, "gamma": 2.2})
+
+
+def test_scores_become_probabilities_as_the_model_describes_them(tmp_path: Path) -> None:
+    write_colors(tmp_path / "models", "colors")
+    write_colors(tmp_path / "models", "bytes", takes_bytes=True)
+    write_colors(tmp_path / "models", "certain", tail="softmax", said=metadata(scores="probabilities"))
+    powers = np.exp(WEIGHT * np.array([1.0, 0.0, 0.0]) + np.arange(3))  # of plain red
+
+    with running_server(tmp_path / "models", tmp_path / "log") as server, Channel(server.target) as channel:
+        named = [classify(InferenceClient(channel), photo("red"), model=m) for m in ("colors", "bytes", "certain")]
+
+    for best in named:
+        assert [guess.label for guess in best] == ["red", "blue", "green"]
+        np.testing.assert_allclose([guess.probability for guess in best], (powers / powers.sum())[[0, 2, 1]], rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Vision as its users have it: the real process on both fronts, both clients, and what happens when things end."""
 
 import asyncio
+import json
 import signal
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,11 +22,13 @@ from cuelight.client import (
     DeadlineExceeded,
     ExplainOptions,
     Frame,
+    InferenceClient,
     InvalidRequest,
     NotFound,
     RetryPolicy,
     Unavailable,
     VisionClient,
+    classify,
 )
 from cuelight.inference.v2 import open_inference_pb2
 from cuelight.inference.v2 import open_inference_pb2_grpc as inference_grpc
@@ -108,6 +111,21 @@ def test_why_and_the_models(server: ServeProcess, client: VisionClient) -> None:
     with grpc.insecure_channel(server.target) as channel:
         asked = health_pb2.HealthCheckRequest(service="cuelight.vision.v1.VisionService")
         assert health_pb2_grpc.HealthStub(channel).Check(asked, timeout=TIMEOUT_S).status == 1
+
+
+def test_an_image_prepared_by_the_caller_has_the_same_labels(tmp_path: Path) -> None:
+    how = {"kind": "image", "layout": "NHWC", "datatype": "UINT8", "color": "BGR", "resize": {"size": [SIZE, SIZE]}}
+    said = metadata(preprocessing=json.dumps(how), scores="probabilities")
+    write_colors(tmp_path / "models", tail="softmax", said=said, takes_bytes=True)
+
+    with running_server(tmp_path / "models", tmp_path / "log") as running, Channel(running.target) as channel:
+        by_tensors = classify(InferenceClient(channel), photo("red"), model="colors")
+        by_the_server = VisionClient(channel).classify(photo("red")).labels
+
+    powers = np.exp([12.0, 1.0, 0.0])  # blue, for the model takes BGR: 10 * 1 + 2
+    for labels in (by_tensors, list(by_the_server)):
+        assert [guess.label for guess in labels] == ["blue", "green", "red"]
+        np.testing.assert_allclose([guess.probability for guess in labels], powers / powers.sum(), rtol=1e-5)
 
 
 def test_the_clients_answer_alike(server: ServeProcess, client: VisionClient) -> None:

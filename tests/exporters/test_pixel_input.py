@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cuelight.exporters.errors import ExportError
 from cuelight.exporters.export import export_model
 from cuelight.exporters.pixel_input import PixelInput
 from cuelight.exporters.spec import ExportSpec
@@ -65,3 +66,8 @@ def test_one_number_is_for_every_channel(channels: int) -> None:
 
 def test_no_checkpoint_has_its_constants() -> None:
     assert list(PixelInput(nn.Linear(2, 2), 0.0, 1.0).state_dict()) == ["network.weight", "network.bias"]
+
+
+def test_numbers_from_0_to_1_are_refused() -> None:
+    with pytest.raises(ExportError, match=r"1 or more, got 0\.225; MEAN and STD times 255 are 127\.5,51 57\.38"):
+        PixelInput(nn.Identity(), (0.5, 0.2), 0.225)

@@ -236,7 +236,7 @@ class VisionConfig:
     max_image_bytes: int = 16 * 1024 * 1024
     """The largest file taken."""
     max_pixels: int = 25_000_000
-    """The largest picture decoded, or made by resizing: about 8 bytes of memory a pixel and thread."""
+    """The largest picture decoded, or made by resizing: 4 (JPEG) to 24 (WebP) bytes of memory a pixel and thread."""
     max_images: int = 64
     """In one call."""
     threads: int = field(default_factory=available_cores)

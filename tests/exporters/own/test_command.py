@@ -34,6 +34,11 @@ class GivesTwo(nn.Module):
         return {"doubled": x * 2, "shifted": x + 1}
 
 
+class VectorFirst(nn.Module):
+    def forward(self, x):
+        return x + 1, x[:, :2] * 2
+
+
 class Branches(nn.Module):
     def forward(self, x):
         if x.sum() > 0:
@@ -44,15 +49,6 @@ class Branches(nn.Module):
 class Baked(nn.Module):
     def forward(self, x):
         return x + (1.0 if torch.compiler.is_compiling() else 2.0)
-
-
-class Channels(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.head = nn.Linear(3, 2)
-
-    def forward(self, image):
-        return self.head(image.mean((2, 3)))
 
 
 def example(generator, batch, time):
@@ -244,58 +240,6 @@ def test_what_a_service_will_lack_is_said(
     assert expected in capsys.readouterr().out
 
 
-PIXELS = ("own_models:Channels", "--name", "n", "--task", "image_classification", "--repository", "models")
-HOW = {"kind": "image", "layout": "NHWC", "color": "RGB", "datatype": "UINT8", "resize": {"size": [8, 8]}}
-
-
-def test_a_network_behind_pixels_takes_them_as_they_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.manual_seed(0)
-    weights = {"head.weight": torch.randn(2, 3), "head.bias": torch.randn(2)}
-    torch.save(weights, "weights.pt")
-    words = f"--checkpoint weights.pt --pixels 10,20,30 2,4,8 --metadata cuelight.preprocessing={json.dumps(HOW)}"
-    (folder / "labels.txt").write_text("no\nyes\n")
-
-    arguments = [*words.split(" ", 6), "--input", "image=UINT8[batch,8,8,3]", "--labels", "labels.txt"]
-    assert main([*PIXELS, *arguments]) == 0
-
-    session = ort.InferenceSession("models/n/1/model.onnx")
-    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
-    (scores,) = session.run(None, {"image": pixels})
-    means = ((pixels.astype(np.float64) - [10, 20, 30]) / [2, 4, 8]).mean((1, 2))
-    expected = means @ weights["head.weight"].numpy().T + weights["head.bias"].numpy()
-    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
-    told = capsys.readouterr().out
-    assert "Channels of own_models:Channels" in told
-    assert "no images" not in told
-
-
-def test_a_description_of_numbers_does_not_go_with_pixels(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    how = json.dumps({**HOW, "datatype": "FP32"})
-    words = ["--pixels", "127", "128", "--input", "image=UINT8[batch,8,8,3]"]
-
-    assert main([*PIXELS, *words, "--metadata", f"cuelight.preprocessing={how}"]) == 0
-
-    told = capsys.readouterr().out
-    assert 'no images: cuelight.preprocessing makes FP32, but image is UINT8 (its "datatype" is FP32 or UINT8)' in told
-
-
-@pytest.mark.parametrize(
-    ("pixels", "input_", "expected"),
-    [
-        (("a", "1"), "UINT8[batch,8,8,3]", "--pixels a: expected MEAN and STD in pixel values"),
-        (("1,2", "1,2,3"), "UINT8[batch,8,8,3]", "--pixels 1,2 1,2,3: expected MEAN and STD"),
-        (("1", "0"), "UINT8[batch,8,8,3]", "no STD of 0"),
-        (("1,2", "1"), "UINT8[batch,8,8,3]", "--pixels 1,2: 2 numbers for 3 channels"),
-        (("1", "1"), "FP32[batch,3,8,8]", "--pixels: expected one input of pixels, such as --input image=UINT8"),
-        (("1", "1"), "UINT8[batch,3]", "got image UINT8 [2,3]"),
-    ],
-)
-def test_pixels_that_cannot_be_are_named(
-    folder: Path, capsys: pytest.CaptureFixture[str], pixels: tuple[str, str], input_: str, expected: str
-) -> None:
-    assert expected in refused(capsys, *PIXELS[:3], "--pixels", *pixels, "--input", f"image={input_}")
-
-
 def test_the_tracers_own_graphs_are_kept_from_the_terminal(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["own_models:Branches", "--name", "n", "--input", "x=FP32[batch,4]"]) == 1
 
@@ -315,6 +259,17 @@ def test_labels_have_to_be_as_many_as_the_scores(folder: Path, capsys: pytest.Ca
     text = refused(capsys, *CLASSIFIER, "--name", "n", "--labels", "labels.txt")
 
     assert '2 labels, but output "output" is FP32 [2,3]: expected one for each of its last axis' in text
+
+
+def test_an_embedding_has_no_labels_and_may_come_first(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "labels.txt").write_text("no\nyes\n")
+    words = "own_models:VectorFirst --name n --input x=FP32[batch,4] --output vector scores --labels labels.txt"
+
+    text = refused(capsys, *words.split())
+    code = main([*words.split(), "--metadata", "cuelight.embedding=vector", "--repository", "models"])
+
+    assert '2 labels, but output "vector" is FP32 [2,4]' in text
+    assert code == 0, "scores are the first output that is not the embedding"
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,14 @@ def test_a_pair_has_two_names() -> None:
 
 
 def test_values_are_drawn_from_their_range_and_state_is_zero() -> None:
-    texts = [parse_input(t) for t in ("ids=INT64[batch,time]:3..5", "x=FP32[batch,2]:-1..1", "h=FP32[2,batch]")]
+    said = (
+        "ids=INT64[batch,time]:3..5",
+        "x=FP32[batch,2]:-1..1",
+        "h=FP32[2,batch]",
+        "image=UINT8[batch,100]",
+        "b=INT8[batch]",
+    )
+    texts = [parse_input(text) for text in said]
 
     inputs = example_from(texts, frozenset({"h"}))(torch.Generator().manual_seed(0), 50, time=40)
 
@@ -73,3 +80,6 @@ def test_values_are_drawn_from_their_range_and_state_is_zero() -> None:
     assert inputs["ids"].dtype is torch.int64
     assert -1 <= inputs["x"].min() < -0.5 < 0.5 < inputs["x"].max() <= 1
     assert torch.equal(inputs["h"], torch.zeros((2, 50)))
+    assert inputs["image"].dtype is torch.uint8
+    assert sorted(set(inputs["image"].flatten().tolist())) == list(range(256))
+    assert sorted(set(inputs["b"].tolist())) == [0, 1]

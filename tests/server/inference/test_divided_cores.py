@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from cuelight.server.inference import loader
-from cuelight.server.inference.engine import SessionConfig, open_session
+from cuelight.server.inference.engine import OrtEngine, SessionConfig, open_session
 from cuelight.server.inference.loader import InstanceConfig, LoadedEngines, load_engines
 from cuelight.server.inference.model_version import paying_rows
 from tests.scale_models import write_version
@@ -90,6 +91,49 @@ def test_a_short_run_has_one_engine_of_one_core_unless_all_are_worth_it(
     model: Path, monkeypatch: pytest.MonkeyPatch, speed_up: float, threads: list[int]
 ) -> None:
     assert threads_of(loaded(model, monkeypatch, speed_up, 0.0002)) == threads
+
+
+def test_what_is_compared_has_a_size_as_in_practice(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    example = {"x": np.random.default_rng(0).standard_normal((2, 3, WIDTH)).astype(np.float32)}
+    short = positions(model.parent.parent.parent)
+
+    compared = [sizes_compared(file, monkeypatch, example) for file in (model, short)]
+
+    assert compared == [(1, 32, WIDTH), (1, 3, WIDTH)], "a model that takes no other size is compared at its own"
+    assert capfd.readouterr().err == ""
+
+
+def positions(folder: Path) -> Path:
+    """Write a model of free length that adds a constant of length 3, so that it takes that alone."""
+    shape: list[str | int | None] = ["batch", "length", WIDTH]
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "w"], ["y"])],
+        "positions",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(np.ones((3, WIDTH), np.float32), "w")],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return write_version(folder, "positions", 1, made) / "model.onnx"
+
+
+def sizes_compared(
+    model: Path, monkeypatch: pytest.MonkeyPatch, example: dict[str, NDArray[np.float32]]
+) -> tuple[int, ...]:
+    """Load a model on several cores and return the shape of the request that the engines were compared on."""
+    shapes: list[tuple[int, ...]] = []
+
+    def compared(wide: OrtEngine, narrow: OrtEngine, request: dict[str, NDArray[np.float32]]) -> tuple[float, float]:
+        shapes.append(request["x"].shape)
+        return 1.5, 0.01
+
+    monkeypatch.setattr(loader, "_compared", compared)
+    signature = signature_of(open_session(model, SessionConfig()))
+    load_engines(model, signature, InstanceConfig(), CORES, example=example, measured=True)
+    [shape] = shapes
+    return shape
 
 
 def test_a_configuration_that_says_how_is_followed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -245,6 +245,14 @@ def test_labels_come_from_the_file_named_or_from_metadata_for_the_first_output(t
     assert resolved(given=given).signature.labels == {"y": ("yes", "no")}
 
 
+def test_labels_are_of_the_first_output_that_is_not_the_embedding() -> None:
+    z = TensorFacts("z", FLOAT, ("batch", 2))
+    said = {"cuelight.labels": '["yes", "no"]', "cuelight.embedding": "y"}
+
+    assert resolved(given=facts(outputs=(Y, z), metadata=said)).signature.labels == {"z": ("yes", "no")}
+    assert resolved(given=facts(metadata=said)).signature.labels == {"y": ("yes", "no")}
+
+
 def test_a_label_file_may_be_a_link(tmp_path: Path) -> None:
     folder = tmp_path / "m"
     folder.mkdir()

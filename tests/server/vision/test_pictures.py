@@ -260,6 +260,16 @@ def test_a_bomb_of_text_in_a_png_is_refused() -> None:
     assert refused(data).startswith("a PNG file that cannot be decoded: ")
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
+def test_what_a_file_says_beside_its_pixels_is_not_kept(mode: str) -> None:
+    said = PngImagePlugin.PngInfo()
+    said.add_text("a", "b" * 1000)
+
+    picture = decoded(encoded(Image.new(mode, (8, 8)), pnginfo=said, icc_profile=b"profile"))
+
+    assert picture.image.info == {}
+
+
 @pytest.mark.parametrize(("claimed", "told"), [(5, 5), (2**31 - 1, 2**31 - 1), (2**31, 2**31 - 1)])
 def test_however_many_frames_a_png_claims_an_answer_can_tell_of_them(claimed: int, told: int) -> None:
     def chunk(kind: bytes, body: bytes) -> bytes:

@@ -34,12 +34,49 @@ def plain(red: int, green: int, blue: int, height: int = 16, width: int = 24) ->
     return Image.fromarray(np.full((height, width, 3), (red, green, blue), np.uint8))
 
 
-def test_a_real_photo_is_prepared_as_the_client_prepares_it(cache_dir: Path) -> None:
+@pytest.mark.parametrize(
+    "how",
+    [
+        PREPROCESSING,
+        HOW,
+        {"kind": "image", "layout": "NCHW", "color": "BGR", "resize": {"size": [40, 60]}, "std": None},
+        {"kind": "image", "layout": "NHWC", "color": "GRAY", "crop": [50, 30], "scale": 2, "mean": [3], "std": [4]},
+    ],
+)
+def test_a_real_photo_is_prepared_as_the_client_prepares_it(cache_dir: Path, how: dict[str, Any]) -> None:
     path = PHOTO.fetch(cache_dir)
 
-    prepared = preprocessing_of(json.dumps(PREPROCESSING)).apply(Image.open(path).convert("RGB"))
+    prepared = preprocessing_of(json.dumps(how)).apply(Image.open(path).convert("RGB"))
 
-    np.testing.assert_array_equal(prepared[None], prepare_image(path, PREPROCESSING))
+    np.testing.assert_array_equal(prepared[None], prepare_image(path, how))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"mean": ..., "std": None, "scale": ...},
+        {"layout": "NHWC"},
+        {"color": "BGR"},
+        {"color": "GRAY", "mean": [0.1], "std": [2.0]},
+        {"resize": ...},
+        {"resize": {"short_side": 11}},
+        {"resize": {"size": [9, 7], "interpolation": "lanczos"}, "crop": ...},
+        {"resize": {"size": [9, 7]}, "crop": [5, 5]},
+        {"crop": [40, 50]},
+        {"datatype": "UINT8", "mean": ..., "std": ..., "scale": ..., "color": "BGR"},
+        {"datatype": "UINT8", "mean": ..., "std": ..., "scale": ..., "color": "GRAY", "layout": "NHWC"},
+    ],
+)
+def test_whatever_is_described_the_client_prepares_as_the_server_does(changes: dict[str, Any]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (21, 30, 3), np.uint8)
+    said = {key: value for key, value in {**HOW, **changes}.items() if value is not ...}
+
+    prepared = reading(**changes).apply(Image.fromarray(pixels))
+
+    by_client = prepare_image(pixels, said)
+    np.testing.assert_array_equal(by_client, prepared[None])
+    assert by_client.dtype == prepared.dtype
 
 
 def test_a_real_photo_is_normalized_as_pytorch_does_it(cache_dir: Path) -> None:

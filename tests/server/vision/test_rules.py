@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cuelight.server.vision.classification import normalized, probabilities_of, top_classes
+from cuelight.server.vision.covering import mean_color, rounded_to
 from cuelight.server.vision.occlusion import occlusion_grid
 from cuelight.server.vision.overlay import Overlay, overlay_png, reduced
-from cuelight.server.vision.preprocessing import Region, preprocessing_of, rounded_to
+from cuelight.server.vision.preprocessing import Region, preprocessing_of
 from cuelight.server.vision.rise import RiseMap, RiseMasks, masked
 from tests.vision_models import PREPROCESSING, plain
 
@@ -129,6 +131,20 @@ def test_what_covers_bytes_is_rounded_to_bytes() -> None:
     assert covered.tolist() == [[[[12, 128], [12, 128]]]]
     assert shown.tolist() == [[[[10, 0], [12, 159]]]]
     assert rounded_to(pixels, np.array([-3.0, 255.4, 400.0])).tolist() == [0, 255, 255]
+
+
+@pytest.mark.parametrize("datatype", [np.uint8, np.float32])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_large_picture_of_one_color_is_its_own_mean(first: bool, datatype: type) -> None:
+    size = 1024  # a sum of 127s in float32 is off from 363 x 363 on
+    pixels: NDArray[Any] = np.full((1, size, size) if first else (size, size, 1), 127, datatype)
+
+    mean = mean_color(pixels, first)
+    shown = masked(pixels, np.full((1, size, size), 0.5, np.float32), first)
+
+    assert mean.dtype == np.float32
+    assert mean.tolist() == [[[127]]]
+    np.testing.assert_array_equal(shown[0], pixels)
 
 
 def drawn(values: NDArray[np.float32], picture: Image.Image, size: int = 640, zero: float = 0.0) -> NDArray[np.int64]:

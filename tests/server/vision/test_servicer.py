@@ -379,6 +379,11 @@ def test_models_are_listed_with_what_they_can_do_and_why_not(stub: pb_grpc.Visio
     assert models["unlabelled"].class_count == 0
 
 
+def test_a_model_that_cannot_be_used_for_images_is_told_of_when_it_loads(server: ServeProcess) -> None:
+    # At the start, so long ago that the line has come.
+    assert "model undescribed serves tensors, but no images: its metadata" in server.log_text()
+
+
 def test_the_tests_prepare_as_the_metadata_says() -> None:
     assert PREPROCESSING["crop"] == [SIZE, SIZE] == list(left_red_right_green().shape[:2])
     assert Path(__file__).parent.name == "vision"

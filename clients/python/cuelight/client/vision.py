@@ -17,6 +17,8 @@ from cuelight.client.inference import InferenceClient
 
 __all__ = ["Classification", "classify", "prepare_image"]
 
+_KEYS = ("kind", "datatype", "layout", "color", "resize", "crop", "scale", "mean", "std")
+
 
 @dataclass(frozen=True, slots=True)
 class Classification:
@@ -45,35 +47,54 @@ def classify(
     """
     batch = prepare_image(image, client.described(model, "preprocessing"))
     labels = client.described(model, "labels")
-    embedding = client.describe(model).get("embedding")
-    outputs = client.infer(model, {"image": batch})
-    logits = next(array for name, array in outputs.items() if name != embedding)
-    scores = np.exp(logits[0].astype(np.float64) - logits[0].max())
-    probabilities = scores / scores.sum()
+    said = client.describe(model)
+    outputs = client.infer(model, {client.inputs_of(model)[0].name: batch})
+    (scores,) = next(array for name, array in outputs.items() if name != said.get("embedding"))
+    probabilities = scores if said.get("scores") == "probabilities" else _softmax(scores)
     best = np.argsort(-probabilities, kind="stable")[:top_k]
     return [Classification(labels[index], float(probabilities[index]), int(index)) for index in best]
 
 
 def prepare_image(image: bytes | str | Path | NDArray[np.uint8], how: dict[str, Any]) -> NDArray[Any]:
-    """Return the image as a model takes it: shorter side resized, centre cropped, scaled and normalized.
+    """Return the image as a model takes it, in the order of the server: color, resize, crop, scaling, layout.
 
-    `how` is a model's `preprocessing`. The result is (1, 3, height, width) for the layout NCHW and
-    (1, height, width, 3) for NHWC; float32, or for the datatype UINT8 the pixels as they are.
+    `how` is a model's `preprocessing`. The result is (1, channels, height, width) for the layout NCHW and
+    (1, height, width, channels) for NHWC; float32, or for the datatype UINT8 the pixels as they are.
 
-    Raises: InvalidRequest for an image that cannot be decoded.
+    Raises: InvalidRequest for an image that cannot be decoded, or a description with a key that is not known here.
     """
     pil, picture = _decoded(image)
-    scale = how["resize"]["short_side"] / min(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    picture = picture.resize(size, getattr(pil.Resampling, how["resize"]["interpolation"].upper()))
-    height, width = how["crop"]
-    left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    pixels = np.asarray(picture.crop((left, top, left + width, top + height)))
+    if unknown := [key for key in how if key not in _KEYS]:
+        raise InvalidRequest(f'preprocessing: key "{unknown[0]}" is not known; known are {", ".join(_KEYS)}')
+    cut = _cut(pil, picture.convert("L") if how.get("color") == "GRAY" else picture, how)
+    pixels = np.asarray(cut).reshape(cut.height, cut.width, -1)
+    if how.get("color") == "BGR":
+        pixels = pixels[:, :, ::-1]
     if how.get("datatype") != "UINT8":
-        mean, std = np.array(how.get("mean", 0.0), np.float32), np.array(how.get("std", 1.0), np.float32)
+        mean, std = np.array(how.get("mean") or 0.0, np.float32), np.array(how.get("std") or 1.0, np.float32)
         pixels = (pixels.astype(np.float32) * np.float32(how.get("scale", 1.0)) - mean) / std
     laid_out = pixels.transpose(2, 0, 1) if how.get("layout", "NCHW") == "NCHW" else pixels
     return np.ascontiguousarray(laid_out[np.newaxis])
+
+
+def _cut(pil: Any, picture: Any, how: dict[str, Any]) -> Any:
+    """Return the middle of the resized picture."""
+    resize = how.get("resize") or {}
+    if "size" in resize:
+        size = tuple(reversed(resize["size"]))
+    else:
+        scale = resize["short_side"] / min(picture.size) if resize else 1.0
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    resized = picture.resize(size, getattr(pil.Resampling, resize.get("interpolation", "bilinear").upper()))
+    height, width = how.get("crop") or resize["size"]
+    left, top = (resized.width - width) // 2, (resized.height - height) // 2
+    return resized.crop((left, top, left + width, top + height))
+
+
+def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    powers = np.exp(logits.astype(np.float64) - logits.max())
+    shares: NDArray[np.float64] = powers / powers.sum()
+    return shares
 
 
 def _decoded(image: bytes | str | Path | NDArray[np.uint8]) -> tuple[Any, Any]:

@@ -32,6 +32,7 @@ Example = Callable[..., dict[str, Tensor]]
 _PARITY_BATCHES = (1, 2, 3, 8)
 _PARITY_SEEDS = 2
 _STEPS_WITH_STATE = 16
+_EMBEDDING = "cuelight.embedding"
 _MAY_LOSE = 0.01
 """Of an accuracy of the user's own: a hundredth, whatever it counts."""
 
@@ -112,9 +113,8 @@ def own_spec(own: OwnModel, say: Callable[[str], None]) -> ExportSpec:
     spec = replace(spec, state=tuple(StatePair(i, o, _batch_axis(spec, i)) for i, o in pairs))
     inputs = example_of(spec, torch.Generator().manual_seed(0), trace_sizes(spec))
     check_pixels(own.pixels, inputs)
-    spec = _with_outputs(spec, module, labels)
-    datatypes = {name: describe(tensor).partition(" ")[0] for name, tensor in inputs.items()}
-    for note in service_notes(own.task, datatypes, spec.outputs, metadata, files):
+    spec = _with_outputs(spec, module, labels, metadata.get(_EMBEDDING, ""))
+    for note in service_notes(own.task, inputs, spec.outputs, metadata, files):
         say(f"note: {note}")
     return _with_measures(own, spec, module, inputs)
 
@@ -181,8 +181,11 @@ def _batch_axis(spec: ExportSpec, name: str) -> int:
     return next((axis for axis, (first, second) in sizes if first != second), 0)
 
 
-def _with_outputs(spec: ExportSpec, module: nn.Module, labels: list[str]) -> ExportSpec:
-    """Return the spec with its outputs named, by the user or as the module names them."""
+def _with_outputs(spec: ExportSpec, module: nn.Module, labels: list[str], embedding: str) -> ExportSpec:
+    """Return the spec with its outputs named, by the user or as the module names them.
+
+    Labels belong to the first output that is neither state nor the `embedding`.
+    """
     inputs = example_of(spec, torch.Generator().manual_seed(0), trace_sizes(spec))
     returned = returned_by(spec, module, inputs)
     if not spec.outputs and isinstance(returned, Mapping):
@@ -195,8 +198,8 @@ def _with_outputs(spec: ExportSpec, module: nn.Module, labels: list[str]) -> Exp
             raise ExportError(
                 f'--state {pair.input}={pair.output}: no output "{pair.output}"; there are {", ".join(tensors)}'
             )
-    of_state = {pair.output for pair in spec.state}
-    scores = next((name for name in tensors if name not in of_state), None)
+    without_labels = {embedding, *(pair.output for pair in spec.state)}
+    scores = next((name for name in tensors if name not in without_labels), None)
     if labels and scores and tensors[scores].shape[-1:] != (len(labels),):
         raise ExportError(
             f'{len(labels)} labels, but output "{scores}" is {describe(tensors[scores])}: expected one for each of '

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from cuelight.server.inference.engine import OrtEngine, SessionConfig, open_session
 from cuelight.server.inference.engine_pool import EnginePlan
-from cuelight.server.inference.model_version import INLINE_STEP_S, StepTimes, measure_steps, one_row, paying_rows
+from cuelight.server.inference.example_requests import at_usual_size, one_row
+from cuelight.server.inference.model_version import INLINE_STEP_S, StepTimes, measure_steps, paying_rows
 from cuelight.server.inference.signature import ModelSignature
 
 __all__ = ["InstanceConfig", "LoadedEngines", "ModelLoadError", "file_digest", "load_engines", "open_for_facts"]
@@ -32,6 +33,8 @@ _TURNS = 8
 _COMPARE_S = 0.5
 _LARGEST_TWICE_BYTES = 512 << 20
 """A model whose files are larger is in memory once."""
+
+_ORT_LOG_FATAL = 4
 
 _log = logging.getLogger("cuelight.model")
 
@@ -126,6 +129,8 @@ def _divided(
     [wide] = whole.engines
     narrow = _engine(model, signature, replace(wide.config, threads=1), None)
     steps = _measured(model, narrow, signature, request)
+    if measured:
+        request = _usual(narrow, signature, request)
     speed_up, narrow_s = _compared(wide, narrow, request) if measured else (math.inf, math.inf)
     if (signature.fixed and steps.inline_rows) or (narrow_s < _SHORT_RUN_S and speed_up < _WORTH_ALL_CORES):
         wide.close()
@@ -139,6 +144,19 @@ def _divided(
         wide.close()
         return LoadedEngines(plan, steps)
     return LoadedEngines(replace(plan, wide=wide, speed_up=max(speed_up, 1.0)), whole.steps)
+
+
+def _usual(engine: OrtEngine, signature: ModelSignature, request: Arrays) -> Arrays:
+    """Return the request at a size as in practice where the model takes that, else as it is."""
+    usual = at_usual_size(signature, request)
+    quiet = ort.RunOptions()
+    quiet.log_severity_level = _ORT_LOG_FATAL
+    try:
+        engine.session.run(None, usual, quiet)
+    except Exception:
+        # ONNX Runtime raises a type of its own for every way a run can fail; here, a size that the model does not take.
+        return request
+    return usual
 
 
 def _compared(wide: OrtEngine, narrow: OrtEngine, request: Arrays) -> tuple[float, float]:

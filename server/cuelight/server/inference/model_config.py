@@ -21,6 +21,7 @@ from cuelight.server.inference.config_text import ConfigText
 from cuelight.server.inference.datatypes import DATATYPE_OF_ORT_TYPE, DATATYPES, Datatype
 from cuelight.server.inference.loader import InstanceConfig, ModelLoadError
 from cuelight.server.inference.model_metadata import (
+    EMBEDDING_KEY,
     PREFIX,
     declared_batch_size,
     labels_from_file,
@@ -105,7 +106,8 @@ def resolve(
     for fact in facts.inputs:
         if fact.name not in inputs:
             raise ModelLoadError(f'{source}: input "{fact.name}": missing; the model takes {fact.ort_type}')
-    labels = _labels(config, next(iter(outputs)), metadata, folder, source)
+    scores = next((name for name in outputs if name != metadata.get(EMBEDDING_KEY)), next(iter(outputs)))
+    labels = _labels(config, scores, metadata, folder, source)
     _complete(config.input, inputs, batches)
     _complete(config.output, outputs, batches)
     if sequences is not None:
@@ -233,7 +235,7 @@ def _datatype(kind: str, fact: TensorFacts, source: str) -> Datatype:
 
 
 def _labels(
-    config: model_config_pb2.ModelConfig, first: str, metadata: Mapping[str, str], folder: Path, source: str
+    config: model_config_pb2.ModelConfig, scores: str, metadata: Mapping[str, str], folder: Path, source: str
 ) -> dict[str, tuple[str, ...]]:
     labels = {
         output.name: labels_from_file(folder, output.label_filename, source)
@@ -241,7 +243,7 @@ def _labels(
         if output.label_filename
     }
     if shared := labels_from_metadata(metadata, source):
-        labels.setdefault(first, shared)
+        labels.setdefault(scores, shared)
     return labels
 
 

@@ -14,6 +14,7 @@ from cuelight.server.inference.loader import ModelLoadError
 from cuelight.server.inference.signature import WILDCARD, Padding, TensorSpec
 
 __all__ = [
+    "EMBEDDING_KEY",
     "PREFIX",
     "declared_batch_size",
     "labels_from_file",
@@ -23,6 +24,8 @@ __all__ = [
 ]
 
 PREFIX = "cuelight."
+EMBEDDING_KEY = "cuelight.embedding"
+"""Names the output that is a vector, and has no labels."""
 
 _SCHEMA = "1"
 _PADDING_KEYS = {"input", "axis", "length_input", "value", "outputs", "buckets"}

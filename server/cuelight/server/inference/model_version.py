@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cuelight.inference.v2 import model_config_pb2
@@ -22,9 +21,10 @@ from cuelight.server.inference.direct_session import DirectSession
 from cuelight.server.inference.dynamic_batcher import DynamicBatcher
 from cuelight.server.inference.engine import OrtEngine
 from cuelight.server.inference.engine_pool import EnginePlan
+from cuelight.server.inference.example_requests import request_of_rows
 from cuelight.server.inference.sequence_batcher import SequenceBatcher
 from cuelight.server.inference.sequence_spec import SequenceSpec
-from cuelight.server.inference.signature import WILDCARD, ModelSignature
+from cuelight.server.inference.signature import ModelSignature
 from cuelight.server.inference.slot_engine import SlotEngine
 from cuelight.server.inference.statistics import VersionStatistics
 
@@ -34,10 +34,8 @@ __all__ = [
     "ModelVersion",
     "Sequencing",
     "StepTimes",
-    "example_inputs",
     "inline_rows_of",
     "measure_steps",
-    "one_row",
     "paying_rows",
 ]
 
@@ -46,7 +44,6 @@ Arrays = dict[str, NDArray[Any]]
 INLINE_STEP_S = 0.000_15
 """A step below this runs on the event loop: the hop to a thread and back costs about 0.2 ms (measured)."""
 
-_WILDCARD_WARM_UP_SIZE = 16
 _CHEAPER = 0.95
 """What a row in a batch twice as large must cost at most, to be worth the wait for it."""
 _LEAST_RUN_S = 0.03
@@ -70,23 +67,6 @@ class StepTimes:
         return max((rows for rows, seconds in self.by_rows.items() if seconds < INLINE_STEP_S), default=0)
 
 
-def example_inputs(signature: ModelSignature, rows: int) -> Arrays:
-    """Return zeros of the model's input shapes, with 16 for every free size: something to warm up on."""
-    return {
-        name: np.zeros(
-            tuple(
-                rows if axis == 0 and signature.batches else (_WILDCARD_WARM_UP_SIZE if size == WILDCARD else size)
-                for axis, size in enumerate(spec.shape)
-            ),
-            spec.datatype.dtype,
-        )
-        if spec.datatype.name != "BYTES"
-        else np.full(tuple(1 if size == WILDCARD else size for size in spec.shape), "", dtype=object)
-        for name, spec in signature.inputs.items()
-        if not spec.optional
-    }
-
-
 def measure_steps(engine: OrtEngine, signature: ModelSignature, example: Arrays | None = None) -> StepTimes:
     """Warm the engine up and time it over 1, 2, 4, ... rows for as long as a run may stay on the event loop.
 
@@ -96,7 +76,7 @@ def measure_steps(engine: OrtEngine, signature: ModelSignature, example: Arrays 
     by_rows: dict[int, float] = {}
     rows = 1
     while True:
-        by_rows[rows] = engine.step_time_s(_rows(signature, rows, example))
+        by_rows[rows] = engine.step_time_s(request_of_rows(signature, rows, example))
         if by_rows[rows] >= INLINE_STEP_S or rows * 2 > signature.max_batch_size or not signature.fixed:
             return StepTimes(by_rows)
         rows *= 2
@@ -110,24 +90,11 @@ def paying_rows(engine: OrtEngine, signature: ModelSignature, example: Arrays | 
     """
     rows, seconds = 1, one_row_s
     while rows * 2 <= signature.max_batch_size and seconds < _LONGEST_TRIED_S:
-        twice_s = engine.step_time_s(_rows(signature, rows * 2, example), repeats=2)
+        twice_s = engine.step_time_s(request_of_rows(signature, rows * 2, example), repeats=2)
         if seconds >= _LEAST_RUN_S and twice_s > seconds * 2 * _CHEAPER:
             break
         rows, seconds = rows * 2, twice_s
     return rows
-
-
-def one_row(signature: ModelSignature, example: Arrays | None = None) -> Arrays:
-    """Return a request of one row: the example's first, or zeros."""
-    return _rows(signature, 1, example)
-
-
-def _rows(signature: ModelSignature, rows: int, example: Arrays | None) -> Arrays:
-    if not example:
-        return example_inputs(signature, rows)
-    return (
-        {name: np.repeat(array[:1], rows, axis=0) for name, array in example.items()} if signature.batches else example
-    )
 
 
 @dataclass(frozen=True, slots=True)

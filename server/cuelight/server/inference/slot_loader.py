@@ -9,8 +9,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from cuelight.server.inference.engine import SessionConfig, open_session
+from cuelight.server.inference.example_requests import example_inputs
 from cuelight.server.inference.loader import InstanceConfig, ModelLoadError
-from cuelight.server.inference.model_version import INLINE_STEP_S, StepTimes, example_inputs
+from cuelight.server.inference.model_version import INLINE_STEP_S, StepTimes
 from cuelight.server.inference.sequence_spec import SequenceSpec
 from cuelight.server.inference.signature import ModelSignature
 from cuelight.server.inference.slot_engine import SlotEngine, SlotSessions

@@ -119,6 +119,7 @@ def accompany(directory: Path, resolved: ResolvedModel) -> VisionCompanion | Non
     try:
         return VisionCompanion(image_facts(metadata, resolved.signature), "", model)
     except MetadataUnusable as error:
+        _log.warning("model %s serves tensors, but no images: %s", directory.parent.name, error)
         return VisionCompanion(None, str(error), model)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cuelight.server.inference.model_metadata import labels_from_metadata
+from cuelight.server.inference.model_metadata import EMBEDDING_KEY, labels_from_metadata
 from cuelight.server.inference.signature import WILDCARD, ModelSignature, TensorSpec
 from cuelight.server.vision.preprocessing import PREPROCESSING_KEY, MetadataUnusable, Preprocessing, preprocessing_of
 
@@ -11,7 +11,6 @@ __all__ = ["ImageFacts", "image_facts"]
 
 _LABELS_KEY = "cuelight.labels"
 _SCORES_KEY = "cuelight.scores"
-_EMBEDDING_KEY = "cuelight.embedding"
 _FREE_OR_ONE = (WILDCARD, 1)
 
 
@@ -55,11 +54,11 @@ def image_facts(metadata: Mapping[str, str], signature: ModelSignature) -> Image
 
 def _embedding(metadata: Mapping[str, str], signature: ModelSignature) -> tuple[str, str]:
     """Return the output that is the image's vector, or why there is none: labels do without."""
-    name = metadata.get(_EMBEDDING_KEY, "")
+    name = metadata.get(EMBEDDING_KEY, "")
     if not name:
-        return "", f'its metadata "{_EMBEDDING_KEY}" is missing'
+        return "", f'its metadata "{EMBEDDING_KEY}" is missing'
     if name not in signature.outputs:
-        return "", f'its metadata "{_EMBEDDING_KEY}" names output "{name}", which it does not give'
+        return "", f'its metadata "{EMBEDDING_KEY}" names output "{name}", which it does not give'
     return name, ""
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cuelight.server.vision.preprocessing import Pixels, rounded_to
+from cuelight.server.vision.covering import mean_color, rounded_to
+from cuelight.server.vision.preprocessing import Pixels
 
 __all__ = ["OcclusionGrid", "occlusion_grid"]
 
@@ -33,8 +34,7 @@ class OcclusionGrid:
 
     def covered(self, pixels: Pixels, places: range) -> Pixels:
         """Return the image (of `shape`) once for each place, covered there by its own mean colour."""
-        axes = (1, 2) if self.channels_first else (0, 1)
-        mean = rounded_to(pixels, pixels.mean(axis=axes, keepdims=True))
+        mean = rounded_to(pixels, mean_color(pixels, self.channels_first))
         images = np.repeat(pixels[None], len(places), axis=0)
         for image, place in zip(images, places, strict=True):
             down, across = self._square(place)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 __all__ = [
+    "BRIGHTEST",
     "PREPROCESSING_KEY",
     "MetadataUnusable",
     "Pixels",
@@ -32,10 +33,10 @@ __all__ = [
     "Region",
     "Resize",
     "preprocessing_of",
-    "rounded_to",
 ]
 
 PREPROCESSING_KEY = "cuelight.preprocessing"
+BRIGHTEST = 255
 
 _KEYS = ("kind", "datatype", "layout", "color", "resize", "crop", "scale", "mean", "std")
 _SCALING = ("scale", "mean", "std")
@@ -51,7 +52,6 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 _LONGEST_SIDE = 16_384
-_BRIGHTEST = 255
 
 Pixels = NDArray[Any]
 """An image as a model takes it: float32, or uint8 of a model that takes pixels as they are."""
@@ -139,21 +139,13 @@ class Preprocessing:
     def noise(self, random: np.random.Generator) -> Pixels:
         """Return an image of noise as the model takes it, in `shape`."""
         if self.datatype == "UINT8":
-            return random.integers(0, _BRIGHTEST, self.shape, np.uint8, endpoint=True)
+            return random.integers(0, BRIGHTEST, self.shape, np.uint8, endpoint=True)
         return random.standard_normal(self.shape, np.float32)
 
     def _scaled(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         scaled: NDArray[np.float32] = (pixels.astype(np.float32) * np.float32(self.scale) - mean) / std
         return scaled
-
-
-def rounded_to(pixels: Pixels, values: NDArray[Any]) -> Pixels:
-    """Return values as numbers of the image's type: bytes are rounded, and end at 0 and 255."""
-    if pixels.dtype == np.uint8:
-        rounded: Pixels = np.rint(values).clip(0, _BRIGHTEST).astype(np.uint8)
-        return rounded
-    return values.astype(pixels.dtype, copy=False)
 
 
 def preprocessing_of(text: str) -> Preprocessing:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cuelight.server.vision.preprocessing import Pixels, rounded_to
+from cuelight.server.vision.covering import mean_color, rounded_to
+from cuelight.server.vision.preprocessing import Pixels
 
 __all__ = ["RiseMap", "RiseMasks", "masked"]
 
@@ -70,7 +71,6 @@ def _places(size: int) -> int:
 
 def masked(pixels: Pixels, masks: Masks, channels_first: bool) -> Pixels:
     """Return the image under each mask: what is covered takes the image's own mean colour."""
-    axes = (1, 2) if channels_first else (0, 1)
-    mean = pixels.mean(axis=axes, keepdims=True, dtype=np.float32)
+    mean = mean_color(pixels, channels_first)
     shown = masks[:, None] if channels_first else masks[..., None]
     return rounded_to(pixels, mean + (pixels - mean)[None] * shown)
