@@ -1,5 +1,6 @@
 """A model that takes pixels as they are: what its network gets, and that the file computes it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from cuelight.exporters.errors import ExportError
 from cuelight.exporters.export import export_model
 from cuelight.exporters.pixel_input import PixelInput
-from cuelight.exporters.spec import ExportSpec
+from tests.exporters.tiny import DOUBLER
 
 MEANS, STDS = (10.0, 20.0, 30.0), (2.0, 4.0, 8.0)
 
@@ -24,21 +25,7 @@ def example(generator: torch.Generator, batch: int) -> dict[str, Tensor]:
     return {"image": torch.randint(0, 256, (batch, 4, 5, 3), generator=generator, dtype=torch.uint8)}
 
 
-SPEC = ExportSpec(
-    name="pixels",
-    summary="pixels, normalized",
-    build=build,
-    example=example,
-    outputs=("normal",),
-    task="test",
-    max_batch_size=8,
-    parity_batches=(1, 2, 5),
-    golden_batches=(1, 2),
-    atol=1e-6,
-    rtol=1e-6,
-    source="this test",
-    license="Apache-2.0",
-)
+SPEC = replace(DOUBLER, name="pixels", build=build, example=example, outputs=("normal",))
 
 
 def test_the_file_takes_bytes_and_normalizes_each_channel(tmp_path: Path) -> None:

@@ -23,16 +23,21 @@ WIDTH = 64
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a matrix product of free length, (batch, length, 64) -> (batch, length, 64): never run on the loop."""
     weights = np.random.default_rng(0).standard_normal((WIDTH, WIDTH)).astype(np.float32)
+    return written(tmp_path_factory.mktemp("divided"), "MatMul", weights)
+
+
+def written(folder: Path, operator: str, constant: NDArray[np.float32]) -> Path:
+    """Write a model of one node, of (batch, length, 64) and a constant."""
     shape: list[str | int | None] = ["batch", "length", WIDTH]
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "product",
+        [helper.make_node(operator, ["x", "w"], ["y"])],
+        "one",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
-        [numpy_helper.from_array(weights, "w")],
+        [numpy_helper.from_array(constant, "w")],
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    return write_version(tmp_path_factory.mktemp("divided"), "product", 1, made) / "model.onnx"
+    return write_version(folder, "one", 1, made) / "model.onnx"
 
 
 def loaded(
@@ -94,29 +99,15 @@ def test_a_short_run_has_one_engine_of_one_core_unless_all_are_worth_it(
 
 
 def test_what_is_compared_has_a_size_as_in_practice(
-    model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    of_three = written(tmp_path, "Add", np.ones((3, WIDTH), np.float32))
     example = {"x": np.random.default_rng(0).standard_normal((2, 3, WIDTH)).astype(np.float32)}
-    short = positions(model.parent.parent.parent)
 
-    compared = [sizes_compared(file, monkeypatch, example) for file in (model, short)]
+    compared = [sizes_compared(file, monkeypatch, example) for file in (model, of_three)]
 
     assert compared == [(1, 32, WIDTH), (1, 3, WIDTH)], "a model that takes no other size is compared at its own"
     assert capfd.readouterr().err == ""
-
-
-def positions(folder: Path) -> Path:
-    """Write a model of free length that adds a constant of length 3, so that it takes that alone."""
-    shape: list[str | int | None] = ["batch", "length", WIDTH]
-    graph = helper.make_graph(
-        [helper.make_node("Add", ["x", "w"], ["y"])],
-        "positions",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
-        [numpy_helper.from_array(np.ones((3, WIDTH), np.float32), "w")],
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    return write_version(folder, "positions", 1, made) / "model.onnx"
 
 
 def sizes_compared(
