@@ -46,6 +46,7 @@ def test_where_all_streams_hold_too_much_a_line_keeps_its_newest_alone() -> None
 
     assert fell == [0, 0, 0, 1, 0, 1]
     assert (len(one), len(other)) == (3, 1)
+    assert FrameLine(1, room).put(large) == 0
     one.take()
     one.clear()
     assert room.waiting_bytes == large.ByteSize()

@@ -1,8 +1,8 @@
 """Which frames of a live stream wait, and which are dropped: a rule without clock, thread or task.
 
-A line of at most `max_waiting`; one more drops the oldest. Where the frames that wait on all streams together have too
-many bytes, a line that grows drops its own until the newest alone is left: so many streams of large pictures cannot
-take all memory, and each goes on. What is dropped is counted with the next frame taken.
+A line of at most `max_waiting`; one more drops the oldest. Where the frames of all lines that may hold more than one
+have too many bytes, a line that grows drops its own until the newest alone is left: so many streams of large pictures
+cannot take all memory, and each goes on. What is dropped is counted with the next frame taken.
 """
 
 from collections import deque
@@ -13,7 +13,7 @@ __all__ = ["FrameLine", "FrameRoom"]
 
 
 class FrameRoom:
-    """What the frames that wait on all streams take. Owned by the servicer; each line counts its own in and out."""
+    """What the frames that wait on all streams of more than one take. Owned by the servicer; each line counts its own."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -42,7 +42,8 @@ class FrameLine:
 
     def put(self, frame: pb.Frame) -> int:
         """Add the newest frame; return how many of the oldest were dropped for it."""
-        size_bytes = frame.ByteSize()
+        # One that waits alone is dropped for none, so nothing is spent on it: to measure a message is to write it.
+        size_bytes = frame.ByteSize() if self._max_waiting > 1 else 0
         self._waiting.append((frame, size_bytes))
         self._room.waiting_bytes += size_bytes
         dropped = 0
