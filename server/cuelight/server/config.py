@@ -246,7 +246,7 @@ class VisionConfig:
     max_waiting_explanations: int = 16
     """Explanations beyond one a thread; one more is RESOURCE_EXHAUSTED."""
     max_waiting_frame_bytes: int = 256 * 1024 * 1024
-    """Of live frames, on all streams together that let more than one wait; beyond it a stream keeps its newest alone."""
+    """Of live frames, on all streams that let more than one wait; beyond it each keeps its newest alone."""
     max_masks: int = 4096
     """Of one explanation by RISE: so many runs of the model."""
     max_idle_s: float = 60.0

@@ -17,7 +17,7 @@ from cuelight.server.text.messages import add_embedding, add_near_words, add_tok
 from cuelight.server.text.models import TextModels
 from cuelight.server.text.reading import Reading, read_texts
 from cuelight.server.text.similarity import compared, count_of_texts, named_texts, sizes_of
-from cuelight.server.text.texts import check_call, check_count, check_text, size_of
+from cuelight.server.text.texts import check_call, check_count, check_text
 from cuelight.server.text.word_queries import count_of, query_of
 from cuelight.server.text.work_pool import WorkPool
 from cuelight.text.v1 import text_pb2 as pb
@@ -111,17 +111,18 @@ class TextServicer:
     async def Tokenize(self, request: pb.TokenizeRequest, context: RpcContext) -> pb.TokenizeResponse:
         """Take texts apart; see the proto for its errors."""
         version, encoder = self._models.encoder(request.model)
-        check_call(request.texts, self._limits)
-        for index, text in enumerate(request.texts):
+        check_count(len(request.texts), self._limits)
+        texts = list(request.texts)  # once: each look at a message's text makes it anew
+        size_bytes = check_call(texts, self._limits)
+        for index, text in enumerate(texts):
             try:
                 check_text(text, f"texts[{index}]", self._limits)
             except InvalidRequest:
                 self._counts.refused += 1
                 raise
         response = pb.TokenizeResponse(model=version.name, model_version=version.version, max_tokens=encoder.max_tokens)
-        size_bytes = sum(map(size_of, request.texts))
         await self._pool.run(size_bytes, lambda: add_tokens(response, request, encoder))
-        self._counts.tokenized += len(request.texts)
+        self._counts.tokenized += len(texts)
         return response
 
     async def _read(

@@ -21,8 +21,8 @@ def check_count(count: int, limits: TextConfig) -> None:
         raise InvalidRequest(f"texts: expected at most {limits.max_texts} in a call, got {count}")
 
 
-def check_call(texts: Sequence[str], limits: TextConfig) -> None:
-    """Check all texts of a call together.
+def check_call(texts: Sequence[str], limits: TextConfig) -> int:
+    """Check all texts of a call together, and return how many bytes they have.
 
     Raises: InvalidRequest when there is none, or more than a call may hold, by number or by bytes.
     """
@@ -30,6 +30,7 @@ def check_call(texts: Sequence[str], limits: TextConfig) -> None:
     size_bytes = sum(map(size_of, texts))
     if size_bytes > limits.max_call_bytes:
         raise InvalidRequest(f"texts: expected at most {limits.max_call_bytes} bytes in a call, got {size_bytes}")
+    return size_bytes
 
 
 def check_text(text: str, where: str, limits: TextConfig) -> None:

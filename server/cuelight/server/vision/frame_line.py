@@ -13,7 +13,7 @@ __all__ = ["FrameLine", "FrameRoom"]
 
 
 class FrameRoom:
-    """What the frames that wait on all streams of more than one take. Owned by the servicer; each line counts its own."""
+    """What frames take that wait on all streams of more than one. Owned by the servicer; each line counts its own."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
