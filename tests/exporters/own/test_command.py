@@ -75,13 +75,11 @@ SPEC = ExportSpec(
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(working_folder: Path) -> Path:
     """The working directory, with a file of models in it."""
-    (tmp_path / "own_models.py").write_text(FILE)
-    (tmp_path / "tokenizer.json").write_text("{}")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return tmp_path
+    (working_folder / "own_models.py").write_text(FILE)
+    (working_folder / "tokenizer.json").write_text("{}")
+    return working_folder
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:

@@ -56,12 +56,10 @@ WORDS = ("own_cnn.py:build", "--name", "own", "--input", "image=FP32[batch,3,8,8
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(working_folder: Path) -> Path:
     """The working directory, with a file of a model in it."""
-    (tmp_path / "own_cnn.py").write_text(FILE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return tmp_path
+    (working_folder / "own_cnn.py").write_text(FILE)
+    return working_folder
 
 
 def quantized_operations() -> set[str]:

@@ -27,12 +27,10 @@ HOW = {"kind": "image", "layout": "NHWC", "color": "RGB", "datatype": "UINT8", "
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(working_folder: Path) -> Path:
     """The working directory, with a file of a model in it."""
-    (tmp_path / "own_pictures.py").write_text(FILE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return tmp_path
+    (working_folder / "own_pictures.py").write_text(FILE)
+    return working_folder
 
 
 def test_a_network_behind_pixels_takes_them_as_they_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,9 @@ def _lacking_for_images(inputs: Mapping[str, Tensor], metadata: Mapping[str, str
 def _scaled_oddly(how: Mapping[str, Any]) -> list[str]:
     """Return what a description says of numbers from 0 to 1, and makes of pixels from 0 to 255."""
     stds, scaled = how.get("std"), how.get("scale", 1) != 1
-    if scaled or not isinstance(stds, list) or not all(isinstance(std, int | float) and abs(std) < 1 for std in stds):
+    if scaled or not isinstance(stds, list) or not stds:
+        return []
+    if not all(isinstance(std, int | float) and abs(std) < 1 for std in stds):
         return []
     return [f'{_PREPROCESSING}: "std" is of numbers from 0 to 1, pixels go to 255: "scale": 0.0039215686 (1/255)?']
 

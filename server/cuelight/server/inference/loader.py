@@ -129,9 +129,10 @@ def _divided(
     [wide] = whole.engines
     narrow = _engine(model, signature, replace(wide.config, threads=1), None)
     steps = _measured(model, narrow, signature, request)
+    speed_up = narrow_s = math.inf
     if measured:
         request = _usual(narrow, signature, request)
-    speed_up, narrow_s = _compared(wide, narrow, request) if measured else (math.inf, math.inf)
+        speed_up, narrow_s = _compared(wide, narrow, request)
     if (signature.fixed and steps.inline_rows) or (narrow_s < _SHORT_RUN_S and speed_up < _WORTH_ALL_CORES):
         wide.close()
         return LoadedEngines(EnginePlan((narrow,)), steps)

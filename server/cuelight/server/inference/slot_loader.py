@@ -9,7 +9,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from cuelight.server.inference.engine import SessionConfig, open_session
-from cuelight.server.inference.example_requests import example_inputs
+from cuelight.server.inference.example_requests import one_row
 from cuelight.server.inference.loader import InstanceConfig, ModelLoadError
 from cuelight.server.inference.model_version import INLINE_STEP_S, StepTimes
 from cuelight.server.inference.sequence_spec import SequenceSpec
@@ -55,7 +55,7 @@ def load_slot_engines(
     # onnx takes 12 MiB, and most servers hold no state.
     from cuelight.server.inference.slot_graph import rewritten, slab_transfer  # noqa: PLC0415
 
-    request = _one_row(signature, example)
+    request = one_row(signature, example)
     try:
         text = rewritten(model, spec) if spec.states else model.read_bytes()
         transfer = slab_transfer(spec) if spec.states else None
@@ -130,12 +130,6 @@ def _sessions(text: bytes, transfer: tuple[bytes, bytes] | None, config: Session
         return SlotSessions(model, model, model)
     small = SessionConfig(config.device, config.device_id, 1)
     return SlotSessions(model, open_session(transfer[0], small), open_session(transfer[1], small))
-
-
-def _one_row(signature: ModelSignature, example: Arrays | None) -> Arrays:
-    if example is None:
-        return example_inputs(signature, 1)
-    return {name: array[:1] for name, array in example.items()} if signature.batches else example
 
 
 def _rows(state: NDArray[Any], batch_axis: int | None) -> NDArray[Any]:
